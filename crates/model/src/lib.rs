@@ -1,0 +1,25 @@
+//! The vocabulary of the engine: ids, Dag, task, states and their transitions, trigger rules, timetables.
+//!
+//! This crate does no IO, reads no clock, knows no wire format and no database.
+
+pub mod dag;
+pub mod id;
+pub mod operations;
+pub mod retry;
+pub mod run;
+pub mod state;
+pub mod task;
+pub mod timetable;
+pub mod transition;
+pub mod trigger_rule;
+pub mod weight;
+
+pub use dag::{Dag, DagBuilder, DagError, DagLimits};
+pub use id::{DagId, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId, TaskInstanceKey, VersionId};
+pub use run::{DagRun, DataInterval, RunType, TaskInstance, TriggeredBy};
+pub use state::{DagRunState, TaskState};
+pub use task::{Execution, NativeOperator, Task, WeightRule};
+pub use trigger_rule::TriggerRule;
+
+/// A JSON document as users write it: run configuration, XCom values, param defaults. Key order is kept.
+pub type Json = serde_json::Value;

@@ -1,0 +1,145 @@
+//! One task of a Dag, as the scheduler and the workers need it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::Json;
+use crate::id::{TaskId, TaskIndex};
+use crate::trigger_rule::TriggerRule;
+
+/// How a task's priority grows with its position in the Dag.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum WeightRule {
+    /// Own weight plus that of everything below: long chains start early.
+    #[default]
+    Downstream,
+    /// Own weight plus that of everything above: runs that have begun end early.
+    Upstream,
+    Absolute,
+    /// A strategy written in Python, by its class path.
+    Custom(String),
+}
+
+/// Where a task's work is done. The choice is made when the Dag is imported.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Execution {
+    /// Nothing to do: succeeds as soon as it may run.
+    Empty,
+    /// In the engine, without Python.
+    Native(NativeOperator),
+    /// By the official task runner. `reason` says why, for the task's log; empty where nothing else was possible.
+    Runner { reason: Option<String> },
+}
+
+/// An operator that the engine runs itself.
+#[derive(Clone, PartialEq, Debug)]
+pub enum NativeOperator {
+    Bash(BashSpec),
+}
+
+/// The arguments of a `BashOperator`; templates are not rendered yet.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct BashSpec {
+    pub bash_command: String,
+    /// `None` inherits the worker's environment. Values are templates or containers of templates.
+    pub env: Option<Json>,
+    pub append_env: bool,
+    pub cwd: Option<String>,
+    pub skip_on_exit_code: Vec<i32>,
+}
+
+/// What a task pushes, and to whom it matters.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Task {
+    pub task_id: TaskId,
+    pub display_name: Option<String>,
+    /// The operator's class name, `task_type` in serialized Dags.
+    pub operator: String,
+    /// The name that people see: the class name, or `@task` and its like.
+    pub operator_name: String,
+    pub owner: String,
+    pub email: Vec<String>,
+    pub start_date: Option<Timestamp>,
+    pub end_date: Option<Timestamp>,
+
+    pub upstream: Vec<TaskIndex>,
+    pub downstream: Vec<TaskIndex>,
+    pub trigger_rule: TriggerRule,
+    pub depends_on_past: bool,
+    pub ignore_first_depends_on_past: bool,
+    pub wait_for_past_depends_before_skipping: bool,
+    pub wait_for_downstream: bool,
+    pub is_setup: bool,
+    pub is_teardown: bool,
+    pub on_failure_fail_dagrun: bool,
+    /// May decide that tasks below it are skipped (branching, short circuits).
+    pub can_skip_downstream: bool,
+
+    pub retries: u32,
+    pub retry_delay: SignedDuration,
+    /// The factor by which the delay grows with each try; 0 and 1 mean that it does not.
+    pub retry_exponential_backoff: f64,
+    pub max_retry_delay: Option<SignedDuration>,
+    pub execution_timeout: Option<SignedDuration>,
+
+    pub pool: String,
+    pub pool_slots: u32,
+    pub queue: String,
+    pub executor: Option<String>,
+    pub priority_weight: i32,
+    pub weight_rule: WeightRule,
+    pub max_active_tis_per_dag: Option<u32>,
+    pub max_active_tis_per_dagrun: Option<u32>,
+
+    pub do_xcom_push: bool,
+    pub multiple_outputs: bool,
+    pub is_sensor: bool,
+    pub is_mapped: bool,
+    pub has_outlets_or_inlets: bool,
+    pub execution: Execution,
+}
+
+impl Task {
+    /// A task with Airflow's defaults.
+    pub fn new(task_id: impl Into<TaskId>) -> Self {
+        Self {
+            task_id: task_id.into(),
+            display_name: None,
+            operator: "BaseOperator".into(),
+            operator_name: "BaseOperator".into(),
+            owner: "airflow".into(),
+            email: Vec::new(),
+            start_date: None,
+            end_date: None,
+            upstream: Vec::new(),
+            downstream: Vec::new(),
+            trigger_rule: TriggerRule::AllSuccess,
+            depends_on_past: false,
+            ignore_first_depends_on_past: false,
+            wait_for_past_depends_before_skipping: false,
+            wait_for_downstream: false,
+            is_setup: false,
+            is_teardown: false,
+            on_failure_fail_dagrun: false,
+            can_skip_downstream: false,
+            retries: 0,
+            retry_delay: SignedDuration::from_secs(300),
+            retry_exponential_backoff: 0.0,
+            max_retry_delay: None,
+            execution_timeout: None,
+            pool: "default_pool".into(),
+            pool_slots: 1,
+            queue: "default".into(),
+            executor: None,
+            priority_weight: 1,
+            weight_rule: WeightRule::Downstream,
+            max_active_tis_per_dag: None,
+            max_active_tis_per_dagrun: None,
+            do_xcom_push: true,
+            multiple_outputs: false,
+            is_sensor: false,
+            is_mapped: false,
+            has_outlets_or_inlets: false,
+            execution: Execution::Runner { reason: None },
+        }
+    }
+}
