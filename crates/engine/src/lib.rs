@@ -1,1 +1,11 @@
+//! The IO shell round the scheduler: one loop that decides, commits and then acts.
 
+mod core;
+mod facts;
+mod handle;
+mod run_loop;
+
+pub use crate::core::{Core, DagSource, Input, TriggerRequest};
+pub use facts::{FactsError, facts_of, facts_to_json};
+pub use handle::{EngineHandle, EngineStopped, TriggerFailure};
+pub use run_loop::{Clock, Dispatch, Engine, EngineOptions, SystemClock};

@@ -2,6 +2,7 @@
 //!
 //! This crate does no IO, reads no clock, knows no wire format and no database.
 
+pub mod change;
 pub mod dag;
 pub mod id;
 pub mod operations;
@@ -14,6 +15,7 @@ pub mod transition;
 pub mod trigger_rule;
 pub mod weight;
 
+pub use change::{Change, DagSchedule};
 pub use dag::{Dag, DagBuilder, DagError, DagLimits};
 pub use id::{DagId, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId, TaskInstanceKey, VersionId};
 pub use run::{DagRun, DataInterval, RunType, TaskInstance, TriggeredBy};

@@ -33,12 +33,14 @@ pub enum TaskTransition {
     Interrupt,
     /// Is to be run again.
     Clear,
-    /// The Dag run is over for it: timed out, or stopped by `fail_fast`.
-    Stop,
+    /// Another task failed in a Dag with `fail_fast`.
+    FailFast,
+    /// Its run took longer than `dagrun_timeout`.
+    TimeOut,
 }
 
 impl TaskTransition {
-    pub const ALL: [TaskTransition; 16] = [
+    pub const ALL: [TaskTransition; 17] = [
         TaskTransition::Schedule,
         TaskTransition::Queue,
         TaskTransition::Start,
@@ -54,7 +56,8 @@ impl TaskTransition {
         TaskTransition::Resume,
         TaskTransition::Interrupt,
         TaskTransition::Clear,
-        TaskTransition::Stop,
+        TaskTransition::FailFast,
+        TaskTransition::TimeOut,
     ];
 }
 
@@ -98,8 +101,9 @@ pub fn next_state(state: TaskState, transition: TaskTransition) -> Result<TaskSt
         (T::Clear, S::Queued | S::Restarting) => return Err(NoTransition { state, transition }),
         (T::Clear, _) => S::None,
 
-        (T::Stop, S::Queued | S::Running | S::Restarting) => S::Failed,
-        (T::Stop, state) if !state.is_finished() => S::Skipped,
+        (T::FailFast, S::Running | S::Restarting) => S::Failed,
+        (T::FailFast, S::UpstreamFailed) => S::Skipped,
+        (T::FailFast | T::TimeOut, state) if !state.is_finished() => S::Skipped,
 
         _ => return Err(NoTransition { state, transition }),
     })
@@ -127,7 +131,8 @@ mod tests {
         Resume       - - - - - - - - - - - - scheduled scheduled
         Interrupt    - - scheduled scheduled - scheduled - - - - - - - -
         Clear        none none - restarting none - none none none none none none none none
-        Stop         skipped skipped failed failed - failed - skipped skipped - - - skipped skipped
+        FailFast     skipped skipped skipped failed - failed - skipped skipped skipped - - skipped skipped
+        TimeOut      skipped skipped skipped skipped - skipped - skipped skipped - - - skipped skipped
     ";
 
     #[test]

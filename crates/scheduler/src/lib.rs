@@ -1,1 +1,179 @@
+//! The brain: events go in together with the time, decisions come out.
+//!
+//! This crate reads no clock, draws no random numbers, knows no SQL and no tokio: the same events at the same moments
+//! always lead to the same decisions, so that any history can be replayed from a seed. It holds in memory what is
+//! under way and nothing else: runs that have ended, and the structure of Dags that do not run, are the store's.
+//!
+//! One call of [`Scheduler::step`] takes a batch of events and changes the state; what must be written, and what is to
+//! be done once it is written, comes back as [`Decisions`]. What the scheduler must know first (the structure of a Dag
+//! that is due, a queued run's task instances) it asks for as [`Need`]s; the answers are events too.
 
+mod attempts;
+mod dags;
+mod evaluate;
+mod event;
+mod ids;
+mod previous;
+mod run_state;
+mod runs;
+mod slots;
+mod timers;
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use model::{Change, DagId, RunKey, TaskInstanceId};
+
+pub use dags::DagFacts;
+pub use event::{
+    Action, Decisions, Event, LoadedRun, Need, NewRun, Outcome, PreviousRun, Refusal, ReplyId, SkipDecision,
+    StartAttempt, StopReason, Trigger, TriggerError,
+};
+pub use ids::IdSource;
+
+use dags::DagEntry;
+use run_state::{RunSerial, RunState, TaskRef};
+use slots::{Pools, WaitKey, WaitLists};
+use timers::Timers;
+
+/// What does not change while the scheduler lives.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Attempts that may execute at once, over all Dags.
+    pub parallelism: u32,
+}
+
+impl Default for Config {
+    /// Airflow's defaults.
+    fn default() -> Self {
+        Self { parallelism: 32 }
+    }
+}
+
+#[derive(Debug)]
+pub struct Scheduler {
+    config: Config,
+    ids: IdSource,
+    dags: HashMap<DagId, DagEntry>,
+    runs: HashMap<RunSerial, RunState>,
+    run_serials: HashMap<RunKey, RunSerial>,
+    next_serial: u64,
+    attempts: HashMap<TaskInstanceId, TaskRef>,
+    pools: Pools,
+    waiting: WaitLists,
+    /// Task instances that became ready in this step; admitted in order of priority when the step ends.
+    fresh: BTreeMap<WaitKey, TaskRef>,
+    timers: Timers,
+    /// Nothing new is started while this is set.
+    draining: bool,
+    /// Task instances to look at again in this step.
+    dirty: Vec<TaskRef>,
+    /// Runs whose end to look at in this step.
+    touched: Vec<RunSerial>,
+    needs: Vec<Need>,
+}
+
+impl Scheduler {
+    pub fn new(config: Config, ids: IdSource) -> Self {
+        Self {
+            config,
+            ids,
+            dags: HashMap::new(),
+            runs: HashMap::new(),
+            run_serials: HashMap::new(),
+            next_serial: 0,
+            attempts: HashMap::new(),
+            pools: Pools::default(),
+            waiting: WaitLists::default(),
+            fresh: BTreeMap::new(),
+            timers: Timers::default(),
+            draining: false,
+            dirty: Vec::new(),
+            touched: Vec::new(),
+            needs: Vec::new(),
+        }
+    }
+
+    /// Takes a batch of events at the moment `now` and adds what follows from them to `decisions`.
+    ///
+    /// The answers to what it returns must be given, as events, in further steps before the decisions are committed;
+    /// no answer may be left out.
+    pub fn step(&mut self, events: Vec<Event>, now: Timestamp, decisions: &mut Decisions) -> Vec<Need> {
+        for event in events {
+            self.take(event, now, decisions);
+        }
+        self.due_timers(now, decisions);
+        self.settle(now, decisions);
+        self.admit_all(now, decisions);
+        self.finish_touched_runs(now, decisions);
+        self.admit_all(now, decisions);
+        std::mem::take(&mut self.needs)
+    }
+
+    /// When [`Self::step`] must be called again if no event comes before; `None` if there is nothing to wait for.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    /// Runs that are queued or running.
+    pub fn active_runs(&self) -> usize {
+        self.run_serials.len()
+    }
+
+    /// The attempts that hold a slot.
+    pub fn attempts_in_flight(&self) -> impl Iterator<Item = TaskInstanceId> + '_ {
+        self.attempts.keys().copied()
+    }
+
+    /// Whether an attempt is the current one of its task instance. Messages from any other are refused.
+    pub fn is_current(&self, attempt: TaskInstanceId) -> bool {
+        self.attempts.contains_key(&attempt)
+    }
+
+    fn take(&mut self, event: Event, now: Timestamp, decisions: &mut Decisions) {
+        match event {
+            Event::DagChanged(facts) => self.dag_changed(*facts, now, decisions),
+            Event::DagGone(dag_id) => self.dag_gone(&dag_id, now),
+            Event::DagPaused { dag_id, paused } => self.dag_paused(&dag_id, paused, now, decisions),
+            Event::ScheduleChecked { dag_id, dag, taken } => self.schedule_checked(&dag_id, dag, taken, now, decisions),
+            Event::Trigger(trigger) => self.trigger(*trigger, now, decisions),
+            Event::RunFound(run) => self.run_found(*run, now),
+            Event::RunLoaded(loaded) => self.run_loaded(*loaded, now, decisions),
+            Event::PreviousLoaded { run, previous } => self.previous_loaded(&run, previous),
+            Event::AttemptStarted { attempt, at, hostname, unixname, pid } => {
+                self.attempt_started(attempt, at, hostname, unixname, pid, decisions);
+            }
+            Event::AttemptEnded { attempt, at, outcome, rendered_map_index } => {
+                self.attempt_ended(attempt, at, outcome, rendered_map_index, now, decisions);
+            }
+            Event::SkipDownstream { attempt, tasks } => self.skip_downstream(attempt, &tasks, now, decisions),
+            Event::PoolChanged { name, slots } => self.pool_changed(&name, slots),
+            Event::PoolGone { name } => self.pools.remove(&name),
+            Event::Drain => self.draining = true,
+            Event::Tick => {}
+        }
+    }
+
+    fn due_timers(&mut self, now: Timestamp, decisions: &mut Decisions) {
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                timers::Timer::NextRun(dag_id) => self.schedule_is_due(&dag_id, now),
+                timers::Timer::RunAfter(key) => self.queued_run_is_due(&key, now, decisions),
+                timers::Timer::RunTimeout(serial) => self.run_timed_out(serial, now, decisions),
+                timers::Timer::TryAgain(task) => self.dirty.push(task),
+            }
+        }
+    }
+
+    /// Looks at every task instance for which something changed, and at those for which that changes something.
+    fn settle(&mut self, now: Timestamp, decisions: &mut Decisions) {
+        while let Some(task) = self.dirty.pop() {
+            self.evaluate(task, now, decisions);
+        }
+    }
+}
+
+/// Adds a change that holds the whole of a record.
+fn put<T: Clone>(decisions: &mut Decisions, record: &T, as_change: fn(Box<T>) -> Change) {
+    decisions.changes.push(as_change(Box::new(record.clone())));
+}

@@ -1,1 +1,138 @@
+//! Durable state. Nothing above this crate knows SQL.
+//!
+//! Writing goes through one door: [`Commit::commit`] takes a batch of [`Write`]s and makes all of them durable or
+//! none. Reading has one trait per concern. Every method blocks; callers on an async runtime move to a thread that
+//! may block. [`Store`] is all of it together; [`sqlite::SqliteStore`] keeps it in a file, [`memory::MemoryStore`] for
+//! tests and for the simulation. Both pass the same suite.
 
+mod error;
+pub mod memory;
+mod query;
+mod records;
+pub mod sqlite;
+mod write;
+
+use jiff::Timestamp;
+use model::{DagId, DagRun, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, VersionId};
+
+pub use error::StoreError;
+pub use query::{DagFilter, DagOrder, Direction, Page, RunFilter, RunOrder, TaskInstanceFilter, TaskInstanceOrder};
+pub use records::{
+    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskTry, Variable, XCom, XComKey,
+};
+pub use write::{ImportedDag, ImportedFile, Write};
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Makes batches of writes durable.
+pub trait Commit {
+    /// Writes the whole batch and returns when it can't be lost any more, or writes nothing. Batches that arrive
+    /// while another one is being written share one synchronisation of the disk.
+    fn commit(&self, batch: Vec<Write>) -> Result<()>;
+}
+
+/// Runs and task instances.
+pub trait RunStore {
+    fn run(&self, key: &RunKey) -> Result<Option<DagRun>>;
+
+    /// Runs that match, in order, and how many match in all.
+    fn runs(&self, filter: &RunFilter, order: &[(RunOrder, Direction)], page: Page) -> Result<(Vec<DagRun>, u64)>;
+
+    /// Every run that is queued or running, the oldest first.
+    fn active_runs(&self) -> Result<Vec<DagRun>>;
+
+    /// Whether a Dag has a run with this id, or with this logical date.
+    fn run_exists(&self, key: &RunKey, logical_date: Option<Timestamp>) -> Result<RunExists>;
+
+    /// The newest run of a Dag before a date; `scheduled_only` leaves manual runs out.
+    fn run_before(&self, dag_id: &DagId, before: Timestamp, scheduled_only: bool) -> Result<Option<DagRun>>;
+
+    /// Whether any run of a Dag before a date had an instance of this task.
+    fn task_ran_before(&self, dag_id: &DagId, task_id: &TaskId, before: Timestamp) -> Result<bool>;
+
+    /// The newest run before `before` that succeeded.
+    fn last_successful_run(&self, dag_id: &DagId, before: Timestamp) -> Result<Option<DagRun>>;
+
+    fn task_instance(&self, key: &TaskInstanceKey) -> Result<Option<TaskInstance>>;
+
+    /// All task instances of a run, in the order of task id and map index.
+    fn task_instances_of(&self, run: &RunKey) -> Result<Vec<TaskInstance>>;
+
+    fn task_instances(
+        &self,
+        filter: &TaskInstanceFilter,
+        order: &[(TaskInstanceOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<TaskInstance>, u64)>;
+
+    /// The tries of a task instance that have given way to a later one, the first one first.
+    fn archived_tries(&self, key: &TaskInstanceKey) -> Result<Vec<TaskTry>>;
+
+    /// The template fields of a task instance as they were rendered for its current try.
+    fn rendered_fields(&self, key: &TaskInstanceKey) -> Result<Option<model::Json>>;
+
+    /// How often the current try of a task instance has been rescheduled, and when it first started.
+    fn reschedules(&self, key: &TaskInstanceKey) -> Result<(u32, Option<Timestamp>)>;
+}
+
+/// What [`RunStore::run_exists`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunExists {
+    No,
+    SameId,
+    SameLogicalDate,
+}
+
+/// Dags, their versions, and the files that they come from.
+pub trait DagStore {
+    fn dag(&self, dag_id: &DagId) -> Result<Option<DagRecord>>;
+    fn dags(&self, filter: &DagFilter, order: &[(DagOrder, Direction)], page: Page) -> Result<(Vec<DagRecord>, u64)>;
+    fn version(&self, id: VersionId) -> Result<Option<DagVersion>>;
+    fn latest_version(&self, dag_id: &DagId) -> Result<Option<DagVersion>>;
+    /// Everything known of the files that were imported.
+    fn files(&self) -> Result<Vec<FileRecord>>;
+    fn import_errors(&self, page: Page) -> Result<(Vec<ImportError>, u64)>;
+}
+
+/// What tasks leave for each other.
+pub trait XComStore {
+    fn xcom(&self, key: &XComKey) -> Result<Option<XCom>>;
+
+    /// Every entry of a run that matches, by task, map index and key. `None` leaves a part open.
+    fn xcoms(
+        &self,
+        run: &RunKey,
+        task_id: Option<&TaskId>,
+        map_index: Option<MapIndex>,
+        key: Option<&str>,
+    ) -> Result<Vec<XCom>>;
+
+    /// The newest entry of a task over the runs whose logical date is not after that of `run`.
+    fn xcom_with_prior_dates(&self, key: &XComKey) -> Result<Option<XCom>>;
+}
+
+pub trait VariableStore {
+    fn variable(&self, key: &str) -> Result<Option<Variable>>;
+    /// In the order of their keys. `pattern` must stand somewhere in the key.
+    fn variables(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Variable>, u64)>;
+}
+
+pub trait ConnectionStore {
+    fn connection(&self, connection_id: &str) -> Result<Option<Connection>>;
+    fn connections(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Connection>, u64)>;
+}
+
+pub trait PoolStore {
+    fn pool(&self, name: &str) -> Result<Option<Pool>>;
+    fn pools(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Pool>, u64)>;
+    /// How many slots of each pool are taken by task instances in which state.
+    fn pool_usage(&self) -> Result<Vec<(String, PoolUsage)>>;
+}
+
+/// All of it.
+pub trait Store:
+    Commit + RunStore + DagStore + XComStore + VariableStore + ConnectionStore + PoolStore + Send + Sync
+{
+    /// Answers if the store can be read and written; the error says why not.
+    fn check(&self) -> Result<()>;
+}

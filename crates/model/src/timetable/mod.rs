@@ -1,8 +1,33 @@
 //! Timetables: when a Dag's next run is due, and what span of data it is about.
+//!
+//! The answers are Airflow's, to the microsecond; `tests/timetables.rs` replays recordings of the real classes.
+
+mod cron;
+mod delta;
+mod describe;
+mod events;
+mod interval;
+mod relative_delta;
+mod schedule;
+mod serialized;
+mod simple;
+mod trigger;
+mod zone;
 
 use jiff::Timestamp;
 
+use crate::Json;
 use crate::run::DataInterval;
+
+pub use cron::{CronError, CronExpression, CronField, FieldError};
+pub use delta::Delta;
+pub use events::Events;
+pub use relative_delta::RelativeDelta;
+pub use schedule::CronSchedule;
+pub use trigger::{CronTrigger, RunImmediately};
+pub use zone::Zone;
+
+use schedule::Schedule;
 
 /// The bounds that a Dag sets to its timetable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,14 +46,189 @@ pub struct NextRun {
 }
 
 impl NextRun {
+    /// A run about a moment, at that moment.
+    fn exact(at: Timestamp) -> Self {
+        Self { run_after: at, data_interval: DataInterval::exact(at) }
+    }
+
+    /// A run about an interval, when the interval has ended.
+    fn of_interval(start: Timestamp, end: Timestamp) -> Self {
+        Self { run_after: end, data_interval: DataInterval { start, end } }
+    }
+
     /// Airflow's logical date is the start of the data interval.
     pub fn logical_date(&self) -> Timestamp {
         self.data_interval.start
     }
 }
 
+/// Why a serialized timetable can't be used.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub enum TimetableError {
+    #[error(transparent)]
+    Cron(#[from] CronError),
+    #[error("timetable {type_name}: field {field:?} is missing or of the wrong kind")]
+    Field { type_name: String, field: &'static str },
+    #[error("{value} is neither a number of seconds nor the fields of a relativedelta")]
+    NoDelta { value: String },
+    #[error("{value:?} is no date with an offset from UTC, such as 2026-01-31T12:00:00+00:00")]
+    NoMoment { value: String },
+    #[error("time zone {name} is not known: use a name such as Europe/Zurich, or an offset such as +05:30")]
+    UnknownTimeZone { name: String },
+}
+
+/// When a Dag runs by itself.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Timetable {
     /// Never by itself.
     Null,
+    /// Once, at the Dag's start date or at once.
+    Once,
+    /// Again as soon as the last run has ended.
+    Continuous,
+    /// At the end of each interval between two moments of a cron expression.
+    CronDataInterval(CronSchedule),
+    /// At the end of each interval of this length.
+    DeltaDataInterval(Delta),
+    /// At each moment of a cron expression.
+    CronTrigger(CronTrigger),
+    /// So long after the last run; the data interval of a run ends with it and lasts `interval`.
+    DeltaTrigger { delta: Delta, interval: Delta },
+    /// At each moment of any of these.
+    MultipleCronTrigger(Vec<CronTrigger>),
+    /// At listed moments.
+    Events(Events),
+    /// A timetable that is not evaluated here: assets, partitions, classes from plugins. `type_name` is its class path.
+    Opaque { type_name: String, data: Json },
+}
+
+/// Names of Airflow's own opaque timetables and what they are called: class path, summary, description.
+const OPAQUE_TEXTS: [(&str, &str, &str); 3] = [
+    ("airflow.timetables.simple.AssetTriggeredTimetable", "Asset", "Triggered by assets"),
+    ("airflow.timetables.simple.PartitionedAssetTimetable", "Partitioned Asset", "Triggered by assets"),
+    (PARTITIONED_AT_RUNTIME, "PartitionedAtRuntime", "Never, partition key(s) set at runtime"),
+];
+
+const PARTITIONED_AT_RUNTIME: &str = "airflow.timetables.simple.PartitionedAtRuntime";
+
+impl Timetable {
+    /// Reads a timetable as Airflow serializes it: `type_name` is the `__type`, a class path; `data` the `__var`.
+    /// Classes that the engine doesn't know become [`Timetable::Opaque`].
+    pub fn from_serialized(type_name: &str, data: &Json) -> Result<Timetable, TimetableError> {
+        serialized::read(type_name, data)
+    }
+
+    /// The next run, or `None` if there is none as things stand. `last` is the data interval of the last run that was
+    /// not asked for by hand. The rules are those of Airflow's `next_dagrun_info`; where that raises an exception, as
+    /// for a date that never comes, its scheduler makes no run either.
+    pub fn next_run(&self, last: Option<DataInterval>, restriction: &Restriction, now: Timestamp) -> Option<NextRun> {
+        // Python's clock has no more, and neither have the databases that the answer goes to.
+        let now = Timestamp::from_microsecond(now.as_microsecond()).ok()?;
+        match self {
+            Timetable::Null | Timetable::Opaque { .. } => None,
+            Timetable::Once => simple::once(last, restriction, now),
+            Timetable::Continuous => simple::continuous(last, restriction, now),
+            Timetable::CronDataInterval(schedule) => interval::next_run(schedule, last, restriction, now),
+            Timetable::DeltaDataInterval(delta) => interval::next_run(delta, last, restriction, now),
+            Timetable::CronTrigger(trigger) => trigger.next_run(last, restriction, now),
+            Timetable::DeltaTrigger { delta, interval } => {
+                trigger::next_run(delta, interval, last, restriction, now, || Some(now))
+            }
+            Timetable::MultipleCronTrigger(triggers) => trigger::next_of_several(triggers, last, restriction, now),
+            Timetable::Events(events) => events.next_run(last, restriction, now),
+        }
+    }
+
+    /// What a run that somebody asks for is about, by the rules of Airflow's `infer_manual_data_interval`. `None` for
+    /// timetables that are not evaluated here.
+    pub fn infer_manual_data_interval(&self, run_after: Timestamp) -> Option<DataInterval> {
+        match self {
+            Timetable::Null | Timetable::Once | Timetable::Continuous => Some(DataInterval::exact(run_after)),
+            Timetable::CronDataInterval(schedule) => interval::cron_manual_interval(schedule, run_after),
+            Timetable::DeltaDataInterval(delta) => {
+                Some(DataInterval { start: delta.previous(run_after)?, end: run_after })
+            }
+            Timetable::CronTrigger(CronTrigger { interval, .. }) | Timetable::DeltaTrigger { interval, .. } => {
+                trigger::manual_interval(interval, run_after)
+            }
+            // All of them have the same interval.
+            Timetable::MultipleCronTrigger(triggers) => {
+                trigger::manual_interval(&triggers.first()?.interval, run_after)
+            }
+            Timetable::Events(events) => Some(events.manual_interval(run_after)),
+            Timetable::Opaque { type_name, .. } => {
+                let is_exact = OPAQUE_TEXTS.iter().any(|(name, ..)| name == type_name);
+                is_exact.then(|| DataInterval::exact(run_after))
+            }
+        }
+    }
+
+    /// A word or two for lists: the cron expression, the delta.
+    pub fn summary(&self) -> String {
+        match self {
+            Timetable::Null => "None".to_owned(),
+            Timetable::Once => "@once".to_owned(),
+            Timetable::Continuous => "@continuous".to_owned(),
+            Timetable::CronDataInterval(schedule) => schedule.cron().as_str().to_owned(),
+            Timetable::DeltaDataInterval(delta) | Timetable::DeltaTrigger { delta, .. } => delta.to_string(),
+            Timetable::CronTrigger(trigger) => trigger.schedule.cron().as_str().to_owned(),
+            Timetable::MultipleCronTrigger(triggers) => joined(triggers, |schedule| schedule.cron().as_str().to_owned()),
+            Timetable::Events(events) => events.summary().to_owned(),
+            Timetable::Opaque { type_name, .. } => match opaque_texts(type_name) {
+                Some((summary, _)) => summary.to_owned(),
+                // What Airflow's base class answers: the name of the class.
+                None => type_name.rsplit('.').next().unwrap_or(type_name).to_owned(),
+            },
+        }
+    }
+
+    /// The schedule in words; empty where there are none.
+    pub fn description(&self) -> String {
+        match self {
+            Timetable::Null => "Never, external triggers only".to_owned(),
+            Timetable::Once => "Once, as soon as possible".to_owned(),
+            Timetable::Continuous => "As frequently as possible, but only one run at a time.".to_owned(),
+            Timetable::CronDataInterval(schedule) => describe::describe(schedule.cron().as_str()),
+            Timetable::CronTrigger(trigger) => describe::describe(trigger.schedule.cron().as_str()),
+            Timetable::MultipleCronTrigger(triggers) => {
+                joined(triggers, |schedule| describe::describe(schedule.cron().as_str()))
+            }
+            Timetable::DeltaDataInterval(_) | Timetable::DeltaTrigger { .. } => String::new(),
+            Timetable::Events(events) => events.description().to_owned(),
+            Timetable::Opaque { type_name, .. } => {
+                opaque_texts(type_name).map_or_else(String::new, |(_, description)| description.to_owned())
+            }
+        }
+    }
+
+    /// Whether runs come one after the other by the clock.
+    pub fn is_periodic(&self) -> bool {
+        match self {
+            Timetable::Null | Timetable::Once | Timetable::Continuous => false,
+            Timetable::Opaque { type_name, .. } => opaque_texts(type_name).is_none(),
+            _ => true,
+        }
+    }
+
+    /// Whether there can be runs that nobody asked for.
+    pub fn can_be_scheduled(&self) -> bool {
+        match self {
+            Timetable::Null => false,
+            Timetable::Opaque { type_name, .. } => type_name != PARTITIONED_AT_RUNTIME,
+            _ => true,
+        }
+    }
+
+    /// How many runs may be active at once, if the timetable itself sets a limit.
+    pub fn active_runs_limit(&self) -> Option<u32> {
+        matches!(self, Timetable::Continuous).then_some(1)
+    }
+}
+
+fn opaque_texts(type_name: &str) -> Option<(&'static str, &'static str)> {
+    OPAQUE_TEXTS.iter().find(|(name, ..)| *name == type_name).map(|(_, summary, description)| (*summary, *description))
+}
+
+fn joined(triggers: &[CronTrigger], text: impl Fn(&CronSchedule) -> String) -> String {
+    triggers.iter().map(|trigger| text(&trigger.schedule)).collect::<Vec<_>>().join(", ")
 }

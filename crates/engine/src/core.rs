@@ -1,0 +1,404 @@
+//! Decide, commit, act: one step of the engine, without threads and without a clock.
+//!
+//! The simulation drives the very same code.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::{
+    Change, Dag, DagId, DagRun, DagRunState, MapIndex, RunKey, TaskId, TaskInstanceId, TaskInstanceKey, VersionId,
+};
+use scheduler::{
+    Action, Config, Decisions, Event, IdSource, LoadedRun, Need, NewRun, Outcome, PreviousRun, Refusal, ReplyId,
+    Scheduler, SkipDecision, Trigger, TriggerError,
+};
+use store::{DagFilter, Page, RunExists, Store, StoreError, Write};
+
+use crate::facts::facts_of;
+
+/// The key under which branching tasks leave their decision (`SkipMixin` of the standard provider).
+const SKIP_KEY: &str = "skipmixin_key";
+/// Dag structures that are kept when no run needs them.
+const CACHED_DAGS: usize = 256;
+
+/// Where the structures of Dags come from.
+pub trait DagSource: Send {
+    /// The Dag as that version has it; `None` if there is no such version. The error is for people.
+    fn dag(&self, version: VersionId) -> Result<Option<Arc<Dag>>, String>;
+}
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Input {
+    Event(Event),
+    /// Somebody asks for a run; the answer is an [`Action::Reply`].
+    Trigger(Box<TriggerRequest>),
+    /// An attempt ended, and leaves something to be written together with its end.
+    AttemptEnded {
+        attempt: TaskInstanceId,
+        at: Timestamp,
+        outcome: Outcome,
+        rendered_map_index: Option<String>,
+        writes: Vec<Write>,
+    },
+    /// These Dags were imported, or their files are gone: the store has what is known of them.
+    DagsChanged(Vec<DagId>),
+}
+
+#[derive(Clone, Debug)]
+pub struct TriggerRequest {
+    pub reply: ReplyId,
+    pub dag_id: DagId,
+    pub run: NewRun,
+}
+
+/// A step that is under way. It is kept when the store fails in the middle of it, and taken up again where it stopped:
+/// the scheduler has moved on by then, and what it decided must not be lost.
+#[derive(Default)]
+struct Work {
+    inputs: VecDeque<Input>,
+    events: Vec<Event>,
+    needs: VecDeque<Need>,
+    decisions: Decisions,
+    /// What attempts left to be written together with their end.
+    own_writes: Vec<Write>,
+    refused: Vec<Action>,
+    ended: HashSet<TaskInstanceId>,
+    stepped: bool,
+    /// The whole batch, once everything is decided.
+    writes: Option<Vec<Write>>,
+}
+
+pub struct Core<S: ?Sized, D> {
+    scheduler: Scheduler,
+    store: Arc<S>,
+    dags: DagCache<D>,
+    /// Writes that may wait for the next commit.
+    lazy: HashMap<TaskInstanceKey, Write>,
+    work: Option<Work>,
+}
+
+impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
+    pub fn new(config: Config, ids: IdSource, store: Arc<S>, dags: D) -> Self {
+        Self {
+            scheduler: Scheduler::new(config, ids),
+            store,
+            dags: DagCache { source: dags, dags: HashMap::new(), order: VecDeque::new() },
+            lazy: HashMap::new(),
+            work: None,
+        }
+    }
+
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Takes up what the store has: pools, Dags, and every run that was under way when the last process ended.
+    pub fn recover(&mut self, now: Timestamp) -> Result<Vec<Action>, StoreError> {
+        let mut events = Vec::new();
+        for pool in self.store.pools(None, Page::ALL)?.0 {
+            events.push(Event::PoolChanged { name: pool.name.into(), slots: u32::try_from(pool.slots).ok() });
+        }
+        let known = DagFilter { exclude_stale: true, ..DagFilter::default() };
+        for record in self.store.dags(&known, &[], Page::ALL)?.0 {
+            match facts_of(&record) {
+                Ok(facts) => events.push(Event::DagChanged(Box::new(facts))),
+                Err(error) => {
+                    tracing::error!(dag_id = %record.dag_id, %error, "the Dag is left out until it is imported again")
+                }
+            }
+        }
+        for run in self.store.active_runs()? {
+            match run.state {
+                DagRunState::Queued => events.push(Event::RunFound(Box::new(run))),
+                _ => events.extend(self.load_run(&run.key)?.map(|loaded| Event::RunLoaded(Box::new(loaded)))),
+            }
+        }
+        self.work = Some(Work { events, ..Work::default() });
+        self.retry(now)
+    }
+
+    /// Takes the inputs, decides, makes the decisions durable, and returns what is to be done now.
+    ///
+    /// On an error nothing is lost: the step is kept, and [`Self::retry`] goes on with it. Inputs of further steps
+    /// come after it.
+    pub fn step(&mut self, inputs: Vec<Input>, now: Timestamp) -> Result<Vec<Action>, StoreError> {
+        self.work.get_or_insert_default().inputs.extend(inputs);
+        self.retry(now)
+    }
+
+    /// Whether a step waits for the store.
+    pub fn is_behind(&self) -> bool {
+        self.work.is_some()
+    }
+
+    /// Goes on with a step that an error of the store stopped.
+    pub fn retry(&mut self, now: Timestamp) -> Result<Vec<Action>, StoreError> {
+        let Some(mut work) = self.work.take() else { return Ok(Vec::new()) };
+        match self.advance(&mut work, now) {
+            Ok(()) => {
+                let mut actions = work.decisions.actions;
+                actions.extend(work.refused);
+                Ok(actions)
+            }
+            Err(error) => {
+                self.work = Some(work);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether there are writes that wait for company.
+    pub fn has_lazy_writes(&self) -> bool {
+        !self.lazy.is_empty()
+    }
+
+    /// Commits the writes that waited for company.
+    pub fn flush_lazy(&mut self, now: Timestamp) -> Result<Vec<Action>, StoreError> {
+        let work = self.work.get_or_insert_default();
+        work.stepped = true;
+        work.writes.get_or_insert_default().extend(self.lazy.drain().map(|(_, write)| write));
+        self.retry(now)
+    }
+
+    fn advance(&mut self, work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            while let Some(input) = work.inputs.front() {
+                self.take(input, &mut work.events, &mut work.own_writes, &mut work.refused, &mut work.ended)?;
+                work.inputs.pop_front();
+            }
+            while let Some(need) = work.needs.front() {
+                work.events.extend(self.answer(need)?);
+                work.needs.pop_front();
+            }
+            if work.stepped && work.events.is_empty() {
+                break;
+            }
+            let events = std::mem::take(&mut work.events);
+            work.needs = self.scheduler.step(events, now, &mut work.decisions).into();
+            work.stepped = true;
+        }
+        if work.writes.is_none() {
+            work.writes = Some(self.gather_writes(&mut work.decisions, std::mem::take(&mut work.own_writes)));
+        }
+        self.commit(work.writes.as_deref().unwrap_or_default())
+    }
+
+    /// Turns one input into events and writes.
+    fn take(
+        &mut self,
+        input: &Input,
+        events: &mut Vec<Event>,
+        writes: &mut Vec<Write>,
+        refused: &mut Vec<Action>,
+        ended: &mut HashSet<TaskInstanceId>,
+    ) -> Result<(), StoreError> {
+        match input {
+            Input::Event(event) => events.push(event.clone()),
+            Input::Trigger(request) => match self.check_trigger(request)? {
+                Ok(event) => events.push(event),
+                Err(reply) => refused.push(reply),
+            },
+            Input::AttemptEnded { attempt, at, outcome, rendered_map_index, writes: own } => {
+                if self.scheduler.is_current(*attempt) && ended.insert(*attempt) {
+                    writes.extend_from_slice(own);
+                    events.push(Event::AttemptEnded {
+                        attempt: *attempt,
+                        at: *at,
+                        outcome: outcome.clone(),
+                        rendered_map_index: rendered_map_index.clone(),
+                    });
+                } else {
+                    refused.push(Action::Refused(Refusal::StaleAttempt { attempt: *attempt, message: "ended" }));
+                }
+            }
+            Input::DagsChanged(dag_ids) => {
+                for dag_id in dag_ids {
+                    events.extend(self.dag_event(dag_id)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch of a step: what waited for company, what was decided, what attempts left.
+    fn gather_writes(&mut self, decisions: &mut Decisions, own: Vec<Write>) -> Vec<Write> {
+        for change in decisions.lazy_changes.drain(..) {
+            if let Change::TaskInstance(ti) = &change {
+                self.lazy.insert(ti.key(), Write::Decision(change));
+            }
+        }
+        let changes = std::mem::take(&mut decisions.changes);
+        if changes.is_empty() && own.is_empty() {
+            return Vec::new();
+        }
+        // What these changes say of a task instance, they say better.
+        for change in &changes {
+            if let Change::TaskInstance(ti) = change {
+                self.lazy.remove(&ti.key());
+            }
+        }
+        let lazy = self.lazy.drain().map(|(_, write)| write);
+        lazy.chain(in_writing_order(changes).into_iter().map(Write::Decision)).chain(own).collect()
+    }
+
+    fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        match self.store.commit(writes.to_vec()) {
+            Err(error) if !error.is_temporary() => {
+                // Trying again would fail again. The decisions stand; what attempts left goes with them if it can.
+                tracing::error!(%error, "a batch can't be written as it is; writing its decisions alone");
+                let decisions = writes.iter().filter(|write| matches!(write, Write::Decision(_))).cloned().collect();
+                match self.store.commit(decisions) {
+                    Err(error) if !error.is_temporary() => {
+                        tracing::error!(%error, "decisions can't be written and are given up; this is a bug");
+                        Ok(())
+                    }
+                    result => result,
+                }
+            }
+            result => result,
+        }
+    }
+
+    /// What the store alone can say about a request for a run.
+    fn check_trigger(&mut self, request: &TriggerRequest) -> Result<Result<Event, Action>, StoreError> {
+        let TriggerRequest { reply, dag_id, run } = request.clone();
+        let refuse = |error| Ok(Err(Action::Reply { to: reply, answer: Err(error) }));
+        let key = RunKey { dag_id: dag_id.clone(), run_id: run.run_id.clone() };
+        match self.store.run_exists(&key, run.logical_date)? {
+            RunExists::SameId => return refuse(TriggerError::RunIdTaken { dag_id, run_id: key.run_id }),
+            RunExists::SameLogicalDate => {
+                let logical_date = run.logical_date.unwrap_or_default();
+                return refuse(TriggerError::LogicalDateTaken { dag_id, logical_date });
+            }
+            RunExists::No => {}
+        }
+        match self.newest_dag(&dag_id)? {
+            Some(dag) => Ok(Ok(Event::Trigger(Box::new(Trigger { reply, run, dag })))),
+            None => refuse(TriggerError::UnknownDag(dag_id)),
+        }
+    }
+
+    fn dag_event(&self, dag_id: &DagId) -> Result<Option<Event>, StoreError> {
+        Ok(match self.store.dag(dag_id)? {
+            None => Some(Event::DagGone(dag_id.clone())),
+            Some(record) if record.stale => Some(Event::DagGone(dag_id.clone())),
+            Some(record) => match facts_of(&record) {
+                Ok(facts) => Some(Event::DagChanged(Box::new(facts))),
+                Err(error) => {
+                    tracing::error!(%dag_id, %error, "the Dag keeps its last good schedule");
+                    None
+                }
+            },
+        })
+    }
+
+    fn answer(&mut self, need: &Need) -> Result<Option<Event>, StoreError> {
+        match need {
+            Need::ScheduleCheck { dag_id, run_id, logical_date } => {
+                let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
+                let taken = self.store.run_exists(&key, Some(*logical_date))? != RunExists::No;
+                let dag = self.newest_dag(dag_id)?;
+                Ok(Some(Event::ScheduleChecked { dag_id: dag_id.clone(), dag, taken }))
+            }
+            Need::Run(key) => Ok(self.load_run(key)?.map(|loaded| Event::RunLoaded(Box::new(loaded)))),
+            Need::PreviousRun { run, logical_date, scheduled_only } => {
+                let previous = self.store.run_before(&run.dag_id, *logical_date, *scheduled_only)?;
+                let previous = previous.map(|previous| self.previous(run, previous, *logical_date)).transpose()?;
+                Ok(Some(Event::PreviousLoaded { run: run.clone(), previous }))
+            }
+        }
+    }
+
+    fn newest_dag(&mut self, dag_id: &DagId) -> Result<Option<Arc<Dag>>, StoreError> {
+        let record = self.store.dag(dag_id)?.filter(|record| !record.stale);
+        Ok(record.and_then(|record| self.dags.get(record.version)))
+    }
+
+    fn load_run(&mut self, key: &RunKey) -> Result<Option<LoadedRun>, StoreError> {
+        let Some(run) = self.store.run(key)? else { return Ok(None) };
+        let Some(dag) = self.dags.get(run.version) else {
+            tracing::error!(run = %key, version = %run.version, "the run waits: the Dag's structure can't be read");
+            return Ok(None);
+        };
+        let task_instances = self.store.task_instances_of(key)?;
+        let skips = self.skips(key, &dag)?;
+        Ok(Some(LoadedRun { run, dag, task_instances, skips }))
+    }
+
+    /// What the branches of a run have decided so far.
+    fn skips(&self, run: &RunKey, dag: &Dag) -> Result<Vec<(model::TaskIndex, MapIndex, SkipDecision)>, StoreError> {
+        if !dag.tasks().iter().any(|task| task.can_skip_downstream) {
+            return Ok(Vec::new());
+        }
+        let entries = self.store.xcoms(run, None, None, Some(SKIP_KEY))?;
+        let decision = |xcom: &store::XCom| {
+            let texts = |name: &str| -> Option<Vec<TaskId>> {
+                let list = xcom.value.get(name)?.as_array()?;
+                Some(list.iter().filter_map(|task| task.as_str()).map(TaskId::from).collect())
+            };
+            texts("followed").map(SkipDecision::Followed).or_else(|| texts("skipped").map(SkipDecision::Skipped))
+        };
+        Ok(entries
+            .iter()
+            .filter_map(|xcom| Some((dag.find(xcom.key.task_id.as_str())?, xcom.key.map_index, decision(xcom)?)))
+            .collect())
+    }
+
+    fn previous(&mut self, run: &RunKey, previous: DagRun, before: Timestamp) -> Result<PreviousRun, StoreError> {
+        let task_instances: Vec<_> =
+            self.store.task_instances_of(&previous.key)?.into_iter().map(|ti| (ti.task_id, ti.state)).collect();
+        let mut first_timers = Vec::new();
+        for ti in self.store.task_instances_of(run)? {
+            let known = task_instances.iter().any(|(task_id, _)| *task_id == ti.task_id);
+            if !known && !self.store.task_ran_before(&run.dag_id, &ti.task_id, before)? {
+                first_timers.push(ti.task_id);
+            }
+        }
+        Ok(PreviousRun { key: previous.key, logical_date: previous.logical_date, task_instances, first_timers })
+    }
+}
+
+/// Runs before their task instances, which refer to them.
+fn in_writing_order(changes: Vec<Change>) -> Vec<Change> {
+    let (mut runs, others): (Vec<Change>, Vec<Change>) =
+        changes.into_iter().partition(|change| matches!(change, Change::Run(_)));
+    runs.extend(others);
+    runs
+}
+
+/// The structures that were used last.
+struct DagCache<D> {
+    source: D,
+    dags: HashMap<VersionId, Arc<Dag>>,
+    order: VecDeque<VersionId>,
+}
+
+impl<D: DagSource> DagCache<D> {
+    fn get(&mut self, version: VersionId) -> Option<Arc<Dag>> {
+        if let Some(dag) = self.dags.get(&version) {
+            return Some(Arc::clone(dag));
+        }
+        match self.source.dag(version) {
+            Ok(Some(dag)) => {
+                if self.order.len() >= CACHED_DAGS
+                    && let Some(oldest) = self.order.pop_front()
+                {
+                    self.dags.remove(&oldest);
+                }
+                self.order.push_back(version);
+                self.dags.insert(version, Arc::clone(&dag));
+                Some(dag)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::error!(%version, %error, "the structure of a Dag can't be read");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the scheduler keeps of every Dag, as the store holds it.
+
+use jiff::Timestamp;
+use model::timetable::{Restriction, Timetable};
+use model::{Dag, DagLimits, Json};
+use scheduler::DagFacts;
+use serde_json::json;
+use store::DagRecord;
+
+/// Facts that this version can't read.
+#[derive(Debug, thiserror::Error)]
+#[error("the facts of Dag {dag_id} can't be read: {reason}")]
+pub struct FactsError {
+    dag_id: model::DagId,
+    reason: String,
+}
+
+/// The facts of a Dag as a document. `timetable` is its serialized form, with `__type` and `__var`; `may_schedule` says
+/// whether the timetable may make runs.
+pub fn facts_to_json(dag: &Dag, timetable: &Json, may_schedule: bool) -> Json {
+    let Restriction { earliest, latest, catchup } = dag.restriction();
+    json!({
+        "timetable": timetable,
+        "earliest": earliest.map(Timestamp::as_microsecond),
+        "latest": latest.map(Timestamp::as_microsecond),
+        "catchup": catchup,
+        "may_schedule": may_schedule,
+    })
+}
+
+pub fn facts_of(record: &DagRecord) -> Result<DagFacts, FactsError> {
+    let error = |reason: String| FactsError { dag_id: record.dag_id.clone(), reason };
+    let facts = &record.facts;
+    let moment = |name: &str| -> Result<Option<Timestamp>, FactsError> {
+        let micros = facts.get(name).and_then(Json::as_i64);
+        micros.map(Timestamp::from_microsecond).transpose().map_err(|cause| error(format!("{name}: {cause}")))
+    };
+    let timetable = facts.get("timetable").ok_or_else(|| error("the timetable is missing".into()))?;
+    let type_name = timetable.get("__type").and_then(Json::as_str).unwrap_or_default();
+    let data = timetable.get("__var").cloned().unwrap_or(Json::Null);
+    let timetable = Timetable::from_serialized(type_name, &data).map_err(|cause| error(cause.to_string()))?;
+    let flag = |name: &str| facts.get(name).and_then(Json::as_bool).unwrap_or(false);
+    Ok(DagFacts {
+        dag_id: record.dag_id.clone(),
+        version: record.version,
+        bundle_version: record.bundle_version.clone(),
+        timetable,
+        restriction: Restriction { earliest: moment("earliest")?, latest: moment("latest")?, catchup: flag("catchup") },
+        limits: DagLimits {
+            max_active_runs: record.max_active_runs,
+            max_active_tasks: record.max_active_tasks,
+            max_consecutive_failed_dag_runs: record.max_consecutive_failed_dag_runs,
+        },
+        paused: record.paused,
+        schedule: record.schedule.clone(),
+        may_schedule: flag("may_schedule"),
+    })
+}

@@ -1,0 +1,87 @@
+//! The engine as others see it: a queue to put inputs in, and answers that come when they are durable.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::{DagId, DagRun};
+use scheduler::{Event, NewRun, ReplyId, TriggerError};
+use tokio::sync::oneshot;
+
+use crate::core::{Input, TriggerRequest};
+
+/// The engine's loop has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine has stopped")]
+pub struct EngineStopped;
+
+/// Why there is no run.
+#[derive(Debug, thiserror::Error)]
+pub enum TriggerFailure {
+    #[error(transparent)]
+    Refused(#[from] TriggerError),
+    #[error(transparent)]
+    Stopped(#[from] EngineStopped),
+}
+
+type Answer = Result<Box<DagRun>, TriggerError>;
+
+/// Those who wait for an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    waiting: Mutex<HashMap<ReplyId, oneshot::Sender<Answer>>>,
+    last: AtomicU64,
+}
+
+impl Replies {
+    fn expect(&self) -> (ReplyId, oneshot::Receiver<Answer>) {
+        let id = ReplyId(self.last.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        (id, receiver)
+    }
+
+    pub(crate) fn answer(&self, id: ReplyId, answer: Answer) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(waiting) = waiting {
+            // Whoever asked may have gone away; the run exists all the same.
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// Nobody will be answered any more.
+    pub(crate) fn close(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Cheap to clone; every clone speaks to the same engine.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    pub(crate) inputs: flume::Sender<Input>,
+    pub(crate) replies: Arc<Replies>,
+}
+
+impl EngineHandle {
+    /// Tells the engine something. Waits while its queue is full.
+    pub async fn tell(&self, input: Input) -> Result<(), EngineStopped> {
+        self.inputs.send_async(input).await.map_err(|_| EngineStopped)
+    }
+
+    /// As [`Self::tell`], from a thread that may block.
+    pub fn tell_blocking(&self, input: Input) -> Result<(), EngineStopped> {
+        self.inputs.send(input).map_err(|_| EngineStopped)
+    }
+
+    /// Makes a run. The answer comes when the run is durable; it is the run as it was made.
+    pub async fn trigger(&self, dag_id: DagId, run: NewRun) -> Result<Box<DagRun>, TriggerFailure> {
+        let (reply, answer) = self.replies.expect();
+        self.tell(Input::Trigger(Box::new(TriggerRequest { reply, dag_id, run }))).await?;
+        Ok(answer.await.map_err(|_| EngineStopped)??)
+    }
+
+    /// Pauses a Dag, or lets it go on.
+    pub async fn set_paused(&self, dag_id: DagId, paused: bool) -> Result<(), EngineStopped> {
+        self.tell(Input::Event(Event::DagPaused { dag_id, paused })).await
+    }
+}

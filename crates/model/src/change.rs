@@ -1,0 +1,31 @@
+//! What one commit writes. Every change puts a whole record in place, so that writing it twice changes nothing.
+
+use crate::id::DagId;
+use crate::run::{DagRun, DataInterval, TaskInstance};
+use crate::timetable::NextRun;
+
+/// Where a Dag's schedule stands.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct DagSchedule {
+    pub next_run: Option<NextRun>,
+    /// The data interval of the newest run that the timetable made.
+    pub last_interval: Option<DataInterval>,
+    /// How many runs in a row have failed.
+    pub consecutive_failures: u32,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    Run(Box<DagRun>),
+    TaskInstance(Box<TaskInstance>),
+    /// A try that has ended and gave way to the next one; its id is no longer current.
+    ArchivedTry(Box<TaskInstance>),
+    Schedule {
+        dag_id: DagId,
+        schedule: Box<DagSchedule>,
+    },
+    Paused {
+        dag_id: DagId,
+        paused: bool,
+    },
+}

@@ -1,0 +1,210 @@
+//! The host process.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, setsid};
+use serde::{Deserialize, Serialize};
+
+use crate::packet::{MAX_PACKET, PacketSocket};
+
+/// How long the host goes on killing what the engine left behind. What survives this is not killable by us.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(10);
+
+/// From the engine. Descriptors that come with it: stdin, stdout, stderr.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct SpawnMessage {
+    pub(crate) id: u64,
+    pub(crate) program: String,
+    pub(crate) args: Vec<String>,
+    /// Whether the host's own environment is kept under `env`.
+    pub(crate) inherit_env: bool,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) cwd: Option<String>,
+}
+
+/// To the engine.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) enum HostMessage {
+    Spawned {
+        id: u64,
+        pid: u32,
+    },
+    Failed {
+        id: u64,
+        errno: i32,
+        reason: String,
+    },
+    /// `status` as `waitpid` gives it.
+    Exited {
+        id: u64,
+        status: i32,
+    },
+}
+
+/// The host's whole life: spawns what it is told to until the engine's end of `control` closes, then kills every
+/// descendant. Descriptors that it was given beyond `control` (the lock of the home) stay open until the last
+/// descendant is gone.
+pub fn run(control: OwnedFd) -> io::Result<()> {
+    let control = PacketSocket::from_fd(control);
+    // A session of its own: signals from the engine's terminal must not reach the children directly.
+    let _ = setsid();
+    prctl::set_child_subreaper(true)?;
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGCHLD);
+    signals.thread_block()?;
+    let mut ignored = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        ignored.add(signal);
+    }
+    // The engine decides when the host ends.
+    ignored.thread_block()?;
+    let child_ended = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let mut host = Host { control, children: HashMap::new(), buffer: vec![0; MAX_PACKET] };
+    let result = host.serve(&child_ended);
+    kill_everything();
+    result
+}
+
+struct Host {
+    control: PacketSocket,
+    /// The request that each child came from.
+    children: HashMap<u32, u64>,
+    buffer: Vec<u8>,
+}
+
+impl Host {
+    fn serve(&mut self, child_ended: &SignalFd) -> io::Result<()> {
+        loop {
+            let (has_request, has_ended) = {
+                let mut polled = [
+                    PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(child_ended.as_fd(), PollFlags::POLLIN),
+                ];
+                match poll(&mut polled, PollTimeout::NONE) {
+                    Ok(_) | Err(nix::Error::EINTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                let ready = |index: usize| polled[index].any().unwrap_or(false);
+                (ready(0), ready(1))
+            };
+            if has_ended {
+                while let Ok(Some(_)) = child_ended.read_signal() {}
+                self.reap()?;
+            }
+            if has_request && !self.request()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes one request; `false` when the engine is gone.
+    fn request(&mut self) -> io::Result<bool> {
+        let Some((length, descriptors)) = self.control.receive(&mut self.buffer)? else { return Ok(false) };
+        let message: SpawnMessage = serde_json::from_slice(&self.buffer[..length])?;
+        let id = message.id;
+        let answer = match spawn(message, descriptors) {
+            Ok(pid) => {
+                self.children.insert(pid, id);
+                HostMessage::Spawned { id, pid }
+            }
+            Err(error) => {
+                HostMessage::Failed { id, errno: error.raw_os_error().unwrap_or(0), reason: error.to_string() }
+            }
+        };
+        self.answer(&answer)?;
+        Ok(true)
+    }
+
+    fn answer(&self, message: &HostMessage) -> io::Result<()> {
+        match self.control.send(&serde_json::to_vec(message)?, &[]) {
+            // The engine is gone; the next look at the socket says so.
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Tells the engine of its children's ends. Orphans that were left to the host are only buried.
+    fn reap(&mut self) -> io::Result<()> {
+        loop {
+            let (pid, status) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, code << 8),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, signal as i32),
+                Ok(WaitStatus::StillAlive) | Err(nix::Error::ECHILD) => return Ok(()),
+                Ok(_) | Err(nix::Error::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let ended = u32::try_from(pid.as_raw()).ok().and_then(|pid| self.children.remove(&pid));
+            if let Some(id) = ended {
+                self.answer(&HostMessage::Exited { id, status })?;
+            }
+        }
+    }
+}
+
+/// Spawns a child in a process group of its own, whose number is that of the child.
+fn spawn(message: SpawnMessage, descriptors: Vec<OwnedFd>) -> io::Result<u32> {
+    let mut command = Command::new(&message.program);
+    command.args(&message.args);
+    if !message.inherit_env {
+        command.env_clear();
+    }
+    command.envs(message.env);
+    if let Some(cwd) = &message.cwd {
+        command.current_dir(cwd);
+    }
+    let mut descriptors = descriptors.into_iter();
+    let mut next = || descriptors.next().map_or_else(Stdio::null, Stdio::from);
+    command.stdin(next()).stdout(next()).stderr(next());
+    command.process_group(0);
+    // The standard library gives children an empty signal mask and the default SIGPIPE.
+    command.spawn().map(|child| child.id())
+}
+
+/// Kills every descendant, also those that come to be while it does so.
+fn kill_everything() {
+    let start = Instant::now();
+    let me = std::process::id();
+    while start.elapsed() < CLEAN_UP_LIMIT {
+        for pid in descendants(me) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        // Orphans become our own children, so an empty set of children means that nobody is left.
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Err(nix::Error::ECHILD) => return,
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(1)),
+            _ => {}
+        }
+    }
+}
+
+/// The processes below one, from the system's table of processes.
+fn descendants(root: u32) -> Vec<i32> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The second field is the name in parentheses, which may hold anything; the parent comes two fields after it.
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        if let Some(parent) = parent {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut queue = vec![i32::try_from(root).unwrap_or(0)];
+    while let Some(pid) = queue.pop() {
+        let below = children.remove(&pid).unwrap_or_default();
+        queue.extend(&below);
+        found.extend(below);
+    }
+    found
+}

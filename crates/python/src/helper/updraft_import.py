@@ -1,0 +1,222 @@
+"""Import one Dag file with the official importer, and tell the engine what its serialized form leaves out.
+
+Two things go beyond the official result: what the engine needs to run simple operators itself, and which files and
+folders the import read, so that a change of any of them imports the file again.
+"""
+
+import os
+import sys
+
+# Reads below these places say nothing about the user's files.
+IGNORED_PREFIXES = ("/proc/", "/sys/", "/dev/", "/usr/share/zoneinfo/", "/etc/")
+# Dependencies that are reported; a file that reads more is followed as far as that.
+MAX_DEPENDENCIES = 2000
+
+
+class Reads:
+    """Every file that is opened for reading and every folder that is listed, outside of the Python installation."""
+
+    def __init__(self):
+        self.files = {}
+        self.folders = {}
+        prefixes = {os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))}
+        self.ignored = tuple(prefixes | {os.path.dirname(os.path.abspath(__file__)) + os.sep}) + IGNORED_PREFIXES
+        self.known_modules = set(sys.modules)
+        self.active = False
+
+    def start(self):
+        self.active = True
+        sys.addaudithook(self.hook)
+
+    def hook(self, event, args):
+        if not self.active:
+            return
+        try:
+            if event == "open":
+                path, mode, _flags = args
+                if isinstance(path, (str, bytes)) and (mode is None or not set(str(mode)) & set("wax+")):
+                    self.note(self.files, path)
+            elif event in ("os.listdir", "os.scandir"):
+                self.note(self.folders, args[0] if args[0] is not None else ".")
+        except Exception:
+            # A hook that raises would break the user's code.
+            pass
+
+    def note(self, places, path):
+        if isinstance(path, (str, bytes, os.PathLike)) and len(places) < MAX_DEPENDENCIES:
+            places[os.path.abspath(os.fsdecode(path))] = None
+
+    def result(self, own_file):
+        self.active = False
+        for name in set(sys.modules) - self.known_modules:
+            path = getattr(sys.modules.get(name), "__file__", None)
+            if isinstance(path, str):
+                self.note(self.files, path)
+        keep = lambda path: (  # noqa: E731
+            path != own_file
+            and "__pycache__" not in path
+            and not os.path.realpath(path).startswith(self.ignored)
+            and not path.startswith(self.ignored)
+        )
+        files = [path for path in self.files if keep(path)]
+        # A path through an archive stands for the archive.
+        files = list(dict.fromkeys(archive_of(path) for path in files))
+        return sorted(path for path in files if path != own_file), sorted(filter(keep, self.folders))
+
+
+def archive_of(path):
+    head, found, _ = path.partition(".zip" + os.sep)
+    return head + ".zip" if found else path
+
+
+def main():
+    """Entry point in the child: as the official one, with the two additions."""
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
+    import structlog
+    from airflow.dag_processing import processor
+    from airflow.sdk.execution_time import comms, task_runner
+    from pydantic import TypeAdapter
+
+    decoder = comms.CommsDecoder(body_decoder=TypeAdapter(processor.ToDagProcessor))
+    request = decoder._get_response()
+    task_runner.SUPERVISOR_COMMS = decoder
+    reads = Reads()
+    extras = {}
+    serialize_dags = processor._serialize_dags
+
+    def serialize_and_describe(bag, log):
+        for dag in bag.dags.values():
+            extras[dag.dag_id] = describe_dag(dag)
+        return serialize_dags(bag, log)
+
+    processor._serialize_dags = serialize_and_describe
+    own_pid = os.getpid()
+    reads.start()
+    result = processor._parse_file(request, structlog.get_logger(logger_name="task"))
+    if os.getpid() != own_pid:
+        # The file forked, and this is the copy: only the original speaks for the file.
+        os._exit(0)
+    files, folders = reads.result(os.path.abspath(request.file))
+    send_raw(decoder, {"type": "UpdraftImportDetails", "dags": extras, "files": files, "folders": folders})
+    if result is not None:
+        decoder.send(result)
+
+
+def send_raw(decoder, body):
+    """A frame that is none of the official messages; it is answered like any other."""
+    from airflow.sdk.execution_time.comms import _RequestFrame
+
+    decoder.socket.sendall(_RequestFrame(id=next(decoder.id_counter), body=body).as_bytes())
+    decoder._get_response()
+
+
+def describe_dag(dag):
+    reason = python_only_dag(dag)
+    tasks = {}
+    for task in dag.tasks:
+        try:
+            tasks[task.task_id] = describe_task(task, reason)
+        except Exception as error:
+            tasks[task.task_id] = {"python": f"its operator can't be examined ({type(error).__name__}: {error})"}
+    return {"tasks": tasks}
+
+
+def python_only_dag(dag):
+    """Why every task of this Dag needs Python, or None."""
+    from airflow.sdk.listener import get_listener_manager
+
+    if get_listener_manager().has_listeners:
+        return "listeners from plugins are called by the task runner"
+    if dag.user_defined_macros:
+        return "the Dag has user_defined_macros"
+    if dag.user_defined_filters:
+        return "the Dag has user_defined_filters"
+    if dag.jinja_environment_kwargs:
+        return "the Dag has jinja_environment_kwargs"
+    if getattr(dag.template_undefined, "__name__", "") != "StrictUndefined":
+        return "the Dag has a template_undefined of its own"
+    if dag.render_template_as_native_obj:
+        return "the Dag renders templates as native objects"
+    if adds_context_variables():
+        return "airflow_local_settings or a plugin adds context variables"
+    return None
+
+
+def adds_context_variables():
+    """Whether anybody but Airflow itself answers the hook."""
+    from airflow import settings
+
+    hook = settings.get_policy_plugin_manager().hook.get_airflow_context_vars
+    return len(hook.get_hookimpls()) > 1
+
+
+# Attributes that only the official task runner can honour, and how a value that needs it is recognised.
+RUNNER_ATTRIBUTES = {
+    "run_as_user": "it has run_as_user",
+    "retry_policy": "it has a retry_policy",
+    "on_execute_callback": "it has an on_execute_callback",
+    "on_success_callback": "it has an on_success_callback",
+    "on_failure_callback": "it has an on_failure_callback",
+    "on_retry_callback": "it has an on_retry_callback",
+    "on_skipped_callback": "it has an on_skipped_callback",
+    "_pre_execute_hook": "it has a pre_execute hook",
+    "_post_execute_hook": "it has a post_execute hook",
+    "inlets": "it has inlets",
+    "outlets": "it has outlets",
+    "map_index_template": "it has a map_index_template",
+    "render_template_as_native_obj": "it renders templates as native objects",
+    "operator_extra_links": "it has extra links",
+}
+
+
+def describe_task(task, dag_reason):
+    from airflow.providers.standard.operators.bash import BashOperator
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+    if isinstance(task, MappedOperator):
+        return {"python": "it is mapped"}
+    if type(task) is not BashOperator:
+        return {}
+    reason = dag_reason or python_only_task(task)
+    if reason:
+        return {"python": reason}
+    return {
+        "bash": {
+            "bash_command": task.bash_command,
+            "env": task.env,
+            "append_env": bool(task.append_env),
+            "cwd": task.cwd,
+            "skip_on_exit_code": list(task.skip_on_exit_code),
+        }
+    }
+
+
+def python_only_task(task):
+    for attribute, reason in RUNNER_ATTRIBUTES.items():
+        if getattr(task, attribute, None):
+            return reason
+    if task.email and (task.email_on_failure or task.email_on_retry):
+        return "it sends e-mail"
+    if task.multiple_outputs:
+        return "it has multiple_outputs"
+    if not isinstance(task.bash_command, str):
+        return "its bash_command is not a plain text"
+    if getattr(task.output_processor, "__qualname__", "") != "BashOperator.<lambda>":
+        return "it has an output_processor"
+    if task.output_encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        return f"its output_encoding is {task.output_encoding}"
+    if not isinstance(task.skip_on_exit_code, (list, tuple, set, frozenset, range)):
+        return "its skip_on_exit_code is not a list"
+    if not all(isinstance(code, int) for code in task.skip_on_exit_code):
+        return "its skip_on_exit_code is not a list of numbers"
+    if task.cwd is not None and not isinstance(task.cwd, str):
+        return "its cwd is not a plain text"
+    if not is_plain_env(task.env):
+        return "its env holds something other than texts"
+    return None
+
+
+def is_plain_env(env):
+    return env is None or (
+        type(env) is dict and all(isinstance(key, str) and isinstance(value, str) for key, value in env.items())
+    )

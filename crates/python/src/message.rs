@@ -1,0 +1,357 @@
+//! Messages of the task protocol, as far as the engine acts on them (`comms.py`, schema of 2026-06-16).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::{DagRun, Json, MapIndex, RunKey, TaskId, TaskInstance};
+use serde::Deserialize;
+use serde_json::json;
+
+/// What a child asks for or reports.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(tag = "type")]
+pub enum ToSupervisor {
+    TaskState {
+        state: EndState,
+        #[serde(default)]
+        end_date: Option<Timestamp>,
+        #[serde(default)]
+        rendered_map_index: Option<String>,
+    },
+    SucceedTask {
+        #[serde(default)]
+        end_date: Option<Timestamp>,
+        #[serde(default)]
+        task_outlets: Option<Vec<Json>>,
+        #[serde(default)]
+        outlet_events: Option<Vec<Json>>,
+        #[serde(default)]
+        rendered_map_index: Option<String>,
+    },
+    RetryTask {
+        #[serde(default)]
+        end_date: Option<Timestamp>,
+        #[serde(default)]
+        rendered_map_index: Option<String>,
+        #[serde(default)]
+        retry_delay_seconds: Option<f64>,
+        #[serde(default)]
+        retry_reason: Option<String>,
+    },
+    RescheduleTask {
+        reschedule_date: Timestamp,
+        #[serde(default)]
+        end_date: Option<Timestamp>,
+    },
+    DeferTask(Json),
+    AwaitInputTask(Json),
+    SkipDownstreamTasks {
+        tasks: Vec<SkippedTask>,
+    },
+    GetXCom(XComRequest),
+    GetXComCount(XComRequest),
+    GetXComSequenceItem {
+        #[serde(flatten)]
+        xcom: XComRequest,
+        offset: i64,
+    },
+    GetXComSequenceSlice {
+        #[serde(flatten)]
+        xcom: XComRequest,
+        start: Option<i64>,
+        stop: Option<i64>,
+        step: Option<i64>,
+    },
+    SetXCom {
+        #[serde(flatten)]
+        xcom: XComRequest,
+        value: Json,
+        #[serde(default)]
+        dag_result: bool,
+        #[serde(default)]
+        mapped_length: Option<u32>,
+    },
+    DeleteXCom(XComRequest),
+    GetVariable {
+        key: String,
+    },
+    GetVariableKeys {
+        #[serde(default)]
+        prefix: Option<String>,
+        #[serde(default)]
+        limit: Option<u64>,
+        #[serde(default)]
+        offset: Option<u64>,
+    },
+    PutVariable {
+        key: String,
+        value: Option<String>,
+        #[serde(default)]
+        description: Option<String>,
+    },
+    DeleteVariable {
+        key: String,
+    },
+    GetConnection {
+        conn_id: String,
+    },
+    SetRenderedFields {
+        rendered_fields: Json,
+    },
+    SetRenderedMapIndex {
+        rendered_map_index: String,
+    },
+    MaskSecret {
+        value: Json,
+        #[serde(default)]
+        name: Option<String>,
+    },
+    ResendLoggingFD {},
+    GetDagRun {
+        dag_id: String,
+        run_id: String,
+    },
+    GetDagRunState {
+        dag_id: String,
+        run_id: String,
+    },
+    GetPreviousDagRun {
+        dag_id: String,
+        logical_date: Timestamp,
+        #[serde(default)]
+        state: Option<String>,
+    },
+    GetPrevSuccessfulDagRun {},
+    GetDRCount {
+        dag_id: String,
+        #[serde(default)]
+        logical_dates: Option<Vec<Timestamp>>,
+        #[serde(default)]
+        run_ids: Option<Vec<String>>,
+        #[serde(default)]
+        states: Option<Vec<String>>,
+    },
+    GetTICount {
+        #[serde(flatten)]
+        filter: TaskFilter,
+        #[serde(default)]
+        states: Option<Vec<Option<String>>>,
+    },
+    GetTaskStates(TaskFilter),
+    GetTaskBreadcrumbs {
+        dag_id: String,
+        run_id: String,
+    },
+    GetTaskRescheduleStartDate {},
+    GetPreviousTI {
+        dag_id: String,
+        task_id: String,
+        #[serde(default)]
+        logical_date: Option<Timestamp>,
+        #[serde(default = "not_mapped")]
+        map_index: i32,
+        #[serde(default)]
+        state: Option<String>,
+    },
+    GetDag {
+        dag_id: String,
+    },
+    TriggerDagRun {
+        dag_id: String,
+        run_id: String,
+        #[serde(default)]
+        logical_date: Option<Timestamp>,
+        #[serde(default)]
+        run_after: Option<Timestamp>,
+        #[serde(default)]
+        conf: Option<Json>,
+        #[serde(default)]
+        reset_dag_run: Option<bool>,
+        #[serde(default)]
+        note: Option<String>,
+    },
+    ValidateInletsAndOutlets {},
+}
+
+fn not_mapped() -> i32 {
+    -1
+}
+
+/// The states that a child may give itself without a message of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndState {
+    Failed,
+    Skipped,
+    Removed,
+}
+
+/// A task, or one instance of a mapped task.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum SkippedTask {
+    Task(String),
+    Instance(String, i32),
+}
+
+impl SkippedTask {
+    pub fn parts(self) -> (TaskId, MapIndex) {
+        match self {
+            SkippedTask::Task(task_id) => (TaskId::from(task_id), MapIndex::NONE),
+            SkippedTask::Instance(task_id, map_index) => (TaskId::from(task_id), MapIndex(map_index)),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct XComRequest {
+    pub key: String,
+    pub dag_id: String,
+    pub run_id: String,
+    pub task_id: String,
+    #[serde(default)]
+    pub map_index: Option<i32>,
+    #[serde(default)]
+    pub include_prior_dates: bool,
+}
+
+impl XComRequest {
+    pub fn run(&self) -> RunKey {
+        RunKey::new(self.dag_id.as_str(), self.run_id.as_str())
+    }
+
+    pub fn task_id(&self) -> TaskId {
+        TaskId::from(self.task_id.as_str())
+    }
+
+    /// An index below zero stands for none, as it does in the SDK's client.
+    pub fn map_index(&self) -> MapIndex {
+        MapIndex(self.map_index.filter(|index| *index >= 0).unwrap_or(-1))
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+pub struct TaskFilter {
+    pub dag_id: String,
+    #[serde(default)]
+    pub map_index: Option<i32>,
+    #[serde(default)]
+    pub task_ids: Option<Vec<String>>,
+    #[serde(default)]
+    pub task_group_id: Option<String>,
+    #[serde(default)]
+    pub logical_dates: Option<Vec<Timestamp>>,
+    #[serde(default)]
+    pub run_ids: Option<Vec<String>>,
+}
+
+/// The kinds of errors that the SDK knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorType {
+    ConnectionNotFound,
+    VariableNotFound,
+    XComNotFound,
+    AssetNotFound,
+    DagRunAlreadyExists,
+    ApiServerError,
+}
+
+impl ErrorType {
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorType::ConnectionNotFound => "CONNECTION_NOT_FOUND",
+            ErrorType::VariableNotFound => "VARIABLE_NOT_FOUND",
+            ErrorType::XComNotFound => "XCOM_NOT_FOUND",
+            ErrorType::AssetNotFound => "ASSET_NOT_FOUND",
+            ErrorType::DagRunAlreadyExists => "DAGRUN_ALREADY_EXISTS",
+            ErrorType::ApiServerError => "API_SERVER_ERROR",
+        }
+    }
+
+    /// As a message: the SDK hands it to its caller, who decides.
+    pub fn response(self, detail: Json) -> Json {
+        json!({"type": "ErrorResponse", "error": self.name(), "detail": detail})
+    }
+}
+
+/// An error that the SDK raises, with a status like that of an HTTP answer and a message for people.
+pub fn server_error(status: u16, message: &str) -> Json {
+    ErrorType::ApiServerError.response(json!({"status_code": status, "message": message}))
+}
+
+fn moment(at: Option<Timestamp>) -> Json {
+    at.map_or(Json::Null, |at| Json::from(at.to_string()))
+}
+
+/// A run as tasks see it.
+pub fn dag_run_fields(run: &DagRun) -> Json {
+    json!({
+        "dag_id": run.key.dag_id.as_str(),
+        "run_id": run.key.run_id.as_str(),
+        "logical_date": moment(run.logical_date),
+        "data_interval_start": moment(run.data_interval.map(|interval| interval.start)),
+        "data_interval_end": moment(run.data_interval.map(|interval| interval.end)),
+        "run_after": moment(Some(run.run_after)),
+        "start_date": moment(run.start_date),
+        "end_date": moment(run.end_date),
+        "clear_number": run.clear_number,
+        "run_type": run.run_type.name(),
+        "state": run.state.name(),
+        "conf": &*run.conf,
+        "triggering_user_name": run.triggering_user,
+        "consumed_asset_events": [],
+        "partition_key": null,
+        "partition_date": null,
+        "note": run.note,
+        "team_name": null,
+    })
+}
+
+/// What an attempt is told when it starts.
+#[derive(Clone, Debug)]
+pub struct Startup {
+    pub ti: TaskInstance,
+    pub run: DagRun,
+    pub hostname: Arc<str>,
+    pub bundle_name: String,
+    pub bundle_version: Option<String>,
+    pub dag_rel_path: String,
+    pub start_date: Timestamp,
+    pub should_retry: bool,
+    pub task_reschedule_count: u32,
+    pub xcom_keys_to_clear: Vec<String>,
+}
+
+impl Startup {
+    pub fn message(&self) -> Json {
+        let ti = &self.ti;
+        json!({
+            "type": "StartupDetails",
+            "ti": {
+                "id": ti.id.to_string(),
+                "task_id": ti.task_id.as_str(),
+                "dag_id": ti.run.dag_id.as_str(),
+                "run_id": ti.run.run_id.as_str(),
+                "try_number": ti.try_number,
+                "dag_version_id": ti.version.to_string(),
+                "map_index": ti.map_index.0,
+                "hostname": &*self.hostname,
+                "context_carrier": {},
+                "queue": &*ti.queue,
+            },
+            "dag_rel_path": self.dag_rel_path,
+            "bundle_info": {"name": self.bundle_name, "version": self.bundle_version},
+            "start_date": self.start_date.to_string(),
+            "sentry_integration": "",
+            "ti_context": {
+                "dag_run": dag_run_fields(&self.run),
+                "task_reschedule_count": self.task_reschedule_count,
+                "max_tries": ti.max_tries,
+                "variables": [],
+                "connections": [],
+                "xcom_keys_to_clear": self.xcom_keys_to_clear,
+                "should_retry": self.should_retry,
+            },
+        })
+    }
+}

@@ -1,0 +1,370 @@
+//! The official serialized Dags as our own.
+//!
+//! The form is that of `airflow/serialization/schema.json`, version 3: fields that have their default are left out,
+//! dates are seconds since 1970, and values that JSON does not have are wrapped as `{"__type": …, "__var": …}`.
+
+mod value;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use model::dag::Param;
+use model::task::BashSpec;
+use model::timetable::Timetable;
+use model::{
+    Dag, DagBuilder, DagError, DagLimits, Execution, Json, NativeOperator, Task, TaskId, TriggerRule, WeightRule,
+};
+
+pub use value::{decode, is_not_set};
+
+/// The versions of the form that this converter reads.
+const VERSIONS: [i64; 1] = [3];
+
+/// Why a serialized Dag can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SerializedError {
+    #[error("the serialized Dag has the form's version {found}, and this engine reads {VERSIONS:?}")]
+    Version { found: Json },
+    #[error("{place}: {field} is missing or not {expected}")]
+    Field { place: String, field: String, expected: &'static str },
+    #[error("{place}: {reason}")]
+    Invalid { place: String, reason: String },
+    #[error(transparent)]
+    Dag(#[from] DagError),
+}
+
+/// What is listed of a Dag, beside what its runs need.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    pub display_name: String,
+    pub description: Option<String>,
+    pub fileloc: String,
+    pub relative_fileloc: String,
+    pub owners: Vec<String>,
+    pub tags: Vec<String>,
+    pub timetable: Json,
+    pub has_task_concurrency_limits: bool,
+}
+
+/// A serialized Dag's fields, with the place for messages.
+struct Fields<'a> {
+    place: String,
+    fields: &'a serde_json::Map<String, Json>,
+    /// For a mapped task: what was given to `partial`.
+    partial: Option<&'a serde_json::Map<String, Json>>,
+}
+
+impl<'a> Fields<'a> {
+    fn raw(&self, name: &str) -> Option<&'a Json> {
+        let partial = self.partial.and_then(|partial| partial.get(name));
+        partial.or_else(|| self.fields.get(name)).filter(|value| !value.is_null())
+    }
+
+    fn get(&self, name: &str) -> Option<Json> {
+        self.raw(name).map(decode)
+    }
+
+    fn error(&self, field: &str, expected: &'static str) -> SerializedError {
+        SerializedError::Field { place: self.place.clone(), field: field.to_owned(), expected }
+    }
+
+    fn typed<T>(
+        &self,
+        name: &str,
+        expected: &'static str,
+        read: impl Fn(&Json) -> Option<T>,
+    ) -> Result<Option<T>, SerializedError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) => read(&value).map(Some).ok_or_else(|| self.error(name, expected)),
+        }
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, SerializedError> {
+        self.typed(name, "a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    fn flag(&self, name: &str, default: bool) -> Result<bool, SerializedError> {
+        Ok(self.typed(name, "true or false", Json::as_bool)?.unwrap_or(default))
+    }
+
+    fn count(&self, name: &str) -> Result<Option<u32>, SerializedError> {
+        let read = |value: &Json| {
+            // Numbers pass through Python's floats in places.
+            let whole =
+                value.as_u64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0).map(|n| n.max(0.0) as u64));
+            whole.and_then(|number| u32::try_from(number).ok())
+        };
+        self.typed(name, "a number from 0 to 4294967295", read)
+    }
+
+    fn float(&self, name: &str) -> Result<Option<f64>, SerializedError> {
+        self.typed(name, "a number", |value| {
+            value.as_f64().or_else(|| value.as_bool().map(|on| if on { 2.0 } else { 0.0 }))
+        })
+    }
+
+    fn moment(&self, name: &str) -> Result<Option<Timestamp>, SerializedError> {
+        self.typed(name, "a date", |value| {
+            let micros = (value.as_f64()? * 1e6).round();
+            Timestamp::from_microsecond(micros as i64).ok()
+        })
+    }
+
+    fn duration(&self, name: &str) -> Result<Option<SignedDuration>, SerializedError> {
+        self.typed(name, "a duration", |value| model::operations::from_total_seconds(value.as_f64()?))
+    }
+
+    fn texts(&self, name: &str) -> Result<Vec<String>, SerializedError> {
+        let read = |value: &Json| {
+            let list = value.as_array()?;
+            list.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+        };
+        Ok(self.typed(name, "a list of texts", read)?.unwrap_or_default())
+    }
+}
+
+/// Reads a serialized Dag. `extras` is what the import found beyond it: `{"tasks": {…}, "python": REASON}`.
+pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), SerializedError> {
+    let version = serialized.get("__version").cloned().unwrap_or(Json::Null);
+    if !version.as_i64().is_some_and(|version| VERSIONS.contains(&version)) {
+        return Err(SerializedError::Version { found: version });
+    }
+    let whole =
+        Fields { place: "the serialized Dag".into(), fields: serialized.as_object().unwrap_or(&EMPTY), partial: None };
+    let dag = serialized.get("dag").and_then(Json::as_object).ok_or_else(|| whole.error("dag", "an object"))?;
+    let dag_id = dag.get("dag_id").and_then(Json::as_str).ok_or_else(|| whole.error("dag_id", "a text"))?;
+    let fields = Fields { place: format!("Dag {dag_id}"), fields: dag, partial: None };
+
+    let timetable = dag.get("timetable").cloned().unwrap_or(Json::Null);
+    let mut builder = DagBuilder::new(dag_id, read_timetable(&fields, &timetable)?);
+    read_dag_fields(builder.dag_mut(), &fields)?;
+    let mut listing = read_listing(&fields, dag_id)?;
+    listing.timetable = timetable;
+    for task in dag.get("tasks").and_then(Json::as_array).into_iter().flatten() {
+        let (task, downstream, limited) = read_task(&fields, task, extras)?;
+        listing.has_task_concurrency_limits |= limited;
+        if !listing.owners.contains(&task.owner) {
+            listing.owners.push(task.owner.clone());
+        }
+        for below in downstream {
+            builder.edge(task.task_id.clone(), below);
+        }
+        builder.task(task);
+    }
+    listing.owners.sort();
+    Ok((builder.build()?, listing))
+}
+
+static EMPTY: std::sync::LazyLock<serde_json::Map<String, Json>> = std::sync::LazyLock::new(serde_json::Map::new);
+
+fn read_timetable(fields: &Fields<'_>, timetable: &Json) -> Result<Timetable, SerializedError> {
+    let type_name = timetable.get("__type").and_then(Json::as_str).unwrap_or("airflow.timetables.simple.NullTimetable");
+    let data = timetable.get("__var").cloned().unwrap_or(Json::Null);
+    Timetable::from_serialized(type_name, &data)
+        .map_err(|error| SerializedError::Invalid { place: fields.place.clone(), reason: error.to_string() })
+}
+
+fn read_dag_fields(dag: &mut Dag, fields: &Fields<'_>) -> Result<(), SerializedError> {
+    dag.start_date = fields.moment("start_date")?;
+    dag.end_date = fields.moment("end_date")?;
+    dag.catchup = fields.flag("catchup", false)?;
+    let defaults = DagLimits::default();
+    dag.limits = DagLimits {
+        max_active_runs: fields.count("max_active_runs")?.unwrap_or(defaults.max_active_runs),
+        max_active_tasks: fields.count("max_active_tasks")?.unwrap_or(defaults.max_active_tasks),
+        max_consecutive_failed_dag_runs: fields.count("max_consecutive_failed_dag_runs")?.unwrap_or(0),
+    };
+    if let Some(limit) = dag.timetable.active_runs_limit() {
+        dag.limits.max_active_runs = dag.limits.max_active_runs.min(limit);
+    }
+    dag.dagrun_timeout = fields.duration("dagrun_timeout")?;
+    dag.fail_fast = fields.flag("fail_fast", false)?;
+    dag.params = read_params(fields)?;
+    dag.render_template_as_native_obj = fields.flag("render_template_as_native_obj", false)?;
+    dag.has_on_success_callback = fields.flag("has_on_success_callback", false)?;
+    dag.has_on_failure_callback = fields.flag("has_on_failure_callback", false)?;
+    dag.is_paused_upon_creation = fields.typed("is_paused_upon_creation", "true or false", Json::as_bool)?;
+    dag.allowed_run_types = fields.raw("allowed_run_types").map(|_| fields.texts("allowed_run_types")).transpose()?;
+    Ok(())
+}
+
+fn read_listing(fields: &Fields<'_>, dag_id: &str) -> Result<Listing, SerializedError> {
+    Ok(Listing {
+        display_name: fields.text("dag_display_name")?.unwrap_or_else(|| dag_id.to_owned()),
+        description: fields.text("description")?,
+        fileloc: fields.text("fileloc")?.unwrap_or_default(),
+        relative_fileloc: fields.text("relative_fileloc")?.unwrap_or_default(),
+        tags: {
+            let mut tags = fields.texts("tags")?;
+            tags.sort();
+            tags
+        },
+        ..Listing::default()
+    })
+}
+
+/// Params are a list of `[name, param]`, in the order of their definition.
+fn read_params(fields: &Fields<'_>) -> Result<Vec<Param>, SerializedError> {
+    let Some(params) = fields.raw("params") else { return Ok(Vec::new()) };
+    let list = params.as_array().ok_or_else(|| fields.error("params", "a list"))?;
+    list.iter()
+        .map(|entry| {
+            let name = entry.get(0).and_then(Json::as_str).ok_or_else(|| fields.error("params", "a list of pairs"))?;
+            let param = entry.get(1).unwrap_or(&Json::Null);
+            let default = param.get("default").unwrap_or(&Json::Null);
+            let schema = param.get("schema").map_or_else(|| Json::Object(Default::default()), decode);
+            Ok(Param {
+                name: name.to_owned(),
+                value: (!is_not_set(default)).then(|| decode(default)),
+                description: param.get("description").and_then(Json::as_str).map(str::to_owned),
+                schema,
+            })
+        })
+        .collect()
+}
+
+/// A task, the ids below it, and whether it has limits of its own.
+fn read_task(dag: &Fields<'_>, encoded: &Json, extras: &Json) -> Result<(Task, Vec<TaskId>, bool), SerializedError> {
+    let object =
+        encoded.get("__var").and_then(Json::as_object).ok_or_else(|| dag.error("tasks", "a list of operators"))?;
+    let task_id = object.get("task_id").and_then(Json::as_str).ok_or_else(|| dag.error("task_id", "a text"))?;
+    let is_mapped = object.get("_is_mapped").and_then(Json::as_bool).unwrap_or(false);
+    let fields = Fields {
+        place: format!("{}, task {task_id}", dag.place),
+        fields: object,
+        partial: object.get("partial_kwargs").filter(|_| is_mapped).and_then(Json::as_object),
+    };
+    let defaults = Task::new(task_id);
+    let operator = fields.text("task_type")?.unwrap_or(defaults.operator);
+    let task = Task {
+        display_name: fields.text("_task_display_name")?.or(fields.text("task_display_name")?),
+        operator_name: fields.text("_operator_name")?.unwrap_or_else(|| operator.clone()),
+        operator,
+        owner: fields.text("owner")?.unwrap_or(defaults.owner),
+        email: read_email(&fields),
+        start_date: fields.moment("start_date")?,
+        end_date: fields.moment("end_date")?,
+        trigger_rule: read_trigger_rule(&fields)?,
+        depends_on_past: fields.flag("depends_on_past", false)? || fields.flag("wait_for_downstream", false)?,
+        ignore_first_depends_on_past: fields.flag("ignore_first_depends_on_past", false)?,
+        wait_for_past_depends_before_skipping: fields.flag("wait_for_past_depends_before_skipping", false)?,
+        wait_for_downstream: fields.flag("wait_for_downstream", false)?,
+        is_setup: fields.flag("is_setup", false)?,
+        is_teardown: fields.flag("is_teardown", false)?,
+        on_failure_fail_dagrun: fields.flag("on_failure_fail_dagrun", false)?,
+        can_skip_downstream: fields.flag("_can_skip_downstream", false)?,
+        retries: fields.count("retries")?.unwrap_or(0),
+        retry_delay: fields.duration("retry_delay")?.unwrap_or(defaults.retry_delay),
+        retry_exponential_backoff: fields.float("retry_exponential_backoff")?.unwrap_or(0.0),
+        max_retry_delay: fields.duration("max_retry_delay")?,
+        execution_timeout: fields.duration("execution_timeout")?,
+        pool: fields.text("pool")?.unwrap_or(defaults.pool),
+        pool_slots: fields.count("pool_slots")?.unwrap_or(1).max(1),
+        queue: fields.text("queue")?.unwrap_or(defaults.queue),
+        executor: fields.text("executor")?,
+        priority_weight: read_priority_weight(&fields)?,
+        weight_rule: read_weight_rule(&fields)?,
+        max_active_tis_per_dag: fields.count("max_active_tis_per_dag")?,
+        max_active_tis_per_dagrun: fields.count("max_active_tis_per_dagrun")?,
+        do_xcom_push: fields.flag("do_xcom_push", true)?,
+        multiple_outputs: fields.flag("multiple_outputs", false)?,
+        is_sensor: fields.flag("_is_sensor", false)?,
+        is_mapped,
+        has_outlets_or_inlets: ["inlets", "outlets"]
+            .iter()
+            .any(|name| fields.raw(name).and_then(Json::as_array).is_some_and(|list| !list.is_empty())),
+        execution: Execution::Runner { reason: None },
+        ..defaults
+    };
+    let execution = read_execution(&fields, &task, extras)?;
+    let downstream = fields.texts("downstream_task_ids")?.into_iter().map(TaskId::from).collect();
+    let limited = task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some();
+    Ok((Task { execution, ..task }, downstream, limited))
+}
+
+fn read_trigger_rule(fields: &Fields<'_>) -> Result<TriggerRule, SerializedError> {
+    match fields.text("trigger_rule")? {
+        None => Ok(TriggerRule::AllSuccess),
+        Some(name) => name
+            .parse()
+            .map_err(|error| SerializedError::Invalid { place: fields.place.clone(), reason: format!("{error}") }),
+    }
+}
+
+fn read_weight_rule(fields: &Fields<'_>) -> Result<WeightRule, SerializedError> {
+    Ok(match fields.text("weight_rule")?.as_deref() {
+        None | Some("downstream") => WeightRule::Downstream,
+        Some("upstream") => WeightRule::Upstream,
+        Some("absolute") => WeightRule::Absolute,
+        Some(strategy) => WeightRule::Custom(strategy.to_owned()),
+    })
+}
+
+fn read_priority_weight(fields: &Fields<'_>) -> Result<i32, SerializedError> {
+    let read =
+        |value: &Json| value.as_i64().map(|weight| weight.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32);
+    Ok(fields.typed("priority_weight", "a whole number", read)?.unwrap_or(1))
+}
+
+fn read_email(fields: &Fields<'_>) -> Vec<String> {
+    match fields.get("email") {
+        Some(Json::String(text)) => vec![text],
+        Some(Json::Array(list)) => list.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Where the task's work is done.
+fn read_execution(fields: &Fields<'_>, task: &Task, extras: &Json) -> Result<Execution, SerializedError> {
+    let has_callback =
+        fields.flag("has_on_execute_callback", false)? || fields.flag("has_on_success_callback", false)?;
+    if fields.flag("_is_empty", false)? && !has_callback && !task.has_outlets_or_inlets && !task.is_mapped {
+        return Ok(Execution::Empty);
+    }
+    let found = extras.get("tasks").and_then(|tasks| tasks.get(task.task_id.as_str()));
+    if let Some(reason) = found.and_then(|found| found.get("python")).and_then(Json::as_str) {
+        return Ok(Execution::Runner { reason: Some(reason.to_owned()) });
+    }
+    let Some(bash) = found.and_then(|found| found.get("bash")) else {
+        return Ok(Execution::Runner { reason: None });
+    };
+    if let Some(reason) = extras.get("python").and_then(Json::as_str) {
+        return Ok(Execution::Runner { reason: Some(reason.to_owned()) });
+    }
+    let spec = read_bash(bash).ok_or_else(|| fields.error("bash", "what the import describes"))?;
+    Ok(match check_bash(&spec) {
+        Ok(()) => Execution::Native(NativeOperator::Bash(spec)),
+        Err(reason) => Execution::Runner { reason: Some(reason) },
+    })
+}
+
+fn read_bash(bash: &Json) -> Option<BashSpec> {
+    let codes = bash.get("skip_on_exit_code")?.as_array()?;
+    Some(BashSpec {
+        bash_command: bash.get("bash_command")?.as_str()?.to_owned(),
+        env: bash.get("env").filter(|env| !env.is_null()).cloned(),
+        append_env: bash.get("append_env")?.as_bool()?,
+        cwd: bash.get("cwd").and_then(Json::as_str).map(str::to_owned),
+        skip_on_exit_code: codes
+            .iter()
+            // Exit codes are 0 to 255, or minus a signal's number; no other number can ever match.
+            .filter_map(|code| code.as_i64().and_then(|code| i32::try_from(code).ok()))
+            .collect::<HashSet<i32>>()
+            .into_iter()
+            .collect(),
+    })
+}
+
+/// Why templates of a task can only be rendered by Python.
+fn check_bash(spec: &BashSpec) -> Result<(), String> {
+    template::check(&spec.bash_command).map_err(|error| format!("bash_command: {error}"))?;
+    if let Some(cwd) = &spec.cwd {
+        template::check(cwd).map_err(|error| format!("cwd: {error}"))?;
+    }
+    match &spec.env {
+        Some(env) => template::check_value(env).map_err(|error| format!("env: {error}")),
+        None => Ok(()),
+    }
+}

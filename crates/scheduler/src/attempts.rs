@@ -1,0 +1,296 @@
+//! Attempts: admitted to a slot, started, ended.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::transition::TaskTransition;
+use model::{Change, MapIndex, TaskId, TaskInstanceId, TaskState};
+
+use crate::evaluate::self_transition;
+use crate::event::{Action, Decisions, Outcome, Refusal, StartAttempt, StopReason};
+use crate::run_state::TaskRef;
+use crate::slots::Constraint;
+use crate::timers::Timer;
+use crate::{Scheduler, put};
+
+impl Scheduler {
+    /// Gives slots to those who wait, in order, until nobody else gets through.
+    pub(crate) fn admit_all(&mut self, now: Timestamp, decisions: &mut Decisions) {
+        loop {
+            let first_fresh = self.fresh.first_key_value().map(|(key, _)| *key);
+            let candidate = self.waiting.next_candidate(first_fresh).or_else(|| self.fresh.pop_first());
+            let Some((key, task)) = candidate else { break };
+            match self.blocking_constraint(task) {
+                None => self.admit(task, now, decisions),
+                Some(constraint) => {
+                    self.waiting.exhausted(&constraint);
+                    let parked = self.waiting.park(constraint, key, task);
+                    let Some(state) = self.runs.get_mut(&task.run) else { continue };
+                    // Told only once: when it moves from list to list nothing changes for people.
+                    if state.instance_mut(task).parked.replace(parked).is_none() {
+                        put(decisions, state.ti(task), Change::TaskInstance);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The first limit that stands in the way, in Airflow's order.
+    fn blocking_constraint(&self, task: TaskRef) -> Option<Constraint> {
+        let state = self.runs.get(&task.run)?;
+        let ti = state.ti(task);
+        let definition = state.dag.task(task.task);
+        let dag_id = &state.run.key.dag_id;
+        let facts = self.dags.get(dag_id).map(|entry| &entry.facts);
+        if self.draining {
+            return Some(Constraint::Draining);
+        }
+        if facts.is_some_and(|facts| facts.paused) {
+            return Some(Constraint::Paused(dag_id.clone()));
+        }
+        if !self.pools.fits(&ti.pool, ti.pool_slots) {
+            return Some(Constraint::Pool { name: Arc::clone(&ti.pool), slots: ti.pool_slots });
+        }
+        let max_active_tasks = facts.map_or(state.dag.limits.max_active_tasks, |facts| facts.limits.max_active_tasks);
+        if state.executing >= max_active_tasks {
+            return Some(Constraint::RunTasks(task.run));
+        }
+        let task_id = &definition.task_id;
+        if let Some(limit) = definition.max_active_tis_per_dag
+            && self.waiting.executing_in_dag(dag_id, task_id) >= limit
+        {
+            return Some(Constraint::TaskInDag { dag_id: dag_id.clone(), task_id: task_id.clone() });
+        }
+        if let Some(limit) = definition.max_active_tis_per_dagrun
+            && self.waiting.executing_in_run(task.run, task_id) >= limit
+        {
+            return Some(Constraint::TaskInRun { run: task.run, task_id: task_id.clone() });
+        }
+        (self.waiting.executing() >= self.config.parallelism).then_some(Constraint::Workers)
+    }
+
+    fn admit(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        state.instance_mut(task).parked = None;
+        if self_transition(state, task, TaskTransition::Queue, decisions).is_none() {
+            return;
+        }
+        let definition = state.dag.task(task.task);
+        let limited = definition.max_active_tis_per_dag.is_some() || definition.max_active_tis_per_dagrun.is_some();
+        self.waiting.acquire(task.run, &state.run.key.dag_id, &definition.task_id, limited);
+        let ti = state.ti_mut(task);
+        self.pools.acquire(&ti.pool, ti.pool_slots);
+        ti.queued_at = Some(now);
+        ti.end_date = None;
+        ti.retry_delay_override = None;
+        let ti = state.ti(task);
+        self.attempts.insert(ti.id, task);
+        put(decisions, ti, Change::TaskInstance);
+        decisions.actions.push(Action::Start(Box::new(StartAttempt {
+            ti: ti.clone(),
+            run: state.run.clone(),
+            dag: Arc::clone(&state.dag),
+            task: task.task,
+            should_retry: has_tries_left(ti.try_number, ti.max_tries),
+        })));
+    }
+
+    pub(crate) fn release_slots(&mut self, task: TaskRef) {
+        let Some(state) = self.runs.get(&task.run) else { return };
+        let ti = state.ti(task);
+        let definition = state.dag.task(task.task);
+        let limited = definition.max_active_tis_per_dag.is_some() || definition.max_active_tis_per_dagrun.is_some();
+        self.pools.release(&ti.pool, ti.pool_slots);
+        self.waiting.free_pool(&ti.pool);
+        self.waiting.release(task.run, &state.run.key.dag_id, &definition.task_id, limited);
+    }
+
+    pub(crate) fn pool_changed(&mut self, name: &Arc<str>, slots: Option<u32>) {
+        self.pools.set(name, slots);
+        self.waiting.free_pool(name);
+    }
+
+    pub(crate) fn attempt_started(
+        &mut self,
+        attempt: TaskInstanceId,
+        at: Timestamp,
+        hostname: Arc<str>,
+        unixname: Arc<str>,
+        pid: u32,
+        decisions: &mut Decisions,
+    ) {
+        let Some((task, state)) =
+            self.attempts.get(&attempt).and_then(|task| Some((*task, self.runs.get_mut(&task.run)?)))
+        else {
+            decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "started" }));
+            return;
+        };
+        if self_transition(state, task, TaskTransition::Start, decisions).is_none() {
+            return;
+        }
+        let ti = state.ti_mut(task);
+        ti.start_date = Some(at);
+        ti.hostname = Some(hostname);
+        ti.unixname = Some(unixname);
+        ti.pid = Some(pid);
+        decisions.lazy_changes.push(Change::TaskInstance(Box::new(ti.clone())));
+    }
+
+    pub(crate) fn attempt_ended(
+        &mut self,
+        attempt: TaskInstanceId,
+        at: Timestamp,
+        outcome: Outcome,
+        rendered_map_index: Option<String>,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let Some(task) = self.attempts.remove(&attempt) else {
+            decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "ended" }));
+            return;
+        };
+        self.release_slots(task);
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        if state.ti(task).state == TaskState::Queued && outcome != Outcome::Interrupted {
+            // Its start is told by the way; what has ended has started.
+            let _ = self_transition(state, task, TaskTransition::Start, decisions);
+            state.ti_mut(task).start_date = Some(at);
+        }
+        let ti = state.ti_mut(task);
+        ti.end_date = Some(at);
+        if rendered_map_index.is_some() {
+            ti.rendered_map_index = rendered_map_index;
+        }
+        let may_retry = has_tries_left(ti.try_number, ti.max_tries);
+        match outcome {
+            Outcome::Success => self.end_attempt(task, TaskTransition::Succeed, decisions),
+            Outcome::Skipped => self.end_attempt(task, TaskTransition::Skip, decisions),
+            Outcome::Removed => self.end_attempt(task, TaskTransition::Remove, decisions),
+            Outcome::Failed if may_retry => self.retry(task, None, now, decisions),
+            Outcome::Retry { delay } => self.retry(task, delay, now, decisions),
+            Outcome::Failed | Outcome::FailedForGood => {
+                self.end_attempt(task, TaskTransition::Fail, decisions);
+                self.fail_fast(task, now, decisions);
+            }
+            Outcome::Reschedule { at } => self.reschedule(task, at, decisions),
+            Outcome::Interrupted => self.interrupted(task, now, decisions),
+        }
+    }
+
+    fn end_attempt(&mut self, task: TaskRef, transition: TaskTransition, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        if self_transition(state, task, transition, decisions).is_some() {
+            put(decisions, state.ti(task), Change::TaskInstance);
+            self.after_end(task);
+        }
+    }
+
+    fn retry(&mut self, task: TaskRef, delay: Option<jiff::SignedDuration>, now: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        let mut archived = state.ti(task).clone();
+        if self_transition(state, task, TaskTransition::Retry, decisions).is_none() {
+            return;
+        }
+        archived.state = TaskState::Failed;
+        archived.retry_delay_override = delay;
+        put(decisions, &archived, Change::ArchivedTry);
+        let id = self.ids.task_instance(now);
+        let ti = state.ti_mut(task);
+        ti.id = id;
+        ti.retry_delay_override = delay;
+        put(decisions, state.ti(task), Change::TaskInstance);
+        // Looked at again at once: that sets the clock for the next try.
+        self.dirty.push(task);
+        self.touched.push(task.run);
+    }
+
+    fn reschedule(&mut self, task: TaskRef, at: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        if self_transition(state, task, TaskTransition::Reschedule, decisions).is_none() {
+            return;
+        }
+        state.ti_mut(task).reschedule_date = Some(at);
+        put(decisions, state.ti(task), Change::TaskInstance);
+        self.timers.set(at, Timer::TryAgain(task));
+    }
+
+    /// The attempt was cut off: the task instance runs again, and none of its retries is used up.
+    pub(crate) fn interrupted(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        let mut archived = state.ti(task).clone();
+        if self_transition(state, task, TaskTransition::Interrupt, decisions).is_none() {
+            return;
+        }
+        archived.state = TaskState::Failed;
+        archived.end_date = archived.end_date.or(Some(now));
+        put(decisions, &archived, Change::ArchivedTry);
+        let id = self.ids.task_instance(now);
+        let ti = state.ti_mut(task);
+        ti.id = id;
+        ti.try_number += 1;
+        ti.max_tries += 1;
+        ti.scheduled_at = Some(now);
+        ti.start_date = None;
+        ti.end_date = None;
+        ti.pid = None;
+        self.wait_for_slot(task);
+    }
+
+    /// Takes up a task instance of a run that was just started or found in the store.
+    pub(crate) fn resume(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get(&task.run) else { return };
+        match state.ti(task).state {
+            TaskState::Scheduled => self.wait_for_slot(task),
+            executing if executing.is_executing() => self.interrupted(task, now, decisions),
+            schedulable if schedulable.is_schedulable() => self.dirty.push(task),
+            _ => {}
+        }
+    }
+
+    /// In a Dag with `fail_fast` the first failure ends everything but teardowns.
+    fn fail_fast(&mut self, failed: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get(&failed.run) else { return };
+        if !state.dag.fail_fast {
+            return;
+        }
+        let others: Vec<TaskRef> = state
+            .refs(failed.run)
+            .into_iter()
+            .filter(|task| task.task != failed.task && !state.dag.task(task.task).is_teardown)
+            .collect();
+        for task in others {
+            self.force(task, TaskTransition::FailFast, StopReason::FailFast, now, decisions);
+        }
+    }
+
+    /// A running task said which tasks do not run. Those that run already, or have ended, are left alone.
+    pub(crate) fn skip_downstream(
+        &mut self,
+        attempt: TaskInstanceId,
+        tasks: &[(TaskId, MapIndex)],
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let Some(source) = self.attempts.get(&attempt).copied() else {
+            decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "skip downstream" }));
+            return;
+        };
+        let Some(state) = self.runs.get(&source.run) else { return };
+        let skipped: Vec<TaskRef> = tasks
+            .iter()
+            .filter_map(|(task_id, map_index)| {
+                let task = state.dag.find(task_id.as_str())?;
+                state.refs_of(source.run, task).find(|found| state.ti(*found).map_index == *map_index)
+            })
+            .filter(|task| !state.ti(*task).state.is_finished() && !state.ti(*task).state.is_executing())
+            .collect();
+        for task in skipped {
+            self.end_without_running(task, TaskTransition::Skip, now, decisions);
+        }
+    }
+}
+
+/// Whether a failure of this try would be followed by another.
+fn has_tries_left(try_number: u32, max_tries: u32) -> bool {
+    max_tries > 0 && try_number <= max_tries
+}

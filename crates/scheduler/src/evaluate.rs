@@ -1,0 +1,213 @@
+//! Whether a task instance may run now, must not run any more, or waits.
+
+use jiff::Timestamp;
+use model::transition::TaskTransition;
+use model::trigger_rule::{TriggerRule, Verdict, evaluate, evaluate_indirect_setups};
+use model::{Change, MapIndex, TaskIndex, TaskState};
+
+use crate::event::Action;
+use crate::event::{Decisions, Refusal, SkipDecision, StopReason};
+use crate::run_state::{RunState, TaskRef};
+use crate::runs::is_empty;
+use crate::timers::Timer;
+use crate::{Scheduler, put};
+
+impl Scheduler {
+    /// Looks at one task instance and moves it on if something changed for it.
+    pub(crate) fn evaluate(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get(&task.run) else { return };
+        let ti = state.ti(task);
+        if !ti.state.is_schedulable() {
+            return;
+        }
+        let verdict = match verdict(state, task) {
+            Verdict::Set(TaskState::Skipped) if !self.may_be_skipped(task) => Verdict::Wait,
+            Verdict::Run if !self.past_allows(task) => Verdict::Wait,
+            verdict => verdict,
+        };
+        let Some(state) = self.runs.get(&task.run) else { return };
+        match verdict {
+            Verdict::Wait => {}
+            Verdict::Set(TaskState::Skipped) => self.end_without_running(task, TaskTransition::Skip, now, decisions),
+            Verdict::Set(TaskState::Removed) => self.end_without_running(task, TaskTransition::Remove, now, decisions),
+            Verdict::Set(_) => self.end_without_running(task, TaskTransition::UpstreamFail, now, decisions),
+            Verdict::Run => match not_before(state, task) {
+                Some(at) if at > now => self.timers.set(at, Timer::TryAgain(task)),
+                _ if is_empty(state.dag.task(task.task)) => {
+                    self.runs.get_mut(&task.run).into_iter().for_each(|run| run.ti_mut(task).try_number += 1);
+                    self.end_without_running(task, TaskTransition::Succeed, now, decisions);
+                }
+                _ => self.make_ready(task, now, decisions),
+            },
+        }
+    }
+
+    /// Puts a task instance whose conditions are met among those that wait for a slot.
+    fn make_ready(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        let rescheduled = state.ti(task).state == TaskState::UpForReschedule;
+        if self_transition(state, task, TaskTransition::Schedule, decisions).is_none() {
+            return;
+        }
+        let ti = state.ti_mut(task);
+        ti.scheduled_at = Some(now);
+        ti.reschedule_date = None;
+        if !rescheduled {
+            ti.try_number += 1;
+        }
+        self.wait_for_slot(task);
+    }
+
+    /// Gives a scheduled task instance its place in the order of admission.
+    pub(crate) fn wait_for_slot(&mut self, task: TaskRef) {
+        let Some(state) = self.runs.get(&task.run) else { return };
+        let ti = state.ti(task);
+        let key = self.waiting.key(ti.priority_weight, state.run.logical_date, ti.map_index);
+        self.fresh.insert(key, task);
+    }
+
+    /// Brings a task instance to its end without an attempt.
+    pub(crate) fn end_without_running(
+        &mut self,
+        task: TaskRef,
+        transition: TaskTransition,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        self.leave_waiting(task);
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        if self_transition(state, task, transition, decisions).is_none() {
+            return;
+        }
+        let ti = state.ti_mut(task);
+        // Airflow gives them a start and an end as well, so that they have a place in time.
+        ti.start_date = ti.start_date.or(Some(now));
+        ti.end_date = Some(now);
+        put(decisions, state.ti(task), Change::TaskInstance);
+        self.after_end(task);
+    }
+
+    /// Ends a task instance whatever it is doing; an attempt under way is stopped.
+    pub(crate) fn force(
+        &mut self,
+        task: TaskRef,
+        transition: TaskTransition,
+        reason: StopReason,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let Some(state) = self.runs.get(&task.run) else { return };
+        let ti = state.ti(task);
+        if ti.state.is_finished() && ti.state != TaskState::UpstreamFailed {
+            return;
+        }
+        if ti.state.is_executing() {
+            let attempt = ti.id;
+            self.release_slots(task);
+            self.attempts.remove(&attempt);
+            decisions.actions.push(Action::Stop { attempt, reason });
+        }
+        self.end_without_running(task, transition, now, decisions);
+    }
+
+    /// Marks everything for which this task instance's end may matter.
+    pub(crate) fn after_end(&mut self, task: TaskRef) {
+        self.touched.push(task.run);
+        let Some(state) = self.runs.get(&task.run) else { return };
+        let direct = &state.dag.task(task.task).downstream;
+        for below in direct.iter().chain(state.dag.indirect_dependents(task.task)) {
+            self.dirty.extend(state.refs_of(task.run, *below));
+        }
+        if state.dag.depends_on_past() {
+            self.wake_later_runs(task);
+        }
+    }
+
+    pub(crate) fn leave_waiting(&mut self, task: TaskRef) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        if state.ti(task).state != TaskState::Scheduled {
+            return;
+        }
+        match state.instance_mut(task).parked.take() {
+            Some(parked) => self.waiting.leave(&parked),
+            None => self.fresh.retain(|_, waiting| *waiting != task),
+        }
+    }
+}
+
+/// Moves on or, if the table forbids it, leaves everything as it is and says so.
+pub(crate) fn self_transition(
+    state: &mut RunState,
+    task: TaskRef,
+    transition: TaskTransition,
+    decisions: &mut Decisions,
+) -> Option<TaskState> {
+    match state.transition(task, transition) {
+        Ok(new) => Some(new),
+        Err(error) => {
+            let attempt = state.ti(task).id;
+            let message = error.to_string();
+            decisions.actions.push(Action::Refused(Refusal::NotPossible { attempt, message }));
+            None
+        }
+    }
+}
+
+/// The moment before which a retry or a rescheduled task does not run.
+fn not_before(state: &RunState, task: TaskRef) -> Option<Timestamp> {
+    let ti = state.ti(task);
+    match ti.state {
+        TaskState::UpForRetry => Some(model::retry::next_retry(
+            &state.run.key.dag_id,
+            state.dag.task(task.task),
+            state.run.logical_date,
+            ti.try_number,
+            ti.end_date?,
+            ti.retry_delay_override,
+        )),
+        TaskState::UpForReschedule => ti.reschedule_date,
+        _ => None,
+    }
+}
+
+/// What the tasks above say, in the order in which Airflow asks them.
+fn verdict(state: &RunState, task: TaskRef) -> Verdict {
+    let slot = &state.tasks[task.task.at()];
+    let definition = state.dag.task(task.task);
+    let map_index = state.ti(task).map_index.0;
+    if is_skipped_by_branch(state, task) {
+        return Verdict::Set(TaskState::Skipped);
+    }
+    if definition.trigger_rule == TriggerRule::Always || slot.upstream.total == 0 {
+        return Verdict::Run;
+    }
+    let setups = evaluate_indirect_setups(&slot.setups, map_index);
+    if let Verdict::Set(_) = setups {
+        return setups;
+    }
+    let direct = evaluate(definition.trigger_rule, &slot.upstream, map_index);
+    let scope_is_open = definition.is_teardown && slot.scope.done() < slot.scope.total;
+    match direct {
+        Verdict::Run if setups == Verdict::Wait || scope_is_open => Verdict::Wait,
+        direct => direct,
+    }
+}
+
+/// Whether a branch directly above chose other tasks.
+fn is_skipped_by_branch(state: &RunState, task: TaskRef) -> bool {
+    if state.skips.is_empty() {
+        return false;
+    }
+    let definition = state.dag.task(task.task);
+    let own_index = state.ti(task).map_index;
+    definition.upstream.iter().any(|above: &TaskIndex| {
+        let parent = state.dag.task(*above);
+        let map_index = if parent.is_mapped { own_index } else { MapIndex::NONE };
+        parent.can_skip_downstream
+            && match state.skips.get(&(*above, map_index)) {
+                None => false,
+                Some(SkipDecision::Followed(tasks)) => !tasks.contains(&definition.task_id),
+                Some(SkipDecision::Skipped(tasks)) => tasks.contains(&definition.task_id),
+            }
+    })
+}

@@ -1,0 +1,226 @@
+//! What goes into the scheduler and what comes out of it.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use model::{
+    Change, Dag, DagId, DagRun, DataInterval, Json, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstance,
+    TaskInstanceId, TriggeredBy,
+};
+
+use crate::dags::DagFacts;
+
+/// Everything that can happen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A Dag is new, or its structure or its facts changed.
+    DagChanged(Box<DagFacts>),
+    /// A Dag is no longer in any file.
+    DagGone(DagId),
+    DagPaused {
+        dag_id: DagId,
+        paused: bool,
+    },
+    /// The answer to [`Need::ScheduleCheck`].
+    ScheduleChecked {
+        dag_id: DagId,
+        dag: Option<Arc<Dag>>,
+        taken: bool,
+    },
+    /// Somebody asks for a run.
+    Trigger(Box<Trigger>),
+    /// At start: a run that was queued when the last process ended.
+    RunFound(Box<DagRun>),
+    /// A run with its task instances: found running at start, or the answer to [`Need::Run`].
+    RunLoaded(Box<LoadedRun>),
+    /// The answer to [`Need::PreviousRun`].
+    PreviousLoaded {
+        run: RunKey,
+        previous: Option<PreviousRun>,
+    },
+    AttemptStarted {
+        attempt: TaskInstanceId,
+        at: Timestamp,
+        hostname: Arc<str>,
+        unixname: Arc<str>,
+        pid: u32,
+    },
+    AttemptEnded {
+        attempt: TaskInstanceId,
+        at: Timestamp,
+        outcome: Outcome,
+        rendered_map_index: Option<String>,
+    },
+    /// A running task decided that others do not run.
+    SkipDownstream {
+        attempt: TaskInstanceId,
+        tasks: Vec<(TaskId, MapIndex)>,
+    },
+    /// A pool is new or was changed. `slots` is `None` for a pool without bound.
+    PoolChanged {
+        name: Arc<str>,
+        slots: Option<u32>,
+    },
+    PoolGone {
+        name: Arc<str>,
+    },
+    /// Start nothing more: the process is about to end.
+    Drain,
+    /// Only time has passed.
+    Tick,
+}
+
+/// A request for a run, checked as far as that needs no state.
+#[derive(Clone, Debug)]
+pub struct Trigger {
+    pub reply: ReplyId,
+    pub run: NewRun,
+    pub dag: Arc<Dag>,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    pub run_id: RunId,
+    pub run_type: model::RunType,
+    pub triggered_by: TriggeredBy,
+    pub triggering_user: Option<String>,
+    pub logical_date: Option<Timestamp>,
+    pub data_interval: Option<DataInterval>,
+    pub run_after: Timestamp,
+    pub conf: Arc<Json>,
+    pub note: Option<String>,
+}
+
+/// A run as the store has it.
+#[derive(Clone, Debug)]
+pub struct LoadedRun {
+    pub run: DagRun,
+    pub dag: Arc<Dag>,
+    pub task_instances: Vec<TaskInstance>,
+    /// What its branches have decided so far.
+    pub skips: Vec<(TaskIndex, MapIndex, SkipDecision)>,
+}
+
+/// What a branching task left behind for those below it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SkipDecision {
+    /// Only these run.
+    Followed(Vec<TaskId>),
+    /// All but these run.
+    Skipped(Vec<TaskId>),
+}
+
+/// The run before another one, as far as `depends_on_past` looks at it.
+#[derive(Clone, Debug)]
+pub struct PreviousRun {
+    pub key: RunKey,
+    pub logical_date: Option<Timestamp>,
+    pub task_instances: Vec<(TaskId, model::TaskState)>,
+    /// Tasks of the later run that no run before it has ever had.
+    pub first_timers: Vec<TaskId>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outcome {
+    Success,
+    Skipped,
+    /// Failed; tries again if it has tries left.
+    Failed,
+    /// Failed for good, whatever tries are left.
+    FailedForGood,
+    /// Failed and is to try again, after the delay that its retry policy chose if it did.
+    Retry {
+        delay: Option<SignedDuration>,
+    },
+    Reschedule {
+        at: Timestamp,
+    },
+    Removed,
+    /// Its process was lost for a reason that is not the task's own: the worker or the engine ended.
+    Interrupted,
+}
+
+/// Something that the scheduler must know before it can decide.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// The newest structure of a Dag whose next run is due, and whether a run with that id or logical date exists.
+    ScheduleCheck { dag_id: DagId, run_id: RunId, logical_date: Timestamp },
+    /// A queued run's Dag and task instances.
+    Run(RunKey),
+    /// The run before this one: of any kind, or not a manual one.
+    PreviousRun { run: RunKey, logical_date: Timestamp, scheduled_only: bool },
+}
+
+/// Names the one who waits for an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ReplyId(pub u64);
+
+/// Why a run was not made.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TriggerError {
+    #[error("Dag {0} is not known")]
+    UnknownDag(DagId),
+    #[error("a run with the id {run_id} of Dag {dag_id} exists")]
+    RunIdTaken { dag_id: DagId, run_id: RunId },
+    #[error("a run of Dag {dag_id} with the logical date {logical_date} exists")]
+    LogicalDateTaken { dag_id: DagId, logical_date: Timestamp },
+}
+
+/// What to write, and what to do when it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Decisions {
+    pub changes: Vec<Change>,
+    pub actions: Vec<Action>,
+    /// Changes that may wait for the next commit: they only tell people sooner what the end of an attempt tells too.
+    pub lazy_changes: Vec<Change>,
+}
+
+impl Decisions {
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.actions.is_empty() && self.lazy_changes.is_empty()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Action {
+    Start(Box<StartAttempt>),
+    Stop {
+        attempt: TaskInstanceId,
+        reason: StopReason,
+    },
+    Reply {
+        to: ReplyId,
+        answer: Result<Box<DagRun>, TriggerError>,
+    },
+    /// A run has ended; its Dag's callbacks are due.
+    RunFinished {
+        run: Box<DagRun>,
+        reason: &'static str,
+    },
+    /// A message that was not acted upon.
+    Refused(Refusal),
+}
+
+#[derive(Clone, Debug)]
+pub struct StartAttempt {
+    pub ti: TaskInstance,
+    pub run: DagRun,
+    pub dag: Arc<Dag>,
+    pub task: TaskIndex,
+    /// Whether a failure of this try would be followed by another.
+    pub should_retry: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StopReason {
+    RunTimedOut,
+    FailFast,
+}
+
+/// A message that came too late or from nobody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    StaleAttempt { attempt: TaskInstanceId, message: &'static str },
+    NotPossible { attempt: TaskInstanceId, message: String },
+}

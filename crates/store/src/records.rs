@@ -1,0 +1,148 @@
+//! What the store keeps beside runs and task instances.
+
+use jiff::{SignedDuration, Timestamp};
+use model::{DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, VersionId};
+use uuid::Uuid;
+
+/// A Dag as it is listed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DagRecord {
+    pub dag_id: DagId,
+    pub display_name: String,
+    pub description: Option<String>,
+    pub paused: bool,
+    /// In no file any more.
+    pub stale: bool,
+    pub bundle_name: String,
+    pub bundle_version: Option<String>,
+    pub relative_fileloc: String,
+    pub fileloc: String,
+    pub owners: Vec<String>,
+    pub tags: Vec<String>,
+    pub timetable_type: String,
+    pub timetable_summary: Option<String>,
+    pub timetable_description: Option<String>,
+    pub max_active_tasks: u32,
+    pub max_active_runs: u32,
+    pub max_consecutive_failed_dag_runs: u32,
+    pub has_task_concurrency_limits: bool,
+    pub has_import_errors: bool,
+    pub allowed_run_types: Option<Vec<String>>,
+    pub last_parsed_at: Timestamp,
+    pub last_parse_duration: SignedDuration,
+    pub version: VersionId,
+    pub schedule: DagSchedule,
+    /// What the scheduler needs of a Dag that does not run: opaque to the store.
+    pub facts: Json,
+    pub last_run_state: Option<DagRunState>,
+    pub last_run_start: Option<Timestamp>,
+}
+
+/// One version of a Dag's structure.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DagVersion {
+    pub id: VersionId,
+    pub dag_id: DagId,
+    pub number: u32,
+    /// Of the structure; equal hashes are the same version.
+    pub hash: String,
+    pub bundle_name: String,
+    pub bundle_version: Option<String>,
+    pub created_at: Timestamp,
+    /// The official serializer's output.
+    pub serialized: Json,
+    /// What the engine learnt beyond it when the Dag was imported.
+    pub extras: Json,
+}
+
+/// A file that Dags come from, as it was when it was imported.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FileRecord {
+    pub bundle_name: String,
+    pub relative_fileloc: String,
+    /// Of the file's content and of everything it read while it was imported.
+    pub fingerprint: Json,
+    pub imported_at: Timestamp,
+    pub duration: SignedDuration,
+    pub dag_ids: Vec<DagId>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ImportError {
+    pub id: i64,
+    pub bundle_name: String,
+    pub filename: String,
+    pub at: Timestamp,
+    pub stack_trace: String,
+}
+
+/// A try of a task instance that gave way to a later one.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TaskTry {
+    pub task_instance: TaskInstance,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct XComKey {
+    pub run: RunKey,
+    pub task_id: TaskId,
+    pub map_index: MapIndex,
+    pub key: String,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct XCom {
+    pub key: XComKey,
+    pub value: Json,
+    pub at: Timestamp,
+    /// How many instances a task that maps over this value gets.
+    pub mapped_length: Option<u32>,
+    /// Whether it is the run's result.
+    pub dag_result: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Variable {
+    pub key: String,
+    pub value: String,
+    pub description: Option<String>,
+    pub is_encrypted: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Connection {
+    pub connection_id: String,
+    pub conn_type: String,
+    pub description: Option<String>,
+    pub host: Option<String>,
+    pub login: Option<String>,
+    pub password: Option<String>,
+    pub schema: Option<String>,
+    pub port: Option<i64>,
+    /// JSON text, or any text that people gave.
+    pub extra: Option<String>,
+    pub is_encrypted: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pool {
+    pub name: String,
+    /// -1 for no bound.
+    pub slots: i64,
+    pub description: Option<String>,
+    pub include_deferred: bool,
+}
+
+/// Slots that task instances of a pool take or wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PoolUsage {
+    pub running: i64,
+    pub queued: i64,
+    pub scheduled: i64,
+    pub deferred: i64,
+}
+
+/// Reads a UUID that the store wrote.
+pub(crate) fn uuid_of(bytes: &[u8]) -> Option<Uuid> {
+    Uuid::from_slice(bytes).ok()
+}

@@ -1,0 +1,194 @@
+//! The store on an embedded SQLite database.
+//!
+//! Commits are durable when they return: the write-ahead log is synchronised with the disk each time. Batches from
+//! several threads that meet share one transaction, each in a savepoint of its own, so that one that fails takes
+//! nothing of the others with it. Moving the log into the database proper is a background thread's work and never a
+//! committer's.
+
+mod column;
+mod dags;
+mod migrate;
+mod misc;
+mod read;
+mod runs;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::{Commit, Result, Store, StoreError, Write};
+
+/// Readers that may be open at once; each holds a page cache of at most `READER_CACHE_KIB`.
+const MAX_IDLE_READERS: usize = 4;
+const READER_CACHE_KIB: i64 = 1024;
+const WRITER_CACHE_KIB: i64 = 4096;
+/// How often the log is moved into the database.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
+/// How long to wait for another process that holds the database, such as a backup.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements kept for each connection: all that the code has, with some to spare.
+const STATEMENT_CACHE: usize = 128;
+
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Mutex<write::Writer>,
+    queue: Mutex<Vec<Arc<Ticket>>>,
+    readers: Mutex<Vec<Connection>>,
+    /// Dropped with the store, which ends the checkpointer.
+    _stop_checkpointer: Sender<()>,
+}
+
+/// A batch that waits to be written, and then its result.
+struct Ticket {
+    state: Mutex<TicketState>,
+}
+
+enum TicketState {
+    Waiting(Vec<Write>),
+    /// Somebody is writing it.
+    Taken,
+    Done(Result<()>),
+}
+
+impl SqliteStore {
+    /// Opens the database file, makes it if it does not exist, and brings its schema up to date.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut connection =
+            open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, WRITER_CACHE_KIB)?;
+        connection.pragma_update(None, "journal_mode", "wal").map_err(|error| open_error(path, &error))?;
+        connection.pragma_update(None, "synchronous", "full").map_err(|error| open_error(path, &error))?;
+        // The checkpointer does it; a committer must not stop for it.
+        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(|error| open_error(path, &error))?;
+        migrate::migrate(&mut connection, path)?;
+        let (stop, stopped) = channel();
+        let checkpointed = path.to_owned();
+        std::thread::Builder::new()
+            .name("checkpoint".into())
+            .spawn(move || checkpoint_until(&stopped, &checkpointed))
+            .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Mutex::new(write::Writer::new(connection)),
+            queue: Mutex::new(Vec::new()),
+            readers: Mutex::new(Vec::new()),
+            _stop_checkpointer: stop,
+        })
+    }
+
+    /// Runs `work` on a connection that only reads.
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let idle = lock(&self.readers).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)?,
+        };
+        let result = work(&connection).map_err(|error| self.error(&error));
+        let mut readers = lock(&self.readers);
+        if readers.len() < MAX_IDLE_READERS {
+            readers.push(connection);
+        }
+        result
+    }
+
+    fn error(&self, error: &rusqlite::Error) -> StoreError {
+        to_store_error(&self.path, error)
+    }
+}
+
+impl Commit for SqliteStore {
+    fn commit(&self, batch: Vec<Write>) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let ticket = Arc::new(Ticket { state: Mutex::new(TicketState::Waiting(batch)) });
+        lock(&self.queue).push(Arc::clone(&ticket));
+        // Whoever gets the writer first writes for everybody who waits; the others find their work done.
+        let mut writer = lock(&self.writer);
+        if matches!(&*lock(&ticket.state), TicketState::Waiting(_)) {
+            let tickets = std::mem::take(&mut *lock(&self.queue));
+            let batches: Vec<Vec<Write>> = tickets.iter().map(|ticket| ticket.take()).collect();
+            let results = writer.write(&batches, &self.path);
+            for (ticket, result) in tickets.iter().zip(results) {
+                *lock(&ticket.state) = TicketState::Done(result);
+            }
+        }
+        drop(writer);
+        match std::mem::replace(&mut *lock(&ticket.state), TicketState::Taken) {
+            TicketState::Done(result) => result,
+            TicketState::Waiting(_) | TicketState::Taken => {
+                Err(StoreError::Failed("a batch was lost between two writers; this is a bug".into()))
+            }
+        }
+    }
+}
+
+impl Ticket {
+    fn take(&self) -> Vec<Write> {
+        match std::mem::replace(&mut *lock(&self.state), TicketState::Taken) {
+            TicketState::Waiting(batch) => batch,
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn check(&self) -> Result<()> {
+        self.read(|connection| connection.query_row("SELECT count(*) FROM pool", [], |_| Ok(())))
+    }
+}
+
+/// A panic elsewhere leaves nothing half done behind these locks: SQLite rolls back what was not committed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open(path: &Path, flags: OpenFlags, cache_kib: i64) -> Result<Connection> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| open_error(path, &error))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    connection
+        .busy_timeout(BUSY_TIMEOUT)
+        .and_then(|()| connection.pragma_update(None, "cache_size", -cache_kib))
+        .and_then(|()| connection.pragma_update(None, "temp_store", "memory"))
+        .map_err(|error| open_error(path, &error))?;
+    Ok(connection)
+}
+
+fn open_error(path: &Path, error: &rusqlite::Error) -> StoreError {
+    match to_store_error(path, error) {
+        StoreError::Failed(reason) => StoreError::Open { path: path.to_owned(), reason },
+        other => other,
+    }
+}
+
+fn to_store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full { path: path.to_owned() },
+        _ => match error {
+            rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) => {
+                StoreError::Corrupt { what: error.to_string() }
+            }
+            other => StoreError::Failed(other.to_string()),
+        },
+    }
+}
+
+fn checkpoint_until(stopped: &Receiver<()>, path: &Path) {
+    let mut connection = None;
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(CHECKPOINT_INTERVAL) {
+        if connection.is_none() {
+            connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, READER_CACHE_KIB).ok();
+        }
+        if let Some(open) = &connection {
+            // Passive: it takes what it can get and hinders nobody.
+            let result = open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            if let Err(error) = result {
+                tracing::warn!(%error, "the write-ahead log could not be moved into the database; tried again soon");
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Queries with conditions that depend on what was asked for.
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+
+use super::column::micros;
+use crate::query::{Direction, Page, Span};
+
+/// Conditions with their values, joined by AND.
+#[derive(Default)]
+pub(super) struct Conditions {
+    parts: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    pub(super) fn fixed(&mut self, condition: &str) -> &mut Self {
+        self.parts.push(condition.to_owned());
+        self
+    }
+
+    /// `condition` has one `?`.
+    pub(super) fn with(&mut self, condition: &str, value: impl Into<Value>) -> &mut Self {
+        self.parts.push(condition.to_owned());
+        self.values.push(value.into());
+        self
+    }
+
+    pub(super) fn optional(&mut self, condition: &str, value: Option<impl Into<Value>>) -> &mut Self {
+        if let Some(value) = value {
+            self.with(condition, value);
+        }
+        self
+    }
+
+    /// `column` holds one of the values; an empty list asks for nothing.
+    pub(super) fn one_of(&mut self, column: &str, values: impl IntoIterator<Item: Into<Value>>) -> &mut Self {
+        let values: Vec<Value> = values.into_iter().map(Into::into).collect();
+        if !values.is_empty() {
+            self.parts.push(format!("{column} IN ({})", vec!["?"; values.len()].join(", ")));
+            self.values.extend(values);
+        }
+        self
+    }
+
+    /// `column` is a list, one of whose texts is among these; an empty list asks for nothing.
+    pub(super) fn any_of(&mut self, column: &str, texts: &[String]) -> &mut Self {
+        if !texts.is_empty() {
+            let places = vec!["?"; texts.len()].join(", ");
+            self.parts.push(format!("EXISTS (SELECT 1 FROM json_each({column}) WHERE value IN ({places}))"));
+            self.values.extend(texts.iter().map(|text| Value::Text(text.clone())));
+        }
+        self
+    }
+
+    /// The text stands somewhere in the column, in any case; `%` and `_` are wild cards, as they are in Airflow.
+    pub(super) fn pattern(&mut self, column: &str, text: Option<&str>) -> &mut Self {
+        if let Some(text) = text {
+            self.with(&format!("{column} LIKE ?"), format!("%{text}%"));
+        }
+        self
+    }
+
+    pub(super) fn span(&mut self, column: &str, span: Span) -> &mut Self {
+        let value = |at: Timestamp| Value::Integer(micros(at));
+        self.optional(&format!("{column} >= ?"), span.from.map(value));
+        self.optional(&format!("{column} <= ?"), span.to.map(value))
+    }
+
+    fn text(&self) -> String {
+        if self.parts.is_empty() { String::new() } else { format!(" WHERE {}", self.parts.join(" AND ")) }
+    }
+}
+
+/// `ORDER BY` of the columns, then of `last`, which makes the order whole.
+pub(super) fn order_by(columns: &[(&str, Direction)], last: &str) -> String {
+    let parts: Vec<String> = columns
+        .iter()
+        .map(|(column, direction)| match direction {
+            Direction::Ascending => format!("{column} ASC NULLS LAST"),
+            Direction::Descending => format!("{column} DESC NULLS LAST"),
+        })
+        .chain([last.to_owned()])
+        .collect();
+    format!(" ORDER BY {}", parts.join(", "))
+}
+
+/// One page of what matches, and how many match in all.
+pub(super) fn page<T>(
+    connection: &Connection,
+    columns: &str,
+    from: &str,
+    conditions: &Conditions,
+    order: &str,
+    page: Page,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<(Vec<T>, u64)> {
+    let filter = conditions.text();
+    let total: i64 = connection
+        .prepare_cached(&format!("SELECT count(*) FROM {from}{filter}"))?
+        .query_row(params_from_iter(&conditions.values), |row| row.get(0))?;
+    let sql = format!("SELECT {columns} FROM {from}{filter}{order} LIMIT ? OFFSET ?");
+    let clamp = |value: u64| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+    let values = conditions.values.iter().cloned().chain([clamp(page.limit), clamp(page.offset)]);
+    let rows = connection.prepare_cached(&sql)?.query_map(params_from_iter(values), read)?.collect::<Result<_, _>>()?;
+    Ok((rows, u64::try_from(total).unwrap_or(0)))
+}

@@ -1,0 +1,93 @@
+//! Everything that is ever written.
+
+use jiff::{SignedDuration, Timestamp};
+use model::{Change, DagId, Json, TaskInstanceKey, VersionId};
+
+use crate::records::{Connection, Pool, Variable, XCom, XComKey};
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Write {
+    /// A decision of the scheduler.
+    Decision(Change),
+    XCom(Box<XCom>),
+    DeleteXCom(XComKey),
+    /// Every entry that a task instance has pushed.
+    ClearXComs(TaskInstanceKey),
+    RenderedFields {
+        key: TaskInstanceKey,
+        fields: Json,
+    },
+    /// A try of a task instance asked to be run again later.
+    Rescheduled {
+        key: TaskInstanceKey,
+        try_number: u32,
+        start: Timestamp,
+        end: Timestamp,
+        until: Timestamp,
+    },
+    /// What an import found. Dags of the file that are not in it any more become stale, unless it failed.
+    Imported(Box<ImportedFile>),
+    /// The file is gone, and its Dags with it.
+    FileGone {
+        bundle_name: String,
+        relative_fileloc: String,
+    },
+    /// A new variable; a conflict if it exists.
+    NewVariable(Variable),
+    /// A variable, new or not.
+    Variable(Variable),
+    DeleteVariable(String),
+    NewConnection(Box<Connection>),
+    Connection(Box<Connection>),
+    DeleteConnection(String),
+    NewPool(Pool),
+    Pool(Pool),
+    DeletePool(String),
+    RunNote {
+        run: model::RunKey,
+        note: Option<String>,
+    },
+}
+
+/// A file and what came of its import.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ImportedFile {
+    pub bundle_name: String,
+    pub relative_fileloc: String,
+    pub fingerprint: Json,
+    pub at: Timestamp,
+    pub duration: SignedDuration,
+    pub dags: Vec<ImportedDag>,
+    /// File names (the file itself or members of an archive) with what went wrong there.
+    pub errors: Vec<(String, String)>,
+}
+
+/// A Dag as an import found it. What people and the scheduler decide about it (paused, schedule) is kept.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ImportedDag {
+    pub dag_id: DagId,
+    pub display_name: String,
+    pub description: Option<String>,
+    /// For a Dag that is new.
+    pub paused_upon_creation: bool,
+    pub bundle_version: Option<String>,
+    /// Relative to the bundle; for a member of an archive, a path through it.
+    pub relative_fileloc: String,
+    pub fileloc: String,
+    pub owners: Vec<String>,
+    pub tags: Vec<String>,
+    pub timetable_type: String,
+    pub timetable_summary: Option<String>,
+    pub timetable_description: Option<String>,
+    pub max_active_tasks: u32,
+    pub max_active_runs: u32,
+    pub max_consecutive_failed_dag_runs: u32,
+    pub has_task_concurrency_limits: bool,
+    pub allowed_run_types: Option<Vec<String>>,
+    pub facts: Json,
+    /// The version to make if the structure has changed. Its number follows the last one.
+    pub version: VersionId,
+    pub hash: String,
+    pub serialized: Json,
+    pub extras: Json,
+}

@@ -1,0 +1,45 @@
+//! The arguments of a call.
+
+use crate::error::{Outcome, needs_python};
+use crate::value::Value;
+
+/// Arguments, evaluated.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Arguments {
+    pub positional: Vec<Value>,
+    pub named: Vec<(String, Value)>,
+}
+
+impl Arguments {
+    /// The arguments in the order of the parameters; `None` for those that were not given. Calls that Python refuses
+    /// are left to Python: each function words it in its own way.
+    pub fn bind<const N: usize>(self, parameters: [&str; N]) -> Outcome<[Option<Value>; N]> {
+        let mut bound = [const { None }; N];
+        if self.positional.len() > N {
+            return needs_python("a call with this many arguments");
+        }
+        for (place, value) in bound.iter_mut().zip(self.positional) {
+            *place = Some(value);
+        }
+        for (name, value) in self.named {
+            match parameters.iter().position(|parameter| *parameter == name) {
+                Some(at) if bound[at].is_none() => bound[at] = Some(value),
+                _ => return needs_python(format!("the argument `{name}`")),
+            }
+        }
+        Ok(bound)
+    }
+
+    /// Checks that there are none.
+    pub fn none(self) -> Outcome<()> {
+        self.bind([]).map(|[]| ())
+    }
+}
+
+/// The value of a parameter that must be given.
+pub(crate) fn required(value: Option<Value>) -> Outcome<Value> {
+    match value {
+        Some(value) => Ok(value),
+        None => needs_python("a call with an argument missing"),
+    }
+}
