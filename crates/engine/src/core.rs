@@ -37,6 +37,8 @@ pub enum Input {
     /// An attempt ended, and leaves something to be written together with its end.
     AttemptEnded {
         attempt: TaskInstanceId,
+        /// Its start, if that was not told before.
+        started: Option<Started>,
         at: Timestamp,
         outcome: Outcome,
         rendered_map_index: Option<String>,
@@ -44,6 +46,15 @@ pub enum Input {
     },
     /// These Dags were imported, or their files are gone: the store has what is known of them.
     DagsChanged(Vec<DagId>),
+}
+
+/// Where and when an attempt began.
+#[derive(Clone, Debug)]
+pub struct Started {
+    pub at: Timestamp,
+    pub hostname: Arc<str>,
+    pub unixname: Arc<str>,
+    pub pid: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +77,8 @@ struct Work {
     refused: Vec<Action>,
     ended: HashSet<TaskInstanceId>,
     stepped: bool,
+    /// What the store must have before it answers the needs.
+    early_writes: Vec<Write>,
     /// The whole batch, once everything is decided.
     writes: Option<Vec<Write>>,
 }
@@ -133,20 +146,30 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         self.work.is_some()
     }
 
-    /// Goes on with a step that an error of the store stopped.
+    /// Goes on with a step that an error of the store stopped, and then with what was told meanwhile.
+    ///
+    /// When this gives actions while [`Self::is_behind`], they are to be done, and it must be called again.
     pub fn retry(&mut self, now: Timestamp) -> Result<Vec<Action>, StoreError> {
-        let Some(mut work) = self.work.take() else { return Ok(Vec::new()) };
-        match self.advance(&mut work, now) {
-            Ok(()) => {
-                let mut actions = work.decisions.actions;
-                actions.extend(work.refused);
-                Ok(actions)
-            }
-            Err(error) => {
-                self.work = Some(work);
-                Err(error)
+        let mut actions = Vec::new();
+        while let Some(mut work) = self.work.take() {
+            match self.advance(&mut work, now) {
+                Ok(()) => {
+                    actions.append(&mut work.decisions.actions);
+                    actions.append(&mut work.refused);
+                    if !work.inputs.is_empty() {
+                        self.work = Some(Work { inputs: work.inputs, ..Work::default() });
+                    }
+                }
+                Err(error) => {
+                    self.work = Some(work);
+                    if actions.is_empty() {
+                        return Err(error);
+                    }
+                    break;
+                }
             }
         }
+        Ok(actions)
     }
 
     /// Whether there are writes that wait for company.
@@ -156,18 +179,24 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
 
     /// Commits the writes that waited for company.
     pub fn flush_lazy(&mut self, now: Timestamp) -> Result<Vec<Action>, StoreError> {
-        let work = self.work.get_or_insert_default();
-        work.stepped = true;
-        work.writes.get_or_insert_default().extend(self.lazy.drain().map(|(_, write)| write));
+        if self.work.is_none() {
+            let writes = self.lazy.drain().map(|(_, write)| write).collect();
+            self.work = Some(Work { writes: Some(writes), ..Work::default() });
+        }
         self.retry(now)
     }
 
     fn advance(&mut self, work: &mut Work, now: Timestamp) -> Result<(), StoreError> {
+        if let Some(writes) = &work.writes {
+            // All is decided; what came since is the next step's.
+            return self.commit(writes);
+        }
         loop {
             while let Some(input) = work.inputs.front() {
                 self.take(input, &mut work.events, &mut work.own_writes, &mut work.refused, &mut work.ended)?;
                 work.inputs.pop_front();
             }
+            self.commit_before_asking(work)?;
             while let Some(need) = work.needs.front() {
                 work.events.extend(self.answer(need)?);
                 work.needs.pop_front();
@@ -179,10 +208,22 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             work.needs = self.scheduler.step(events, now, &mut work.decisions).into();
             work.stepped = true;
         }
-        if work.writes.is_none() {
-            work.writes = Some(self.gather_writes(&mut work.decisions, std::mem::take(&mut work.own_writes)));
+        let own = std::mem::take(&mut work.own_writes);
+        let writes = work.writes.insert(self.gather_writes(&mut work.decisions, own));
+        self.commit(writes)
+    }
+
+    /// The store answers the scheduler's questions: it must know what the scheduler has decided so far. Nothing is
+    /// done about those decisions before the step is complete.
+    fn commit_before_asking(&mut self, work: &mut Work) -> Result<(), StoreError> {
+        if work.needs.is_empty() {
+            return Ok(());
         }
-        self.commit(work.writes.as_deref().unwrap_or_default())
+        let own = std::mem::take(&mut work.own_writes);
+        work.early_writes.extend(self.gather_writes(&mut work.decisions, own));
+        self.commit(&work.early_writes)?;
+        work.early_writes.clear();
+        Ok(())
     }
 
     /// Turns one input into events and writes.
@@ -200,9 +241,12 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                 Ok(event) => events.push(event),
                 Err(reply) => refused.push(reply),
             },
-            Input::AttemptEnded { attempt, at, outcome, rendered_map_index, writes: own } => {
+            Input::AttemptEnded { attempt, started, at, outcome, rendered_map_index, writes: own } => {
                 if self.scheduler.is_current(*attempt) && ended.insert(*attempt) {
                     writes.extend_from_slice(own);
+                    events.extend(started.clone().map(|Started { at, hostname, unixname, pid }| {
+                        Event::AttemptStarted { attempt: *attempt, at, hostname, unixname, pid }
+                    }));
                     events.push(Event::AttemptEnded {
                         attempt: *attempt,
                         at: *at,
@@ -305,7 +349,10 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                 let dag = self.newest_dag(dag_id)?;
                 Ok(Some(Event::ScheduleChecked { dag_id: dag_id.clone(), dag, taken }))
             }
-            Need::Run(key) => Ok(self.load_run(key)?.map(|loaded| Event::RunLoaded(Box::new(loaded)))),
+            Need::Run(key) => Ok(Some(match self.load_run(key)? {
+                Some(loaded) => Event::RunLoaded(Box::new(loaded)),
+                None => Event::RunUnavailable(key.clone()),
+            })),
             Need::PreviousRun { run, logical_date, scheduled_only } => {
                 let previous = self.store.run_before(&run.dag_id, *logical_date, *scheduled_only)?;
                 let previous = previous.map(|previous| self.previous(run, previous, *logical_date)).transpose()?;

@@ -24,10 +24,13 @@ pub enum TriggerFailure {
     Stopped(#[from] EngineStopped),
 }
 
-type Answer = Result<Box<DagRun>, TriggerError>;
+enum Answer {
+    Run(Result<Box<DagRun>, TriggerError>),
+    Done,
+}
 
 /// Those who wait for an answer.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Replies {
     waiting: Mutex<HashMap<ReplyId, oneshot::Sender<Answer>>>,
     last: AtomicU64,
@@ -41,7 +44,15 @@ impl Replies {
         (id, receiver)
     }
 
-    pub(crate) fn answer(&self, id: ReplyId, answer: Answer) {
+    pub(crate) fn answer(&self, id: ReplyId, answer: Result<Box<DagRun>, TriggerError>) {
+        self.send(id, Answer::Run(answer));
+    }
+
+    pub(crate) fn done(&self, id: ReplyId) {
+        self.send(id, Answer::Done);
+    }
+
+    fn send(&self, id: ReplyId, answer: Answer) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         if let Some(waiting) = waiting {
             // Whoever asked may have gone away; the run exists all the same.
@@ -56,7 +67,7 @@ impl Replies {
 }
 
 /// Cheap to clone; every clone speaks to the same engine.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EngineHandle {
     pub(crate) inputs: flume::Sender<Input>,
     pub(crate) replies: Arc<Replies>,
@@ -77,11 +88,28 @@ impl EngineHandle {
     pub async fn trigger(&self, dag_id: DagId, run: NewRun) -> Result<Box<DagRun>, TriggerFailure> {
         let (reply, answer) = self.replies.expect();
         self.tell(Input::Trigger(Box::new(TriggerRequest { reply, dag_id, run }))).await?;
-        Ok(answer.await.map_err(|_| EngineStopped)??)
+        run_of(answer.await.map_err(|_| EngineStopped)?)
     }
 
-    /// Pauses a Dag, or lets it go on.
+    /// As [`Self::trigger`], from a thread that may block.
+    pub fn trigger_blocking(&self, dag_id: DagId, run: NewRun) -> Result<Box<DagRun>, TriggerFailure> {
+        let (reply, answer) = self.replies.expect();
+        self.tell_blocking(Input::Trigger(Box::new(TriggerRequest { reply, dag_id, run })))?;
+        run_of(answer.blocking_recv().map_err(|_| EngineStopped)?)
+    }
+
+    /// Pauses a Dag, or lets it go on. Returns when that is durable.
     pub async fn set_paused(&self, dag_id: DagId, paused: bool) -> Result<(), EngineStopped> {
-        self.tell(Input::Event(Event::DagPaused { dag_id, paused })).await
+        let (reply, done) = self.replies.expect();
+        self.tell(Input::Event(Event::DagPaused { dag_id, paused, reply })).await?;
+        done.await.map(|_| ()).map_err(|_| EngineStopped)
+    }
+}
+
+fn run_of(answer: Answer) -> Result<Box<DagRun>, TriggerFailure> {
+    match answer {
+        Answer::Run(run) => Ok(run?),
+        // Nobody answers a request for a run like that.
+        Answer::Done => Err(EngineStopped.into()),
     }
 }

@@ -4,8 +4,9 @@ mod core;
 mod facts;
 mod handle;
 mod run_loop;
+pub mod triggering;
 
-pub use crate::core::{Core, DagSource, Input, TriggerRequest};
+pub use crate::core::{Core, DagSource, Input, Started, TriggerRequest};
 pub use facts::{FactsError, facts_of, facts_to_json};
 pub use handle::{EngineHandle, EngineStopped, TriggerFailure};
 pub use run_loop::{Clock, Dispatch, Engine, EngineOptions, SystemClock};

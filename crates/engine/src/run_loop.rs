@@ -28,6 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub trait Dispatch: Send {
     fn start(&mut self, attempt: Box<StartAttempt>);
     fn stop(&mut self, attempt: TaskInstanceId, reason: StopReason);
+    /// The end that the attempt reported is durable.
+    fn acknowledge(&mut self, attempt: TaskInstanceId);
     /// A run has ended.
     fn run_finished(&mut self, run: &model::DagRun, reason: &str);
 }
@@ -122,7 +124,8 @@ struct RunLoop<S: ?Sized, D, P> {
 impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
     fn run(&mut self) {
         loop {
-            let first = match self.inputs.recv_timeout(self.sleep()) {
+            let sleep = self.sleep();
+            let first = match self.inputs.recv_timeout(sleep) {
                 Ok(input) => Some(input),
                 Err(flume::RecvTimeoutError::Timeout) => None,
                 Err(flume::RecvTimeoutError::Disconnected) => break,
@@ -177,7 +180,12 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                     if told {
                         tracing::info!("the database takes writes again; the scheduler goes on");
                     }
-                    return self.act(actions);
+                    self.act(actions);
+                    if !self.core.is_behind() {
+                        return;
+                    }
+                    let now = self.clock.now();
+                    result = self.core.retry(now);
                 }
                 Err(error) => {
                     if !told {
@@ -198,7 +206,9 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
             match action {
                 Action::Start(attempt) => self.dispatch.start(attempt),
                 Action::Stop { attempt, reason } => self.dispatch.stop(attempt, reason),
+                Action::Acknowledge { attempt } => self.dispatch.acknowledge(attempt),
                 Action::Reply { to, answer } => self.replies.answer(to, answer),
+                Action::Done { to } => self.replies.done(to),
                 Action::RunFinished { run, reason } => self.dispatch.run_finished(&run, reason),
                 Action::Refused(refusal) => tracing::warn!(?refusal, "a message was refused"),
             }

@@ -132,6 +132,19 @@ impl Dag {
         self.graph.depends_on_past
     }
 
+    /// The params of a task in a run: those of Dag and task, with the run's configuration in their places and beside
+    /// them. A param without a value is left out.
+    pub fn params_of(&self, task: TaskIndex, conf: &Json) -> Json {
+        let own = &self.task(task).params;
+        let defined = if own.is_empty() { &self.params } else { own };
+        let mut values: serde_json::Map<String, Json> =
+            defined.iter().filter_map(|param| Some((param.name.clone(), param.value.clone()?))).collect();
+        for (name, value) in conf.as_object().into_iter().flatten() {
+            values.insert(name.clone(), value.clone());
+        }
+        Json::Object(values)
+    }
+
     /// The moments between which the timetable may make runs: the earliest start and, if every task has an end, the
     /// latest of them.
     pub fn restriction(&self) -> Restriction {

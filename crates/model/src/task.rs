@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Json;
+use crate::dag::Param;
 use crate::id::{TaskId, TaskIndex};
 use crate::trigger_rule::TriggerRule;
 
@@ -95,6 +96,8 @@ pub struct Task {
     pub is_sensor: bool,
     pub is_mapped: bool,
     pub has_outlets_or_inlets: bool,
+    /// Its params with those of its Dag, if they are not the Dag's alone.
+    pub params: Vec<Param>,
     pub execution: Execution,
 }
 
@@ -139,6 +142,7 @@ impl Task {
             is_sensor: false,
             is_mapped: false,
             has_outlets_or_inlets: false,
+            params: Vec::new(),
             execution: Execution::Runner { reason: None },
         }
     }

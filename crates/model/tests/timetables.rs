@@ -2,6 +2,9 @@
 //!
 //! `TIMETABLE_RECORDING` names another recording than the one that lies here.
 
+// Clippy's leave for tests does not reach the functions that help them.
+#![allow(clippy::unwrap_used)]
+
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -37,7 +40,7 @@ impl Comparison {
     }
 
     fn end(self, name: &str, at_least: usize) {
-        println!("{name}: {} cases", self.cases);
+        eprintln!("{name}: {} cases", self.cases);
         let shown = &self.differences[..self.differences.len().min(SHOWN)];
         assert!(
             self.differences.is_empty(),

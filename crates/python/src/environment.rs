@@ -86,7 +86,11 @@ pub async fn inspect(path: &Path) -> Result<PythonInfo, EnvironmentError> {
     info.path = interpreter;
     let missing: Vec<String> =
         NEEDED.iter().filter(|name| !info.packages.contains_key(**name)).map(|name| (*name).to_owned()).collect();
-    if missing.is_empty() { Ok(info) } else { Err(EnvironmentError::MissingPackages { path: path.to_owned(), missing }) }
+    if missing.is_empty() {
+        Ok(info)
+    } else {
+        Err(EnvironmentError::MissingPackages { path: path.to_owned(), missing })
+    }
 }
 
 /// The environment below `folder`, made if it is not there or was made for other packages. `progress` hears a line for
@@ -113,9 +117,22 @@ pub async fn prepare(folder: &Path, progress: &(dyn Fn(&str) + Send + Sync)) -> 
     progress(&format!("Making a Python environment in {} (once; {count} packages)", folder.display()));
     let python = folder.join("bin/python");
     if let Some(uv) = find_in_path("uv") {
-        run("making the environment", &uv, ["venv".as_ref(), "--quiet".as_ref(), "--python".as_ref(), base.as_os_str(), folder.as_os_str()], progress).await?;
+        run(
+            "making the environment",
+            &uv,
+            ["venv".as_ref(), "--quiet".as_ref(), "--python".as_ref(), base.as_os_str(), folder.as_os_str()],
+            progress,
+        )
+        .await?;
         progress("Installing the Task SDK, Airflow's core and the standard provider");
-        let args: [&OsStr; 6] = ["pip".as_ref(), "install".as_ref(), "--python".as_ref(), python.as_os_str(), "-r".as_ref(), requirements.as_os_str()];
+        let args: [&OsStr; 6] = [
+            "pip".as_ref(),
+            "install".as_ref(),
+            "--python".as_ref(),
+            python.as_os_str(),
+            "-r".as_ref(),
+            requirements.as_os_str(),
+        ];
         run("installing the packages", &uv, args, progress).await?;
     } else {
         run("making the environment", &base, ["-m".as_ref(), "venv".as_ref(), folder.as_os_str()], progress)

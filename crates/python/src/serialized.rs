@@ -140,10 +140,11 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     let timetable = dag.get("timetable").cloned().unwrap_or(Json::Null);
     let mut builder = DagBuilder::new(dag_id, read_timetable(&fields, &timetable)?);
     read_dag_fields(builder.dag_mut(), &fields)?;
+    let dag_params = builder.dag_mut().params.clone();
     let mut listing = read_listing(&fields, dag_id)?;
     listing.timetable = timetable;
     for task in dag.get("tasks").and_then(Json::as_array).into_iter().flatten() {
-        let (task, downstream, limited) = read_task(&fields, task, extras)?;
+        let (task, downstream, limited) = read_task(&fields, &dag_params, task, extras)?;
         listing.has_task_concurrency_limits |= limited;
         if !listing.owners.contains(&task.owner) {
             listing.owners.push(task.owner.clone());
@@ -226,7 +227,12 @@ fn read_params(fields: &Fields<'_>) -> Result<Vec<Param>, SerializedError> {
 }
 
 /// A task, the ids below it, and whether it has limits of its own.
-fn read_task(dag: &Fields<'_>, encoded: &Json, extras: &Json) -> Result<(Task, Vec<TaskId>, bool), SerializedError> {
+fn read_task(
+    dag: &Fields<'_>,
+    dag_params: &[Param],
+    encoded: &Json,
+    extras: &Json,
+) -> Result<(Task, Vec<TaskId>, bool), SerializedError> {
     let object =
         encoded.get("__var").and_then(Json::as_object).ok_or_else(|| dag.error("tasks", "a list of operators"))?;
     let task_id = object.get("task_id").and_then(Json::as_str).ok_or_else(|| dag.error("task_id", "a text"))?;
@@ -238,7 +244,7 @@ fn read_task(dag: &Fields<'_>, encoded: &Json, extras: &Json) -> Result<(Task, V
     };
     let defaults = Task::new(task_id);
     let operator = fields.text("task_type")?.unwrap_or(defaults.operator);
-    let task = Task {
+    let mut task = Task {
         display_name: fields.text("_task_display_name")?.or(fields.text("task_display_name")?),
         operator_name: fields.text("_operator_name")?.unwrap_or_else(|| operator.clone()),
         operator,
@@ -275,9 +281,14 @@ fn read_task(dag: &Fields<'_>, encoded: &Json, extras: &Json) -> Result<(Task, V
         has_outlets_or_inlets: ["inlets", "outlets"]
             .iter()
             .any(|name| fields.raw(name).and_then(Json::as_array).is_some_and(|list| !list.is_empty())),
+        params: read_params(&fields)?,
         execution: Execution::Runner { reason: None },
         ..defaults
     };
+    // Most tasks have no params but the Dag's: those need not be kept twice.
+    if task.params == dag_params {
+        task.params = Vec::new();
+    }
     let execution = read_execution(&fields, &task, extras)?;
     let downstream = fields.texts("downstream_task_ids")?.into_iter().map(TaskId::from).collect();
     let limited = task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some();

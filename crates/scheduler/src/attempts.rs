@@ -149,6 +149,7 @@ impl Scheduler {
             decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "ended" }));
             return;
         };
+        decisions.actions.push(Action::Acknowledge { attempt });
         self.release_slots(task);
         let Some(state) = self.runs.get_mut(&task.run) else { return };
         if state.ti(task).state == TaskState::Queued && outcome != Outcome::Interrupted {

@@ -90,9 +90,10 @@ impl Scheduler {
     }
 
     pub(crate) fn dag_paused(&mut self, dag_id: &DagId, paused: bool, now: Timestamp, decisions: &mut Decisions) {
+        // A Dag that is in no file any more can be paused too; only the store knows it.
+        decisions.changes.push(Change::Paused { dag_id: dag_id.clone(), paused });
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         entry.facts.paused = paused;
-        decisions.changes.push(Change::Paused { dag_id: dag_id.clone(), paused });
         if !paused {
             self.plan_next_run(dag_id, now, decisions);
             self.free_dag(dag_id);

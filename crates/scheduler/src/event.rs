@@ -20,6 +20,7 @@ pub enum Event {
     DagPaused {
         dag_id: DagId,
         paused: bool,
+        reply: ReplyId,
     },
     /// The answer to [`Need::ScheduleCheck`].
     ScheduleChecked {
@@ -33,6 +34,8 @@ pub enum Event {
     RunFound(Box<DagRun>),
     /// A run with its task instances: found running at start, or the answer to [`Need::Run`].
     RunLoaded(Box<LoadedRun>),
+    /// The other answer to [`Need::Run`]: its Dag's structure can't be read. The run waits until the next start.
+    RunUnavailable(RunKey),
     /// The answer to [`Need::PreviousRun`].
     PreviousLoaded {
         run: RunKey,
@@ -188,6 +191,14 @@ pub enum Action {
     Stop {
         attempt: TaskInstanceId,
         reason: StopReason,
+    },
+    /// What was asked for is durable.
+    Done {
+        to: ReplyId,
+    },
+    /// The end of an attempt is durable.
+    Acknowledge {
+        attempt: TaskInstanceId,
     },
     Reply {
         to: ReplyId,

@@ -134,11 +134,15 @@ impl Scheduler {
         match event {
             Event::DagChanged(facts) => self.dag_changed(*facts, now, decisions),
             Event::DagGone(dag_id) => self.dag_gone(&dag_id, now),
-            Event::DagPaused { dag_id, paused } => self.dag_paused(&dag_id, paused, now, decisions),
+            Event::DagPaused { dag_id, paused, reply } => {
+                self.dag_paused(&dag_id, paused, now, decisions);
+                decisions.actions.push(Action::Done { to: reply });
+            }
             Event::ScheduleChecked { dag_id, dag, taken } => self.schedule_checked(&dag_id, dag, taken, now, decisions),
             Event::Trigger(trigger) => self.trigger(*trigger, now, decisions),
             Event::RunFound(run) => self.run_found(*run, now),
             Event::RunLoaded(loaded) => self.run_loaded(*loaded, now, decisions),
+            Event::RunUnavailable(key) => self.run_unavailable(&key, now, decisions),
             Event::PreviousLoaded { run, previous } => self.previous_loaded(&run, previous),
             Event::AttemptStarted { attempt, at, hostname, unixname, pid } => {
                 self.attempt_started(attempt, at, hostname, unixname, pid, decisions);

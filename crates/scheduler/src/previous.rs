@@ -1,6 +1,6 @@
 //! `depends_on_past` and `wait_for_downstream`: what a task instance waits for in the run before.
 
-use model::{RunType, Task, TaskIndex, TaskState};
+use model::{Dag, DagRun, RunType, Task, TaskIndex, TaskState};
 
 use crate::Scheduler;
 use crate::event::{Need, PreviousRun};
@@ -48,6 +48,10 @@ impl Scheduler {
 
     pub(crate) fn previous_loaded(&mut self, run: &model::RunKey, previous: Option<PreviousRun>) {
         let Some(serial) = self.run_serials.get(run).copied() else { return };
+        // A run that was made since may have come between; then the question is asked again.
+        if !self.runs.get(&serial).is_some_and(|state| matches!(state.previous, Previous::Asked)) {
+            return;
+        }
         let known = match previous {
             None => Previous::None,
             Some(previous) => match self.run_serials.get(&previous.key) {
@@ -86,14 +90,14 @@ impl Scheduler {
     }
 
     /// A new run may be the one before others: they ask again.
-    pub(crate) fn new_run_before_others(&mut self, new: &RunState) {
-        if !new.dag.depends_on_past() || new.run.logical_date.is_none() {
+    pub(crate) fn new_run_before_others(&mut self, new: &DagRun, dag: &Dag) {
+        if !dag.depends_on_past() || new.logical_date.is_none() {
             return;
         }
-        let Some(entry) = self.dags.get(&new.run.key.dag_id) else { return };
+        let Some(entry) = self.dags.get(&new.key.dag_id) else { return };
         for serial in entry.started.clone() {
             let Some(state) = self.runs.get_mut(&serial) else { continue };
-            if state.run.logical_date > new.run.logical_date {
+            if state.run.logical_date > new.logical_date {
                 state.previous = Previous::Unknown;
                 self.dirty.extend(state.refs(serial));
             }

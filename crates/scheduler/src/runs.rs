@@ -85,6 +85,7 @@ impl Scheduler {
             self.start_run(loaded, now, decisions);
         } else {
             put(decisions, &run, Change::Run);
+            self.new_run_before_others(&run, &dag);
             self.enqueue_run(run.clone(), now);
         }
         run
@@ -198,6 +199,14 @@ impl Scheduler {
         self.start_run(loaded, now, decisions);
     }
 
+    /// A run that was taken out of its queue can't be started: it takes nobody's place.
+    pub(crate) fn run_unavailable(&mut self, key: &RunKey, now: Timestamp, decisions: &mut Decisions) {
+        if let Some(entry) = self.dags.get_mut(&key.dag_id) {
+            entry.running = entry.running.saturating_sub(1);
+        }
+        self.start_queued_runs(&key.dag_id, now, decisions);
+    }
+
     fn start_run(&mut self, mut loaded: LoadedRun, now: Timestamp, decisions: &mut Decisions) {
         if loaded.run.state == DagRunState::Queued {
             loaded.run.state = DagRunState::Running;
@@ -218,7 +227,7 @@ impl Scheduler {
         self.run_serials.insert(loaded.run.key.clone(), serial);
         let state = RunState::new(loaded);
         let tasks = state.refs(serial);
-        self.new_run_before_others(&state);
+        self.new_run_before_others(&state.run, &state.dag);
         self.runs.insert(serial, state);
         self.touched.push(serial);
         for task in tasks {

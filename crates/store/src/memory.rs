@@ -23,6 +23,16 @@ use crate::{
 #[derive(Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    fault: Mutex<Option<CommitFault>>,
+}
+
+/// A fault that the simulation asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommitFault {
+    /// Fails, and nothing was written.
+    Before,
+    /// Fails after everything was written: the caller can't tell.
+    After,
 }
 
 #[derive(Clone, Default)]
@@ -58,6 +68,11 @@ impl MemoryStore {
         store
     }
 
+    /// Lets the next commit fail.
+    pub fn fail_next_commit(&self, fault: CommitFault) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -65,6 +80,20 @@ impl MemoryStore {
 
 impl Commit for MemoryStore {
     fn commit(&self, batch: Vec<Write>) -> Result<()> {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if fault == Some(CommitFault::Before) {
+            return Err(StoreError::Failed("simulated: nothing was written".into()));
+        }
+        self.write(batch)?;
+        match fault {
+            Some(CommitFault::After) => Err(StoreError::Failed("simulated: written, but nobody was told".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl MemoryStore {
+    fn write(&self, batch: Vec<Write>) -> Result<()> {
         let mut state = self.state();
         // A decision of the scheduler can't fail half way: what it could collide with is looked for first.
         let needs_undo = batch.iter().any(|write| !matches!(write, Write::Decision(_) | Write::XCom(_)));

@@ -1,6 +1,6 @@
 //! The arguments of a call.
 
-use crate::error::{Outcome, needs_python};
+use crate::error::{Outcome, needs_python, type_error};
 use crate::value::Value;
 
 /// Arguments, evaluated.
@@ -41,5 +41,14 @@ pub(crate) fn required(value: Option<Value>) -> Outcome<Value> {
     match value {
         Some(value) => Ok(value),
         None => needs_python("a call with an argument missing"),
+    }
+}
+
+/// The text of an argument of a function in C, which calls it `what` where it is none.
+pub(crate) fn str_argument(value: Option<Value>, what: &str) -> Outcome<String> {
+    match required(value)? {
+        Value::Str(text) => Ok(text.to_string()),
+        other @ (Value::Markup(_) | Value::Enum(_)) => needs_python(format!("a {} here", other.type_name())),
+        other => type_error(format!("{what} must be str, not {}", other.type_name())),
     }
 }

@@ -11,7 +11,7 @@ macro_rules! kinds {
         impl Kind {
             pub const ALL: &[Kind] = &[$(Kind::$name),+];
 
-            /// `type(value).__name__`.
+            /// What error messages of CPython call the type.
             pub fn type_name(self) -> &'static str {
                 match self { $(Kind::$name => $type_name),+ }
             }
@@ -45,11 +45,11 @@ kinds! {
     /// Pendulum's.
     DateTime = "DateTime", "pendulum.datetime.DateTime object";
     /// The standard library's.
-    StdDateTime = "datetime", "datetime.datetime object";
+    StdDateTime = "datetime.datetime", "datetime.datetime object";
     /// Pendulum's.
     Date = "Date", "pendulum.date.Date object";
-    StdDate = "date", "datetime.date object";
-    Delta = "timedelta", "datetime.timedelta object";
+    StdDate = "datetime.date", "datetime.date object";
+    Delta = "datetime.timedelta", "datetime.timedelta object";
     /// The difference of two of Pendulum's datetimes.
     Interval = "Interval", "pendulum.interval.Interval object";
     /// A datetime or None that is read when it is needed.
@@ -89,16 +89,8 @@ impl Kinds {
     }
 
     /// What JSON can hold, and tuples.
-    pub const PLAIN: Kinds = Kinds::of(&[
-        Kind::None,
-        Kind::Bool,
-        Kind::Int,
-        Kind::Float,
-        Kind::Str,
-        Kind::List,
-        Kind::Tuple,
-        Kind::Dict,
-    ]);
+    pub const PLAIN: Kinds =
+        Kinds::of(&[Kind::None, Kind::Bool, Kind::Int, Kind::Float, Kind::Str, Kind::List, Kind::Tuple, Kind::Dict]);
 
     /// Kinds that have a text form that is the same on each run.
     pub const PRINTABLE: Kinds = Kinds::PLAIN.and(Kinds::of(&[

@@ -175,9 +175,7 @@ impl Lowering {
                 ExprKind::Test(self.boxed(&node.expr)?, node.name.to_owned(), self.args(&node.args, line)?)
             }
             ast::Expr::GetAttr(node) => ExprKind::Attr(self.boxed(&node.expr)?, node.name.to_owned()),
-            ast::Expr::GetItem(node) => {
-                ExprKind::Item(self.boxed(&node.expr)?, self.boxed(&node.subscript_expr)?)
-            }
+            ast::Expr::GetItem(node) => ExprKind::Item(self.boxed(&node.expr)?, self.boxed(&node.subscript_expr)?),
             ast::Expr::Call(node) => return Ok(self.call(node, line)?.kind),
             ast::Expr::List(node) => ExprKind::List(self.exprs(&node.items)?),
             ast::Expr::Tuple(node) => ExprKind::Tuple(self.exprs(&node.items)?),
@@ -274,9 +272,7 @@ fn constant(value: &minijinja::Value, line: u32) -> Lowered<Const> {
         ValueKind::None => Const::None,
         ValueKind::Bool => Const::Bool(value.is_true()),
         ValueKind::String => Const::Str(value.as_str().ok_or_else(doubtful)?.to_owned()),
-        ValueKind::Number if value.is_integer() => {
-            Const::Int(i128::try_from(value.clone()).map_err(|_| doubtful())?)
-        }
+        ValueKind::Number if value.is_integer() => Const::Int(i128::try_from(value.clone()).map_err(|_| doubtful())?),
         ValueKind::Number => Const::Float(f64::try_from(value.clone()).map_err(|_| doubtful())?),
         _ => return Err(doubtful()),
     })

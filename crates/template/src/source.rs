@@ -114,6 +114,8 @@ fn guard_tokens(source: &str) -> Result<(), Unsupported> {
             Token::Plus | Token::Minus if tag.test == 2 => {
                 return Err(unsupported("a sign right after a test", line));
             }
+            // Only minijinja lets tests without arguments follow each other.
+            Token::Ident("is") if tag.test == 2 => return Err(unsupported("a test right after a test", line)),
             Token::Ident("elif") if tag.tokens == 1 => elifs += 1,
             _ => {}
         }

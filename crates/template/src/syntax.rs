@@ -10,12 +10,27 @@ pub(crate) struct Tree {
 pub(crate) enum Stmt {
     Text(String),
     Emit(Expr),
-    If { branches: Vec<(Expr, Vec<Stmt>)>, otherwise: Vec<Stmt> },
+    If {
+        branches: Vec<(Expr, Vec<Stmt>)>,
+        otherwise: Vec<Stmt>,
+    },
     For(Box<For>),
-    Set { line: u32, target: Target, value: Expr },
+    Set {
+        line: u32,
+        target: Target,
+        value: Expr,
+    },
     /// A block whose text is captured, filtered, and then assigned or written.
-    Capture { line: u32, target: Option<Target>, filter: Option<Expr>, body: Vec<Stmt> },
-    With { assignments: Vec<(Target, Expr)>, body: Vec<Stmt> },
+    Capture {
+        line: u32,
+        target: Option<Target>,
+        filter: Option<Expr>,
+        body: Vec<Stmt>,
+    },
+    With {
+        assignments: Vec<(Target, Expr)>,
+        body: Vec<Stmt>,
+    },
     Do(Expr),
 }
 
@@ -152,13 +167,7 @@ impl Expr {
 }
 
 impl Args {
-    /// Every argument, in the order in which Python evaluates them.
     pub fn all(&self) -> impl Iterator<Item = &Expr> {
         self.positional.iter().chain(self.named.iter().map(|(_, value)| value))
-    }
-
-    /// The argument at `position`, or that called `name`.
-    pub fn get(&self, position: usize, name: &str) -> Option<&Expr> {
-        self.positional.get(position).or_else(|| self.named.iter().find(|(key, _)| key == name).map(|(_, value)| value))
     }
 }

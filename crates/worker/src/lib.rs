@@ -1,1 +1,226 @@
+//! Runs attempts: in the engine's own operators, or by the official task runner in a child process.
+//!
+//! An attempt is one task of the async runtime. It reports its start and its end; nobody tells it anything but to
+//! stop.
 
+mod answers;
+mod attempt;
+mod helper;
+mod log;
+mod lookups;
+mod mask;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::{MapIndex, RunKey, TaskId, TaskInstanceId};
+use process::Host;
+use scheduler::{Outcome, StartAttempt, StopReason};
+use store::{Store, Write};
+use tokio::sync::{oneshot, watch};
+
+pub use answers::{OwnTask, StoreAnswers};
+pub use helper::{Helper, HelperOptions};
+pub use log::{Level, Lines, MAX_LOG, TaskLog, log_path};
+pub use mask::{MASK, Masker, is_sensitive};
+
+/// How long a process that was asked to end has before it is killed.
+pub const KILL_GRACE: Duration = Duration::from_secs(5);
+
+/// Where and when an attempt began.
+#[derive(Clone, Debug)]
+pub struct Started {
+    pub at: Timestamp,
+    pub hostname: Arc<str>,
+    pub unixname: Arc<str>,
+    pub pid: u32,
+}
+
+/// News of an attempt.
+#[derive(Debug)]
+pub enum Report {
+    Started {
+        attempt: TaskInstanceId,
+        started: Started,
+    },
+    Ended {
+        attempt: TaskInstanceId,
+        /// Its start, if that was not reported before.
+        started: Option<Started>,
+        at: Timestamp,
+        outcome: Outcome,
+        rendered_map_index: Option<String>,
+        /// To be written together with the end.
+        writes: Vec<Write>,
+    },
+    SkipDownstream {
+        attempt: TaskInstanceId,
+        tasks: Vec<(TaskId, MapIndex)>,
+    },
+}
+
+/// A task asks for a run of some Dag.
+#[derive(Clone, Debug)]
+pub struct TriggerFromTask {
+    pub key: RunKey,
+    pub logical_date: Option<Timestamp>,
+    pub run_after: Option<Timestamp>,
+    pub conf: model::Json,
+    pub note: Option<String>,
+    pub triggering_user: Option<String>,
+}
+
+/// Why a task gets no run.
+#[derive(Debug, thiserror::Error)]
+pub enum TriggerRefused {
+    #[error("A run already exists for Dag '{}' with run_id '{}'", .0.dag_id, .0.run_id)]
+    Exists(RunKey),
+    #[error("{message}")]
+    Refused { status: u16, message: String },
+}
+
+/// Those who hear the worker's news.
+pub trait Reports: Clone + Send + Sync + 'static {
+    fn report(&self, report: Report) -> impl Future<Output = ()> + Send;
+
+    /// Makes a run. Blocks.
+    fn trigger(&self, trigger: TriggerFromTask) -> Result<(), TriggerRefused>;
+}
+
+/// Where the worker finds things.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    pub log_folder: PathBuf,
+    pub hostname: Arc<str>,
+    pub unixname: Arc<str>,
+    /// After a task has told its end its process may go on for so long (`[core] task_success_overtime`).
+    pub overtime: Duration,
+}
+
+impl WorkerOptions {
+    /// For this machine and this user.
+    pub fn here(log_folder: PathBuf) -> Self {
+        let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+        Self {
+            log_folder,
+            hostname: hostname.unwrap_or_else(|| "localhost".into()).into(),
+            unixname: user.unwrap_or_else(|| nix::unistd::getuid().to_string()).into(),
+            overtime: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Cheap to clone.
+pub struct Worker<R> {
+    inner: Arc<Inner<R>>,
+}
+
+impl<R> Clone for Worker<R> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+struct Inner<R> {
+    options: WorkerOptions,
+    host: Host,
+    helper: Helper,
+    store: Arc<dyn Store>,
+    reports: R,
+    running: Mutex<HashMap<TaskInstanceId, Running>>,
+    /// How many attempts are under way.
+    count: watch::Sender<usize>,
+}
+
+/// The worker's ends of an attempt.
+struct Running {
+    stop: watch::Sender<Option<Stop>>,
+    acknowledged: Option<oneshot::Sender<()>>,
+}
+
+/// Why an attempt is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// The scheduler has ended the task instance already.
+    Decided(StopReason),
+    /// The engine ends; the attempt will run again.
+    Interrupted,
+}
+
+impl<R: Reports> Worker<R> {
+    /// Must be called inside of the async runtime that attempts are to run on.
+    pub fn new(options: WorkerOptions, host: Host, helper: Helper, store: Arc<dyn Store>, reports: R) -> Self {
+        let (count, _) = watch::channel(0);
+        let running = Mutex::default();
+        Self { inner: Arc::new(Inner { options, host, helper, store, reports, running, count }) }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<TaskInstanceId, Running>> {
+        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts an attempt on `runtime`. Returns at once.
+    pub fn start(&self, runtime: &tokio::runtime::Handle, attempt: Box<StartAttempt>) {
+        let id = attempt.ti.id;
+        let (stop, stopped) = watch::channel(None);
+        let (acknowledge, acknowledged) = oneshot::channel();
+        self.running().insert(id, Running { stop, acknowledged: Some(acknowledge) });
+        self.inner.count.send_modify(|count| *count += 1);
+        let worker = self.clone();
+        runtime.spawn(async move {
+            // A guard, because an attempt that panics has ended too.
+            let _ended = Ended { worker: worker.clone(), id };
+            attempt::run(&worker, attempt, stopped, acknowledged).await;
+        });
+    }
+
+    /// Ends an attempt that the scheduler has decided about.
+    pub fn stop(&self, attempt: TaskInstanceId, reason: StopReason) {
+        if let Some(running) = self.running().get(&attempt) {
+            running.stop.send_replace(Some(Stop::Decided(reason)));
+        }
+    }
+
+    /// The end that the attempt reported is durable.
+    pub fn acknowledge(&self, attempt: TaskInstanceId) {
+        let waiting = self.running().get_mut(&attempt).and_then(|running| running.acknowledged.take());
+        if let Some(waiting) = waiting {
+            let _ = waiting.send(());
+        }
+    }
+
+    /// Waits for the attempts that are under way, for `grace` at most; what has not ended by then is interrupted.
+    pub async fn drain(&self, grace: Duration) {
+        let mut count = self.inner.count.subscribe();
+        if tokio::time::timeout(grace, count.wait_for(|count| *count == 0)).await.is_ok() {
+            return;
+        }
+        for running in self.running().values() {
+            running.stop.send_replace(Some(Stop::Interrupted));
+        }
+        // Their processes get a chance to clean up; then they are killed, which needs no patience.
+        let _ = tokio::time::timeout(KILL_GRACE * 2, count.wait_for(|count| *count == 0)).await;
+    }
+
+    /// How many attempts are under way.
+    pub fn count(&self) -> usize {
+        *self.inner.count.borrow()
+    }
+}
+
+struct Ended<R: Reports> {
+    worker: Worker<R>,
+    id: TaskInstanceId,
+}
+
+impl<R: Reports> Drop for Ended<R> {
+    fn drop(&mut self) {
+        self.worker.running().remove(&self.id);
+        self.worker.inner.count.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}

@@ -190,7 +190,10 @@ mod tests {
     #[test]
     fn errors_name_the_field_and_the_expression() {
         let message = |text| CronExpression::parse(text).unwrap_err().to_string();
-        assert_eq!(message("61 * * * *"), r#"cron expression "61 * * * *": minute field "61": 61 is not between 0 and 59"#);
+        assert_eq!(
+            message("61 * * * *"),
+            r#"cron expression "61 * * * *": minute field "61": 61 is not between 0 and 59"#
+        );
         assert_eq!(
             message("0 0 * * funday"),
             r#"cron expression "0 0 * * funday": day of week field "funday": "funday" is not a value, a range or a step"#

@@ -60,9 +60,8 @@ fn shifted(moment: Timestamp, delta: &RelativeDelta) -> Option<Timestamp> {
 pub(super) fn duration_of_seconds(seconds: f64) -> Option<SignedDuration> {
     let microseconds = (seconds.fract() * 1e6).round_ties_even();
     // What a jiff timestamp can reach, with room to spare.
-    (seconds.abs() < 1e12).then(|| {
-        SignedDuration::from_secs(seconds.trunc() as i64) + SignedDuration::from_micros(microseconds as i64)
-    })
+    (seconds.abs() < 1e12)
+        .then(|| SignedDuration::from_secs(seconds.trunc() as i64) + SignedDuration::from_micros(microseconds as i64))
 }
 
 /// A delta has no moments of its own: any moment is one of its schedule.

@@ -34,9 +34,7 @@ impl Events {
         if summary.is_none() {
             moments.sort_by_key(|(moment, _)| *moment);
         }
-        let summary = summary
-            .or_else(|| description.clone())
-            .unwrap_or_else(|| format!("{} events", moments.len()));
+        let summary = summary.or_else(|| description.clone()).unwrap_or_else(|| format!("{} events", moments.len()));
         let description = description.unwrap_or_else(|| match (moments.first(), moments.last()) {
             (Some((_, first)), Some((_, last))) => format!("{} events between {first} and {last}", moments.len()),
             _ => "No events".to_owned(),

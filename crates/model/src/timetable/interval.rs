@@ -116,3 +116,33 @@ pub(super) fn cron_manual_interval(schedule: &CronSchedule, run_after: Timestamp
     let end = schedule.align_to_previous(run_after)?;
     Some(DataInterval { start: schedule.previous(end)?, end })
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::timetable::Zone;
+
+    /// Lord Howe Island goes forward by half an hour: in Airflow a Dag that runs every hour gets stuck there, with an
+    /// assertion or with an interval that never ends.
+    #[test]
+    fn an_hourly_dag_gets_over_a_jump_of_half_an_hour() {
+        let schedule = CronSchedule::new("5 * * * *", Zone::named("Australia/Lord_Howe").unwrap()).unwrap();
+        let start: Timestamp = "2024-10-05T10:05:00Z".parse().unwrap();
+        let jump: Timestamp = "2024-10-05T15:30:00Z".parse().unwrap();
+        let restriction = Restriction { earliest: Some(start), latest: None, catchup: true };
+        let mut last = None;
+        for _ in 0..12 {
+            let next = next_run(&schedule, last, &restriction, jump).unwrap().data_interval;
+            assert!(last.is_none_or(|last: DataInterval| next.start > last.start && next.end > last.end));
+            last = Some(next);
+        }
+        for minutes in 0..120 {
+            let now = jump + SignedDuration::from_mins(minutes);
+            let restriction = Restriction { catchup: false, ..restriction };
+            let next = next_run(&schedule, None, &restriction, now).unwrap();
+            assert!(next.run_after.duration_since(now).abs() <= SignedDuration::from_hours(2));
+        }
+    }
+}

@@ -172,7 +172,9 @@ impl Timetable {
             Timetable::CronDataInterval(schedule) => schedule.cron().as_str().to_owned(),
             Timetable::DeltaDataInterval(delta) | Timetable::DeltaTrigger { delta, .. } => delta.to_string(),
             Timetable::CronTrigger(trigger) => trigger.schedule.cron().as_str().to_owned(),
-            Timetable::MultipleCronTrigger(triggers) => joined(triggers, |schedule| schedule.cron().as_str().to_owned()),
+            Timetable::MultipleCronTrigger(triggers) => {
+                joined(triggers, |schedule| schedule.cron().as_str().to_owned())
+            }
             Timetable::Events(events) => events.summary().to_owned(),
             Timetable::Opaque { type_name, .. } => match opaque_texts(type_name) {
                 Some((summary, _)) => summary.to_owned(),

@@ -28,6 +28,7 @@ pub struct CronSchedule {
 }
 
 impl CronSchedule {
+    /// `expression` has 5, 6 or 7 fields or is a preset, as [`CronExpression::parse`] takes it.
     pub fn new(expression: &str, zone: Zone) -> Result<Self, CronError> {
         Ok(Self { cron: CronExpression::parse(expression)?, zone })
     }

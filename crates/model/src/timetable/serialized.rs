@@ -107,3 +107,74 @@ pub(super) fn read(type_name: &str, data: &Json) -> Result<Timetable, TimetableE
         _ => Timetable::Opaque { type_name: type_name.to_owned(), data: data.clone() },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use serde_json::json;
+
+    use super::*;
+
+    const CRON_TRIGGER: &str = "airflow.timetables.trigger.CronTriggerTimetable";
+
+    fn error(type_name: &str, data: Json) -> String {
+        read(type_name, &data).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        assert_eq!(
+            error(CRON_TRIGGER, json!({"timezone": "UTC", "interval": 0.0})),
+            r#"timetable airflow.timetables.trigger.CronTriggerTimetable: field "expression" is missing or of the wrong kind"#
+        );
+        assert_eq!(
+            error(CRON_TRIGGER, json!({"expression": "@daily", "timezone": "Mars/Olympus", "interval": 0.0})),
+            "time zone Mars/Olympus is not known: use a name such as Europe/Zurich, or an offset such as +05:30"
+        );
+        assert_eq!(
+            error("airflow.timetables.interval.DeltaDataIntervalTimetable", json!({"delta": {"fortnights": 1}})),
+            r#"{"fortnights":1} is neither a number of seconds nor the fields of a relativedelta"#
+        );
+        let no_expressions = json!({"expressions": [], "timezone": "UTC", "interval": 0.0});
+        assert!(
+            error("airflow.timetables.trigger.MultipleCronTriggerTimetable", no_expressions).contains("expressions")
+        );
+    }
+
+    #[test]
+    fn run_immediately_has_four_forms() {
+        for (form, expected) in [
+            (json!(true), RunImmediately::Yes),
+            (json!(false), RunImmediately::No),
+            (Json::Null, RunImmediately::Automatic),
+            (json!(300.0), RunImmediately::Within(SignedDuration::from_mins(5))),
+        ] {
+            let data = json!({"expression": "@daily", "timezone": 3600, "interval": 0.0, "run_immediately": form});
+            let Ok(Timetable::CronTrigger(trigger)) = read(CRON_TRIGGER, &data) else { panic!("no cron trigger") };
+            assert_eq!(trigger.run_immediately, expected);
+        }
+    }
+
+    /// The Task SDK's class writes neither a summary nor the order; Airflow's scheduler can't read it back.
+    #[test]
+    fn events_of_the_task_sdk_are_put_into_order() {
+        let dates = ["2024-01-02T00:00:00+00:00", "2024-01-01T00:00:00+00:00"];
+        let data = json!({"event_dates": dates, "restrict_to_events": false, "description": null});
+        let Ok(Timetable::Events(events)) = read("airflow.timetables.events.EventsTimetable", &data) else {
+            panic!("no events")
+        };
+        assert_eq!(events.dates()[0], dates[1].parse::<Timestamp>().unwrap());
+        assert_eq!(events.summary(), "2 events");
+        assert_eq!(events.description(), format!("2 events between {} and {}", dates[1], dates[0]));
+    }
+
+    #[test]
+    fn unknown_classes_are_kept_as_they_are() {
+        let data = json!({"hours": [1, 2]});
+        let timetable = read("plugins.AfterWorkTimetable", &data).unwrap();
+        assert_eq!(timetable.summary(), "AfterWorkTimetable");
+        assert_eq!(timetable, Timetable::Opaque { type_name: "plugins.AfterWorkTimetable".to_owned(), data });
+        let assets = read("airflow.timetables.simple.AssetTriggeredTimetable", &json!({})).unwrap();
+        assert_eq!((assets.summary(), assets.description()), ("Asset".to_owned(), "Triggered by assets".to_owned()));
+    }
+}

@@ -147,7 +147,7 @@ fn parse(text: &str) -> Option<Spec> {
     spec.sign = take("+- ");
     spec.alternate = take("#").is_some();
     spec.zero = take("0").is_some();
-    let mut number = |take: &mut dyn FnMut(&str) -> Option<char>| {
+    let number = |take: &mut dyn FnMut(&str) -> Option<char>| {
         let mut number = None;
         while let Some(digit) = take("0123456789") {
             let digit = digit.to_digit(10)? as usize;
@@ -218,7 +218,8 @@ fn number(spec: &Spec, value: &Value) -> Outcome<String> {
 
 /// The digits before the point in groups, counted from the right.
 fn grouped(digits: &str, separator: char, size: usize) -> String {
-    let whole = digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
+    let is_digit = |c: char| if size == 4 { c.is_ascii_hexdigit() } else { c.is_ascii_digit() };
+    let whole = digits.find(|c: char| !is_digit(c)).unwrap_or(digits.len());
     let (whole, rest) = digits.split_at(whole);
     let mut out = String::new();
     for (at, c) in whole.chars().enumerate() {

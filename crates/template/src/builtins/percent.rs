@@ -141,6 +141,7 @@ impl Arguments<'_> {
                 Some(value) => Ok(value.clone()),
                 None => raise("KeyError", str_repr(key)),
             },
+            Value::Undefined(undefined) => undefined.fail(),
             Value::Tuple(_) | Value::Str(_) | Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
                 type_error("format requires a mapping")
             }
@@ -151,7 +152,7 @@ impl Arguments<'_> {
     fn finish(&self) -> Outcome<()> {
         let left = match self.values {
             Value::Tuple(seq) => self.next < seq.items.len(),
-            Value::Dict(_) | Value::List(_) => false,
+            Value::Dict(_) | Value::List(_) | Value::Undefined(_) => false,
             Value::Str(_) | Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => self.next == 0,
             _ if self.next > 0 => false,
             other => return needs_python(format!("a {} as the value of a format", other.type_name())),

@@ -5,7 +5,7 @@ use jiff::civil;
 use super::arithmetic::add_to_date;
 use super::pendulum::{Units, add, edge, edge_of, format};
 use super::{Date, DateTime, Delta, Interval, MICROS_PER_DAY, When, micros_of, strftime, zone};
-use crate::args::{Arguments, required};
+use crate::args::{Arguments, required, str_argument};
 use crate::error::{Outcome, needs_python, raise, type_error, value_error};
 use crate::value::{Value, as_int};
 
@@ -68,8 +68,9 @@ pub(crate) fn call(value: &Value, name: &str, arguments: Arguments) -> Option<Ou
     match value {
         Value::DateTime(moment) => datetime_call(moment, name, arguments),
         Value::Date(date) => date_call(*date, name, arguments),
-        Value::Delta(delta) => (name == "total_seconds")
-            .then(|| arguments.none().map(|()| Value::Float(delta.total_seconds()))),
+        Value::Delta(delta) => {
+            (name == "total_seconds").then(|| arguments.none().map(|()| Value::Float(delta.total_seconds())))
+        }
         Value::Interval(interval) => interval_call(interval, name, arguments),
         _ => None,
     }
@@ -91,9 +92,9 @@ fn datetime_call(moment: &DateTime, name: &str, arguments: Arguments) -> Option<
             }
             Some(_) => needs_python("this separator"),
         })),
-        "date" => Some(arguments.none().map(|()| {
-            Value::Date(Date { day: clock.date(), is_pendulum: moment.is_pendulum })
-        })),
+        "date" => {
+            Some(arguments.none().map(|()| Value::Date(Date { day: clock.date(), is_pendulum: moment.is_pendulum })))
+        }
         "timestamp" => Some(arguments.none().and_then(|()| match moment.zoned() {
             Some(_) => Ok(Value::Float(moment.micros_since_epoch() as f64 / 1e6)),
             None => needs_python("the timestamp of a datetime without a zone"),
@@ -122,9 +123,9 @@ fn pendulum_call(moment: &DateTime, name: &str, arguments: Arguments) -> Option<
                 When::Naive(_) => needs_python("a zone for a datetime without one"),
             }
         }),
-        "format" => arguments.bind(["fmt"]).and_then(|[pattern]| {
-            format(moment, &text_argument(pattern)?).map(Value::str)
-        }),
+        "format" => {
+            arguments.bind(["fmt"]).and_then(|[pattern]| format(moment, &text_argument(pattern)?).map(Value::str))
+        }
         "to_date_string" => arguments.none().and_then(|()| strftime(moment, "%Y-%m-%d")).map(Value::str),
         "to_time_string" => text("HH:mm:ss"),
         "to_datetime_string" => text("YYYY-MM-DD HH:mm:ss"),
@@ -199,17 +200,12 @@ fn interval_call(interval: &Interval, name: &str, arguments: Arguments) -> Optio
 }
 
 fn formatted(moment: &DateTime, pattern: Option<Value>) -> Outcome<Value> {
-    match required(pattern)? {
-        Value::Undefined(undefined) => undefined.fail(),
-        Value::Str(pattern) => strftime(moment, &pattern).map(Value::str),
-        _ => needs_python("a format that is no text"),
-    }
+    strftime(moment, &str_argument(pattern, "strftime() argument 1")?).map(Value::str)
 }
 
 fn text_argument(value: Option<Value>) -> Outcome<String> {
     match required(value)? {
         Value::Str(text) => Ok(text.to_string()),
-        Value::Undefined(undefined) => undefined.fail(),
         other => needs_python(format!("a {} here", other.type_name())),
     }
 }
@@ -262,11 +258,7 @@ fn replace(moment: &DateTime, arguments: Arguments) -> Outcome<Value> {
 }
 
 fn replace_day(date: civil::Date, year: Option<i128>, month: Option<i128>, day: Option<i128>) -> Outcome<civil::Date> {
-    day_of([
-        year.unwrap_or(date.year().into()),
-        month.unwrap_or(date.month().into()),
-        day.unwrap_or(date.day().into()),
-    ])
+    day_of([year.unwrap_or(date.year().into()), month.unwrap_or(date.month().into()), day.unwrap_or(date.day().into())])
 }
 
 fn day_of([year, month, day]: [i128; 3]) -> Outcome<civil::Date> {
@@ -333,9 +325,7 @@ pub(crate) fn timedelta_from_arguments(arguments: Arguments) -> Outcome<Value> {
         let Some(number) = as_int(&value) else {
             return match value {
                 Value::Float(_) => needs_python("a timedelta that is rounded"),
-                other => {
-                    type_error(format!("unsupported type for timedelta {name} component: {}", other.type_name()))
-                }
+                other => type_error(format!("unsupported type for timedelta {name} component: {}", other.type_name())),
             };
         };
         match number.checked_mul(each).and_then(|micros| total.checked_add(micros)) {

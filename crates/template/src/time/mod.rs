@@ -101,9 +101,7 @@ impl DateTime {
     fn micros_since_epoch(&self) -> i128 {
         match &self.when {
             When::Aware(zoned) => zoned.timestamp().as_microsecond().into(),
-            When::Naive(clock) => {
-                TimeZone::UTC.to_timestamp(*clock).map_or(0, |moment| moment.as_microsecond().into())
-            }
+            When::Naive(clock) => TimeZone::UTC.to_timestamp(*clock).map_or(0, |moment| moment.as_microsecond().into()),
         }
     }
 
@@ -160,7 +158,8 @@ impl DateTime {
                 Ok(format!("DateTime({clock}, tzinfo=Timezone('{name}'))"))
             }
             (When::Naive(_), false) => {
-                let second = if second == 0 && micros.is_empty() { String::new() } else { format!(", {second}{micros}") };
+                let second =
+                    if second == 0 && micros.is_empty() { String::new() } else { format!(", {second}{micros}") };
                 Ok(format!("datetime.datetime({year}, {month}, {day}, {hour}, {minute}{second})"))
             }
             _ => needs_python("the text of this datetime in a list or dict"),

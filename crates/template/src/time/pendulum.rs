@@ -58,9 +58,8 @@ pub(super) fn add_months(date: civil::Date, months: i128) -> Outcome<civil::Date
 /// The first or the last day of the unit that a day is in; `None` for units of less than a day.
 pub(super) fn edge_of(date: civil::Date, unit: &str, last: bool) -> Outcome<Option<civil::Date>> {
     let weekday = i64::from(date.weekday().to_monday_zero_offset());
-    let day = |month: i8, last_day: i8| {
-        civil::Date::new(date.year(), month, if last { last_day } else { 1 }).unwrap_or(date)
-    };
+    let day =
+        |month: i8, last_day: i8| civil::Date::new(date.year(), month, if last { last_day } else { 1 }).unwrap_or(date);
     Ok(Some(match unit {
         "day" => date,
         "week" => {
@@ -92,9 +91,9 @@ pub(super) fn edge(moment: &DateTime, unit: &str, last: bool) -> Outcome<DateTim
         (_, false) => low,
         (_, true) => high,
     };
-    let Some(date) = edge_of(clock.date(), unit, last)?.or_else(|| {
-        matches!(unit, "second" | "minute" | "hour").then(|| clock.date())
-    }) else {
+    let Some(date) = edge_of(clock.date(), unit, last)?
+        .or_else(|| matches!(unit, "second" | "minute" | "hour").then(|| clock.date()))
+    else {
         let function = if last { "end_of" } else { "start_of" };
         return value_error(format!("Invalid unit \"{unit}\" for {function}()"));
     };
@@ -104,10 +103,76 @@ pub(super) fn edge(moment: &DateTime, unit: &str, last: bool) -> Outcome<DateTim
 /// Pendulum's tokens that are written here, longest first where one begins with another. Those that are only known
 /// so that they are not taken for shorter ones stand for needing Python.
 const TOKENS: &[&str] = &[
-    "Mo", "MMMM", "MMM", "MM", "M", "Do", "DDDo", "DDDD", "DDD", "DD", "D", "dddd", "ddd", "dd", "do", "d", "eo", "e",
-    "EEEE", "EEE", "EE", "E", "wo", "w|", "w", "Wo", "W|", "W", "Qo", "Q", "YYYY", "YY", "Y", "gggg", "gg", "GGGG",
-    "GG", "a", "A", "hh", "h", "HH", "H", "kk", "k", "mm", "m", "ss", "s", "SSSSSSSSS", "SSSSSSSS", "SSSSSSS", "SSSSSS",
-    "SSSSS", "SSSS", "SSS", "SS", "S", "x", "X", "zz", "z", "ZZ", "Z", "LTS", "LT", "LLLL", "LLL", "LL", "L",
+    "Mo",
+    "MMMM",
+    "MMM",
+    "MM",
+    "M",
+    "Do",
+    "DDDo",
+    "DDDD",
+    "DDD",
+    "DD",
+    "D",
+    "dddd",
+    "ddd",
+    "dd",
+    "do",
+    "d",
+    "eo",
+    "e",
+    "EEEE",
+    "EEE",
+    "EE",
+    "E",
+    "wo",
+    "w|",
+    "w",
+    "Wo",
+    "W|",
+    "W",
+    "Qo",
+    "Q",
+    "YYYY",
+    "YY",
+    "Y",
+    "gggg",
+    "gg",
+    "GGGG",
+    "GG",
+    "a",
+    "A",
+    "hh",
+    "h",
+    "HH",
+    "H",
+    "kk",
+    "k",
+    "mm",
+    "m",
+    "ss",
+    "s",
+    "SSSSSSSSS",
+    "SSSSSSSS",
+    "SSSSSSS",
+    "SSSSSS",
+    "SSSSS",
+    "SSSS",
+    "SSS",
+    "SS",
+    "S",
+    "x",
+    "X",
+    "zz",
+    "z",
+    "ZZ",
+    "Z",
+    "LTS",
+    "LT",
+    "LLLL",
+    "LLL",
+    "LL",
+    "L",
 ];
 
 /// `moment.format(format)` in English, the language that Pendulum starts with.

@@ -149,7 +149,7 @@ fn padded(value: i64, width: usize, pad: Pad) -> String {
 
 /// `tzname()`, empty without a zone.
 pub(super) fn zone_name(moment: &DateTime) -> String {
-    moment.zoned().map_or_else(String::new, |zoned| {
-        zoned.time_zone().to_offset_info(zoned.timestamp()).abbreviation().to_owned()
-    })
+    moment
+        .zoned()
+        .map_or_else(String::new, |zoned| zoned.time_zone().to_offset_info(zoned.timestamp()).abbreviation().to_owned())
 }

@@ -5,7 +5,7 @@ use jiff::civil;
 use super::strftime::{DAYS, MONTHS};
 use super::{DateTime, When};
 use crate::error::{Outcome, needs_python, value_error};
-use crate::value::str_repr;
+use crate::value::{is_space, str_repr};
 
 /// A piece of a format.
 enum Piece {
@@ -36,8 +36,8 @@ fn pieces(format: &str) -> Outcome<Vec<Piece>> {
     let mut seen = String::new();
     let mut chars = format.chars().peekable();
     while let Some(c) = chars.next() {
-        if c.is_whitespace() || ('\x1c'..='\x1f').contains(&c) {
-            while chars.next_if(|c| c.is_whitespace() || ('\x1c'..='\x1f').contains(c)).is_some() {}
+        if is_space(c) {
+            while chars.next_if(|c| is_space(*c)).is_some() {}
             pieces.push(Piece::Space);
         } else if c == '%' {
             match chars.next() {
@@ -67,7 +67,7 @@ fn matched<'a>(pieces: &[Piece], text: &'a str, found: &mut Vec<(char, i64)>) ->
             matched(pieces, &text[first.len_utf8()..], found)
         }
         Piece::Space => {
-            let most = text.bytes().take_while(|byte| byte.is_ascii_whitespace() || *byte == 0x0b).count();
+            let most = text.chars().take_while(|c| is_space(*c)).count();
             (1..=most).rev().find_map(|length| matched(pieces, &text[length..], found))
         }
         Piece::Directive(directive) => candidates(*directive, text).into_iter().find_map(|(length, value)| {
@@ -106,10 +106,9 @@ fn candidates(directive: char, text: &str) -> Vec<(usize, i64)> {
         'S' => short(0, 61),
         'y' => fixed(2).into_iter().collect(),
         'Y' => fixed(4).into_iter().collect(),
-        'f' => (1..=6)
-            .rev()
-            .filter_map(|length| Some((length, number(length)? * 10_i64.pow(6 - length as u32))))
-            .collect(),
+        'f' => {
+            (1..=6).rev().filter_map(|length| Some((length, number(length)? * 10_i64.pow(6 - length as u32)))).collect()
+        }
         'b' => names(text, MONTHS.iter().map(|name| &name[..3])),
         'B' => names(text, MONTHS.iter().copied()),
         'a' => names(text, DAYS.iter().map(|name| &name[..3])),

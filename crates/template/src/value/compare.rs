@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use super::{Object, Seq, Value, View, as_int};
+use super::{Object, Seq, Value, View, as_int, iterate};
 use crate::error::{Failure, Outcome, needs_python, type_error};
 use crate::kind::Kinds;
 use crate::syntax::CompareOp;
@@ -37,12 +37,9 @@ pub(crate) fn is_true(value: &Value) -> Outcome<bool> {
 /// `left == right`.
 pub(crate) fn equals(left: &Value, right: &Value) -> Outcome<bool> {
     Ok(match (left, right) {
-        (Value::Undefined(left), Value::Undefined(right)) if !left.strict && !right.strict => true,
-        (Value::Undefined(undefined), other) | (other, Value::Undefined(undefined)) => match other {
-            Value::Undefined(other) if other.strict => return other.fail(),
-            _ if undefined.strict => return undefined.fail(),
-            _ => false,
-        },
+        (Value::Undefined(left), _) if left.strict => return left.fail(),
+        (_, Value::Undefined(right)) if right.strict => return right.fail(),
+        (Value::Undefined(_), other) | (other, Value::Undefined(_)) => matches!(other, Value::Undefined(_)),
         (Value::Proxy(_), _) => return equals(&left.clone().resolved(), right),
         (_, Value::Proxy(_)) => return equals(left, &right.clone().resolved()),
         (Value::None, Value::None) | (Value::NotSet, Value::NotSet) => true,
@@ -51,9 +48,7 @@ pub(crate) fn equals(left: &Value, right: &Value) -> Outcome<bool> {
             Some(int) => compare_int_float(int, *float) == Some(Ordering::Equal),
             None => false,
         },
-        (Value::List(left), Value::List(right)) | (Value::Tuple(left), Value::Tuple(right)) => {
-            same_items(left, right)?
-        }
+        (Value::List(left), Value::List(right)) | (Value::Tuple(left), Value::Tuple(right)) => same_items(left, right)?,
         (Value::Dict(left), Value::Dict(right)) => {
             if Rc::ptr_eq(left, right) {
                 return Ok(true);
@@ -142,6 +137,8 @@ fn compare(op: CompareOp, left: &Value, right: &Value) -> Outcome<Option<Orderin
     }
     Ok(Some(match (left, right) {
         (Value::Proxy(_), _) => return compare(op, &left.clone().resolved(), right),
+        // Asked the other way round, with other words.
+        (_, Value::Proxy(None)) => return needs_python("comparing with a date that there is none of"),
         (_, Value::Proxy(_)) => return compare(op, left, &right.clone().resolved()),
         (Value::Float(left), Value::Float(right)) => return Ok(left.partial_cmp(right)),
         (Value::Float(float), int) if as_int(int).is_some() => {
@@ -202,9 +199,7 @@ pub(crate) fn contains(container: &Value, item: &Value) -> Outcome<bool> {
             Value::Undefined(undefined) => undefined.fail_as_needle(),
             _ => match item.as_str() {
                 Some(part) => Ok(text.contains(part)),
-                None => {
-                    type_error(format!("'in <string>' requires string as left operand, not {}", item.type_name()))
-                }
+                None => type_error(format!("'in <string>' requires string as left operand, not {}", item.type_name())),
             },
         },
         Value::List(seq) | Value::Tuple(seq) => {
@@ -216,16 +211,27 @@ pub(crate) fn contains(container: &Value, item: &Value) -> Outcome<bool> {
             Ok(false)
         }
         Value::Dict(dict) | Value::View(View::Keys, dict) => Ok(dict.get(item)?.is_some()),
-        Value::Range(range) => match as_int(item) {
-            Some(item) => {
-                let offset = item - range.start;
-                Ok(offset % range.step == 0 && (0..range.len()).contains(&(offset / range.step)))
-            }
-            None => needs_python("this test of a range"),
+        Value::View(View::Items, dict) => match item {
+            Value::Tuple(pair) => match pair.items.as_slice() {
+                [key, value] => match dict.get(key)? {
+                    Some(found) => equals(found, value),
+                    None => Ok(false),
+                },
+                _ => Ok(false),
+            },
+            _ => Ok(false),
         },
+        Value::Range(_) | Value::View(..) => {
+            for other in iterate(container)? {
+                if equals(&other, item)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
         Value::Undefined(undefined) if undefined.strict => undefined.fail(),
         Value::Undefined(_) => Ok(false),
-        Value::Enum(_) | Value::View(..) | Value::Generator(_) | Value::Object(_) => {
+        Value::Enum(_) | Value::Generator(_) | Value::Object(_) => {
             needs_python(format!("`in` with a {}", container.type_name()))
         }
         _ if Kinds::PLAIN.has(container.kind()) => {

@@ -19,9 +19,9 @@ use crate::lookups::Connection;
 use crate::time::{Date, DateTime, Delta, Interval};
 
 pub(crate) use compare::{contains, equals, is_true, order, sort_by};
-pub(crate) use number::{as_float, as_int, binary, float_from_text, index_of, int_from_text, negate, round};
-pub(crate) use sequence::{get_item, get_slice, iterate, length, reversed, unpack};
-pub(crate) use text::{float_text, is_printable, repr, str_repr, text};
+pub(crate) use number::{as_float, as_int, binary, float_from_text, index_of, int_from_text, negate, round, truncate};
+pub(crate) use sequence::{get_item, get_slice, is_space, iterate, length, reversed, unpack};
+pub(crate) use text::{float_text, repr, str_repr, text};
 
 /// The longest text that an operation may make, in bytes.
 pub(crate) const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
@@ -165,7 +165,7 @@ impl Key {
             Value::List(_) | Value::Dict(_) => {
                 return type_error(format!("unhashable type: '{}'", value.kind().type_name()));
             }
-            Value::Undefined(undefined) => return undefined.fail(),
+            Value::Undefined(undefined) if undefined.strict => return undefined.fail(),
             _ => return needs_python(format!("a {} as a key", value.kind().type_name())),
         })
     }
@@ -236,7 +236,6 @@ impl Generator {
 pub(crate) struct Loop {
     pub items: Vec<Value>,
     pub index0: Cell<usize>,
-    pub depth0: usize,
     pub last_changed: RefCell<Option<Vec<Value>>>,
 }
 
@@ -339,7 +338,7 @@ impl Value {
         }
     }
 
-    /// `type(value).__name__`.
+    /// What error messages of CPython call the type; `type(value).__name__` is the part after the last dot.
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::View(View::Keys, _) => "dict_keys",

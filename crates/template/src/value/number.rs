@@ -43,10 +43,12 @@ fn too_large<T>() -> Outcome<T> {
 
 /// `left op right`.
 pub(crate) fn binary(op: BinaryOp, left: &Value, right: &Value) -> Outcome<Value> {
-    for operand in [left, right] {
-        if let Value::Undefined(undefined) = operand {
-            return undefined.fail();
-        }
+    match (op, left, right) {
+        (_, Value::Undefined(undefined), _) => return undefined.fail(),
+        // A text is asked first, and may have nothing to fill in.
+        (BinaryOp::Rem, Value::Str(_), Value::Undefined(_)) => {}
+        (_, _, Value::Undefined(undefined)) => return undefined.fail(),
+        _ => {}
     }
     if let (Some(left), Some(right)) = (as_int(left), as_int(right)) {
         return integers(op, left, right);
@@ -141,7 +143,9 @@ fn integers(op: BinaryOp, left: i128, right: i128) -> Outcome<Value> {
             if right < 0 && rest != 0 { quotient.checked_sub(1) } else { Some(quotient) }
         }),
         BinaryOp::Rem if right == 0 => return divided_by_zero("integer modulo by zero"),
-        BinaryOp::Rem => left.checked_rem_euclid(right).map(|rest| if right < 0 && rest != 0 { rest + right } else { rest }),
+        BinaryOp::Rem => {
+            left.checked_rem_euclid(right).map(|rest| if right < 0 && rest != 0 { rest + right } else { rest })
+        }
         BinaryOp::Pow if right < 0 && left == 0 => {
             return divided_by_zero("0.0 cannot be raised to a negative power");
         }
@@ -209,10 +213,9 @@ pub(crate) fn round(value: &Value, digits: i128) -> Outcome<Value> {
             let text = format!("{value:.digits$}");
             Ok(Value::Float(text.parse().unwrap_or(*value)))
         }
-        Value::Undefined(undefined) => undefined.fail(),
         value => match as_int(value) {
             Some(value) if digits >= 0 => Ok(Value::Int(value)),
-            None if is_simple(value) && !matches!(value, Value::Float(_)) => {
+            None if matches!(value, Value::Undefined(_)) || (is_simple(value) && !matches!(value, Value::Float(_))) => {
                 type_error(format!("type {} doesn't define __round__ method", value.type_name()))
             }
             _ => needs_python("rounding like this"),
@@ -249,10 +252,8 @@ pub(crate) fn float_from_text(text: &str) -> Outcome<Option<f64>> {
     let text = text.trim_matches(super::sequence::is_space);
     let bytes = text.as_bytes();
     let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
-    let underscores_between_digits = bytes
-        .iter()
-        .enumerate()
-        .all(|(at, byte)| *byte != b'_' || (digit(at.checked_sub(1)) && digit(Some(at + 1))));
+    let underscores_between_digits =
+        bytes.iter().enumerate().all(|(at, byte)| *byte != b'_' || (digit(at.checked_sub(1)) && digit(Some(at + 1))));
     if !underscores_between_digits {
         return Ok(None);
     }
@@ -283,7 +284,9 @@ mod tests {
             Value::Int(value) => value,
             other => panic!("{other:?}"),
         };
-        for (left, right, floor, rest) in [(7, 2, 3, 1), (-7, 2, -4, 1), (7, -2, -4, -1), (-7, -2, 3, -1), (6, -2, -3, 0)] {
+        for (left, right, floor, rest) in
+            [(7, 2, 3, 1), (-7, 2, -4, 1), (7, -2, -4, -1), (-7, -2, 3, -1), (6, -2, -3, 0)]
+        {
             assert_eq!(int(BinaryOp::FloorDiv, left, right), floor, "{left} // {right}");
             assert_eq!(int(BinaryOp::Rem, left, right), rest, "{left} % {right}");
             assert_eq!(floor_and_rest(left as f64, right as f64), (floor as f64, rest as f64));

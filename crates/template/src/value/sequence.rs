@@ -45,6 +45,8 @@ pub(crate) fn length(value: &Value) -> Outcome<i128> {
         Value::Undefined(undefined) if undefined.strict => return undefined.fail(),
         Value::Undefined(_) => 0,
         Value::Object(_) | Value::Proxy(_) => return needs_python(format!("the length of a {}", value.type_name())),
+        // There are several kinds of these, each with a name of its own.
+        Value::Generator(_) => return needs_python("the length of what is made one by one"),
         value => return type_error(format!("object of type '{}' has no len()", value.type_name())),
     };
     Ok(length as i128)
@@ -89,6 +91,7 @@ pub(crate) fn unpack(value: &Value, count: usize) -> Outcome<Vec<Value>> {
 pub(crate) fn get_item(value: &Value, key: &Value) -> Outcome<Option<Value>> {
     Ok(match value {
         Value::Dict(dict) => match key {
+            Value::Undefined(undefined) if !undefined.strict => None,
             // Not hashable, which is a TypeError.
             Value::List(_) | Value::Dict(_) => None,
             key => dict.get(key)?.cloned(),

@@ -172,7 +172,7 @@ pub(crate) fn str_repr(text: &str) -> String {
 
 /// `str.isprintable()` of one character. Rust and Python both go by the character's category, each with the version
 /// of Unicode that it was built with.
-pub(crate) fn is_printable(c: char) -> bool {
+fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return (' '..='~').contains(&c);
     }

@@ -1,0 +1,159 @@
+//! Requests for runs, checked: ids, dates, and params against their schemas. The rules are those of Airflow's
+//! `SerializedDAG.create_dagrun` and of the REST API's `TriggerDAGRunPostBody`.
+
+use std::sync::{Arc, LazyLock};
+
+use jiff::Timestamp;
+use model::dag::Param;
+use model::operations::python_isoformat;
+use model::{Dag, DataInterval, Json, RunId, RunType, TriggeredBy};
+use regex::Regex;
+use scheduler::NewRun;
+
+/// What a run id may look like: Airflow's default for `[scheduler] allowed_run_id_pattern`.
+static RUN_ID: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(RUN_ID_PATTERN).ok());
+const RUN_ID_PATTERN: &str = "^[A-Za-z0-9_.~:+-]+$";
+
+/// Why a request can't be met as it is.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidTrigger {
+    #[error("The run_id '{0}' must not contain '..' to prevent path traversal")]
+    DoubleDot(String),
+    #[error("The run_id provided '{run_id}' does not match regex pattern '{RUN_ID_PATTERN}'")]
+    RunId { run_id: String },
+    #[error("A {wanted} DAG run cannot use ID '{run_id}' since it is reserved for {reserved} runs")]
+    ReservedRunId { run_id: String, wanted: RunType, reserved: RunType },
+    #[error("data_interval must be None when logical_date is None")]
+    IntervalWithoutDate,
+    #[error("Invalid input for param {name}: {reason}")]
+    Param { name: String, reason: String },
+}
+
+/// What somebody asks for; everything but the kind of run may be left to the engine.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    pub run_id: Option<String>,
+    pub run_type: RunType,
+    pub triggered_by: TriggeredBy,
+    pub triggering_user: Option<String>,
+    pub logical_date: Option<Timestamp>,
+    pub data_interval: Option<DataInterval>,
+    pub run_after: Option<Timestamp>,
+    pub conf: Json,
+    pub note: Option<String>,
+}
+
+/// Checks a request and fills in what it leaves open.
+pub fn check(request: RunRequest, dag: &Dag, now: Timestamp) -> Result<NewRun, InvalidTrigger> {
+    let run_after = request.run_after.unwrap_or(now);
+    let data_interval = match (request.logical_date, request.data_interval) {
+        (None, Some(_)) => return Err(InvalidTrigger::IntervalWithoutDate),
+        (Some(logical_date), None) => dag.timetable.infer_manual_data_interval(logical_date),
+        (_, interval) => interval,
+    };
+    let run_id =
+        request.run_id.unwrap_or_else(|| format!("{}__{}", request.run_type.name(), python_isoformat(run_after)));
+    check_run_id(&run_id, request.run_type)?;
+    check_params(&dag.params, &request.conf)?;
+    Ok(NewRun {
+        run_id: RunId::from(run_id),
+        run_type: request.run_type,
+        triggered_by: request.triggered_by,
+        triggering_user: request.triggering_user,
+        logical_date: request.logical_date,
+        data_interval,
+        run_after,
+        conf: Arc::new(request.conf),
+        note: request.note,
+    })
+}
+
+fn check_run_id(run_id: &str, run_type: RunType) -> Result<(), InvalidTrigger> {
+    if run_id.contains("..") {
+        return Err(InvalidTrigger::DoubleDot(run_id.to_owned()));
+    }
+    if !RUN_ID.as_ref().is_some_and(|pattern| pattern.is_match(run_id)) {
+        return Err(InvalidTrigger::RunId { run_id: run_id.to_owned() });
+    }
+    let reserved = RunType::of_run_id(run_id);
+    if run_type == RunType::Manual && reserved != RunType::Manual {
+        return Err(InvalidTrigger::ReservedRunId { run_id: run_id.to_owned(), wanted: run_type, reserved });
+    }
+    Ok(())
+}
+
+/// Checks the params of a Dag as a run with this configuration would have them.
+pub fn check_params(params: &[Param], conf: &Json) -> Result<(), InvalidTrigger> {
+    for param in params {
+        let invalid = |reason: String| InvalidTrigger::Param { name: param.name.clone(), reason };
+        let value = conf.get(&param.name).or(param.value.as_ref());
+        let value = value.ok_or_else(|| invalid("No value passed".into()))?;
+        if param.schema.as_object().is_none_or(serde_json::Map::is_empty) {
+            continue;
+        }
+        let validator = jsonschema::options()
+            .should_validate_formats(true)
+            .build(&param.schema)
+            .map_err(|error| invalid(format!("its schema is wrong: {error}")))?;
+        if let Some(error) = validator.iter_errors(value).next() {
+            return Err(invalid(error.to_string()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(run_id: &str) -> RunRequest {
+        RunRequest {
+            run_id: Some(run_id.to_owned()),
+            run_type: RunType::Manual,
+            triggered_by: TriggeredBy::RestApi,
+            triggering_user: None,
+            logical_date: None,
+            data_interval: None,
+            run_after: None,
+            conf: json!({}),
+            note: None,
+        }
+    }
+
+    fn dag() -> Arc<Dag> {
+        model::DagBuilder::new("d", model::timetable::Timetable::Null).build().unwrap()
+    }
+
+    fn message(request: RunRequest) -> String {
+        check(request, &dag(), Timestamp::UNIX_EPOCH).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn run_ids_that_airflow_refuses_are_refused() {
+        assert!(check(request("mine~1:2+3"), &dag(), Timestamp::UNIX_EPOCH).is_ok());
+        assert_eq!(message(request("a..b")), "The run_id 'a..b' must not contain '..' to prevent path traversal");
+        assert!(message(request("/x")).starts_with("The run_id provided '/x' does not match"));
+        let reserved = "A manual DAG run cannot use ID 'scheduled__x' since it is reserved for scheduled runs";
+        assert_eq!(message(request("scheduled__x")), reserved);
+    }
+
+    #[test]
+    fn a_run_id_is_made_from_the_moment_of_the_run() {
+        let run = check(RunRequest { run_id: None, ..request("") }, &dag(), Timestamp::from_microsecond(1).unwrap());
+        assert_eq!(run.unwrap().run_id.as_str(), "manual__1970-01-01T00:00:00.000001+00:00");
+    }
+
+    #[test]
+    fn params_must_fit_their_schemas() {
+        let param = |value: Option<Json>, schema: Json| Param { name: "p".into(), value, description: None, schema };
+        let error = |param: Param, conf: Json| check_params(&[param], &conf).unwrap_err().to_string();
+        assert!(check_params(&[param(Some(json!(1)), json!({"type": "integer"}))], &json!({})).is_ok());
+        assert_eq!(error(param(None, json!({})), json!({})), "Invalid input for param p: No value passed");
+        let wrong = error(param(Some(json!(1)), json!({"type": "integer"})), json!({"p": "x"}));
+        assert!(wrong.starts_with("Invalid input for param p: \"x\" is not of type"), "{wrong}");
+        let date = error(param(None, json!({"type": "string", "format": "date"})), json!({"p": "nope"}));
+        assert!(date.contains("\"date\""), "{date}");
+    }
+}

@@ -1,0 +1,180 @@
+//! Random Dags, and what their tasks do.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use model::timetable::Timetable;
+use model::{Dag, DagBuilder, Execution, Json, Task, TaskInstance, TaskState, TriggerRule};
+use scheduler::Outcome;
+use serde_json::json;
+
+use crate::rng::Rng;
+
+pub const POOLS: [(&str, u32); 2] = [("default_pool", 5), ("small", 2)];
+
+#[derive(Clone, Debug)]
+pub struct SimDag {
+    pub dag: Arc<Dag>,
+    pub timetable: Json,
+}
+
+pub fn random_dag(rng: &mut Rng, number: usize, start: Timestamp) -> SimDag {
+    let timetable = random_timetable(rng);
+    let type_name = timetable["__type"].as_str().unwrap_or_default();
+    let parsed = Timetable::from_serialized(type_name, &timetable["__var"]).unwrap_or(Timetable::Null);
+    let mut builder = DagBuilder::new(format!("dag{number}"), parsed);
+    let dag = builder.dag_mut();
+    dag.start_date = Some(start);
+    // Timetables end, so that every history does.
+    dag.end_date = start.checked_add(SignedDuration::from_mins(rng.range(5, 40) as i64)).ok();
+    dag.catchup = rng.percent(50);
+    dag.limits.max_active_runs = rng.range(1, 3) as u32;
+    dag.limits.max_active_tasks = rng.range(1, 5) as u32;
+    dag.fail_fast = rng.percent(6);
+    if rng.percent(6) {
+        dag.dagrun_timeout = Some(SignedDuration::from_secs(rng.range(20, 300) as i64));
+    }
+    let on_past = rng.percent(20);
+    let count = rng.range(1, 9) as usize;
+    let with_setup = count >= 3 && rng.percent(25);
+    let mut edges = Vec::new();
+    for position in 0..count {
+        let mut task = random_task(rng, position, on_past);
+        if with_setup && (position == 0 || position == count - 1) {
+            task.is_setup = position == 0;
+            task.is_teardown = position > 0;
+            task.trigger_rule = if position == 0 { TriggerRule::AllSuccess } else { TriggerRule::AllDoneSetupSuccess };
+            task.on_failure_fail_dagrun = rng.percent(30);
+            task.can_skip_downstream = false;
+        }
+        builder.task(task);
+        for above in 0..position {
+            let bound = with_setup && (above == 0 || position == count - 1);
+            if bound || rng.percent(30) {
+                edges.push((above, position));
+            }
+        }
+    }
+    for (above, below) in edges {
+        builder.edge(format!("t{above}"), format!("t{below}"));
+    }
+    let dag = builder.build().unwrap_or_else(|error| unreachable!("edges only lead forward: {error}"));
+    SimDag { dag, timetable }
+}
+
+fn random_timetable(rng: &mut Rng) -> Json {
+    let simple = |name: &str| json!({"__type": format!("airflow.timetables.simple.{name}"), "__var": {}});
+    match rng.range(0, 5) {
+        0 | 1 => simple("NullTimetable"),
+        2 => simple("OnceTimetable"),
+        3 => json!({
+            "__type": "airflow.timetables.trigger.DeltaTriggerTimetable",
+            "__var": {"delta": rng.range(60, 900), "interval": 0.0},
+        }),
+        4 => json!({
+            "__type": "airflow.timetables.interval.DeltaDataIntervalTimetable",
+            "__var": {"delta": rng.range(60, 900)},
+        }),
+        _ => json!({
+            "__type": "airflow.timetables.trigger.CronTriggerTimetable",
+            "__var": {"expression": "*/5 * * * *", "timezone": "UTC", "interval": 0.0, "run_immediately": false},
+        }),
+    }
+}
+
+fn random_task(rng: &mut Rng, position: usize, on_past: bool) -> Task {
+    let mut task = Task::new(format!("t{position}"));
+    if rng.percent(40) {
+        task.trigger_rule = *rng.pick(&TriggerRule::ALL);
+    }
+    task.retries = rng.range(0, 3).saturating_sub(1) as u32;
+    task.retry_delay = SignedDuration::from_secs(rng.range(0, 40) as i64);
+    if rng.percent(15) {
+        task.retry_exponential_backoff = 2.0;
+    }
+    task.pool = rng.pick(&POOLS).0.to_owned();
+    task.pool_slots = rng.range(1, 2) as u32;
+    task.priority_weight = rng.range(1, 5) as i32;
+    if rng.percent(8) {
+        task.max_active_tis_per_dag = Some(1);
+    }
+    if rng.percent(8) {
+        task.max_active_tis_per_dagrun = Some(1);
+    }
+    task.depends_on_past = on_past && rng.percent(60);
+    task.wait_for_downstream = task.depends_on_past && rng.percent(30);
+    task.can_skip_downstream = rng.percent(15);
+    task.execution = if rng.percent(20) { Execution::Empty } else { Execution::Runner { reason: None } };
+    task
+}
+
+/// What a task does when it runs, whatever happens around it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// So often it fails first.
+    failures: u32,
+    last: Last,
+    /// It asks so often to be run again later, in its first try.
+    reschedules: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Last {
+    Success,
+    Skip,
+    FailForGood,
+}
+
+impl Plan {
+    pub fn of(seed: u64, ti: &TaskInstance) -> Self {
+        let mut rng = Rng::named(seed, &ti.key().to_string());
+        let failures = rng.range(0, 9).saturating_sub(6) as u32;
+        let last = match rng.range(0, 9) {
+            0 => Last::Skip,
+            1 => Last::FailForGood,
+            _ => Last::Success,
+        };
+        Self { failures, last, reschedules: rng.range(0, 9).saturating_sub(7) as u32 }
+    }
+
+    /// How the attempt ends. `consumed` counts the tries before it that were not cut off.
+    pub fn outcome(&self, consumed: u32, rescheduled: u32, now: Timestamp) -> Outcome {
+        if consumed == 0 && rescheduled < self.reschedules {
+            let at = now.checked_add(SignedDuration::from_secs(20)).unwrap_or(now);
+            return Outcome::Reschedule { at };
+        }
+        if consumed < self.failures {
+            return Outcome::Failed;
+        }
+        match self.last {
+            Last::Success => Outcome::Success,
+            Last::Skip => Outcome::Skipped,
+            Last::FailForGood => Outcome::FailedForGood,
+        }
+    }
+
+    /// The state that a task with so many retries comes to.
+    pub fn final_state(&self, retries: u32) -> TaskState {
+        if self.failures > retries {
+            return TaskState::Failed;
+        }
+        match self.last {
+            Last::Success => TaskState::Success,
+            Last::Skip => TaskState::Skipped,
+            Last::FailForGood => TaskState::Failed,
+        }
+    }
+}
+
+/// The tasks that a branch leaves out: some of those that wait for nobody else.
+pub fn left_out(seed: u64, dag: &Dag, ti: &TaskInstance) -> Vec<model::TaskId> {
+    let Some(index) = dag.find(ti.task_id.as_str()) else { return Vec::new() };
+    if !dag.task(index).can_skip_downstream {
+        return Vec::new();
+    }
+    let mut rng = Rng::named(seed, &format!("branch {}", ti.key()));
+    let below = dag.task(index).downstream.iter().map(|below| dag.task(*below));
+    // Others may have begun before the branch has spoken.
+    let waits = |task: &&Task| task.upstream.len() == 1 && task.trigger_rule != TriggerRule::Always;
+    below.filter(waits).filter(|_| rng.percent(50)).map(|task| task.task_id.clone()).collect()
+}

@@ -1,0 +1,19 @@
+//! Histories on virtual time, each from a seed: the engine's own core with a store and simulated workers, crashes
+//! between decide, commit and act, commits that fail, messages that come late, twice or never.
+//!
+//! Safety: nothing runs twice within a try, nothing before what it waits for, nothing beyond a limit. Liveness: when
+//! the faults have stopped, every run ends, with the states that a slow and obvious oracle expects.
+
+mod checks;
+mod dags;
+mod oracle;
+mod rng;
+mod world;
+
+pub use checks::Violation;
+pub use world::World;
+
+/// Lives one history.
+pub fn run(seed: u64) -> Result<(), Violation> {
+    World::new(seed, false).run()
+}

@@ -1,0 +1,234 @@
+//! Task logs: one file for each try, in Airflow's layout of folders and its JSON lines.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use model::{Json, TaskInstance};
+use serde_json::{Map, json};
+
+use crate::mask::Masker;
+
+/// The longest log of one try. What comes after it is dropped, and the log says so.
+pub const MAX_LOG: u64 = 64 * 1024 * 1024;
+/// The longest single line; the rest of it is dropped.
+const MAX_LINE: usize = 1024 * 1024;
+
+/// The log file of a try, below the folder of logs: Airflow's default `log_filename_template`.
+pub fn log_path(base: &Path, ti: &TaskInstance, try_number: u32) -> PathBuf {
+    let mut path = base.join(format!("dag_id={}", ti.run.dag_id));
+    path.push(format!("run_id={}", ti.run.run_id));
+    path.push(format!("task_id={}", ti.task_id));
+    if ti.map_index.is_mapped() {
+        path.push(format!("map_index={}", ti.map_index.0));
+    }
+    path.push(format!("attempt={try_number}.log"));
+    path
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    Info,
+    Warning,
+    Error,
+    Critical,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+            Level::Critical => "critical",
+        }
+    }
+}
+
+/// Writes a try's log. Cheap to clone; clones write to the same file, whole lines at a time.
+#[derive(Clone)]
+pub struct TaskLog {
+    file: Arc<Mutex<Sink>>,
+    masker: Masker,
+    /// What every line of the attempt repeats, as Airflow's lines do.
+    identity: Arc<Map<String, Json>>,
+}
+
+struct Sink {
+    file: Option<File>,
+    written: u64,
+}
+
+impl TaskLog {
+    /// Opens the log. A later attempt of the same try (a rescheduled sensor) goes on in the same file.
+    pub fn open(base: &Path, ti: &TaskInstance, masker: Masker) -> io::Result<Self> {
+        let path = log_path(base, ti, ti.try_number);
+        let open = || OpenOptions::new().create(true).append(true).open(&path);
+        let file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder)?;
+                }
+                open()?
+            }
+            file => file?,
+        };
+        let written = file.metadata().map_or(0, |metadata| metadata.len());
+        Ok(Self::new(Some(file), written, ti, masker))
+    }
+
+    /// A log that goes nowhere, for a disk that takes none: the task itself can still run.
+    pub fn nowhere(ti: &TaskInstance, masker: Masker) -> Self {
+        Self::new(None, 0, ti, masker)
+    }
+
+    fn new(file: Option<File>, written: u64, ti: &TaskInstance, masker: Masker) -> Self {
+        let identity = json!({
+            "ti_id": ti.id.to_string(),
+            "dag_id": ti.run.dag_id.as_str(),
+            "task_id": ti.task_id.as_str(),
+            "run_id": ti.run.run_id.as_str(),
+            "try_number": ti.try_number,
+            "map_index": ti.map_index.0,
+        });
+        let identity = match identity {
+            Json::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        Self { file: Arc::new(Mutex::new(Sink { file, written })), masker, identity: Arc::new(identity) }
+    }
+
+    pub fn masker(&self) -> &Masker {
+        &self.masker
+    }
+
+    /// A line of the engine's own, or in the name of an operator that it runs.
+    pub fn write(&self, level: Level, logger: &str, event: &str, more: &[(&str, Json)]) {
+        let mut line = start(&now(), level.name(), event);
+        for (key, value) in more {
+            line.insert((*key).to_owned(), value.clone());
+        }
+        for (key, value) in self.identity.iter() {
+            line.insert(key.clone(), value.clone());
+        }
+        line.insert("logger".into(), logger.into());
+        self.put(Json::Object(line));
+    }
+
+    pub fn info(&self, logger: &str, event: &str) {
+        self.write(Level::Info, logger, event, &[]);
+    }
+
+    /// A line that a child wrote to its standard output or error.
+    pub fn stream(&self, logger: &str, level: Level, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
+        let mut line = start(&now(), level.name(), text.trim_end());
+        line.insert("logger".into(), logger.into());
+        self.put(Json::Object(line));
+    }
+
+    /// A line of the child's own log: JSON as the SDK writes it.
+    pub fn record(&self, line: &[u8]) {
+        let Ok(Json::Object(mut fields)) = serde_json::from_slice(line) else {
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                self.stream("task.log", Level::Info, line);
+            }
+            return;
+        };
+        let mut text = |key: &str| fields.shift_remove(key).and_then(|value| value.as_str().map(str::to_owned));
+        let timestamp = text("timestamp").unwrap_or_else(now);
+        let level = text("level").unwrap_or_else(|| "info".into());
+        let mut line = start(&timestamp, &level, &text("event").unwrap_or_default());
+        if let Some(exception) = fields.shift_remove("exception") {
+            line.insert("error_detail".into(), exception);
+        }
+        line.extend(fields);
+        self.put(Json::Object(line));
+    }
+
+    fn put(&self, mut line: Json) {
+        if !self.masker.is_empty() {
+            self.masker.mask_texts(&mut line);
+        }
+        if let Some(event) = line.get_mut("event")
+            && let Some(text) = event.as_str().filter(|text| text.len() > MAX_LINE)
+        {
+            let end = (0..=MAX_LINE).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+            *event = format!("{} … ({} bytes were cut off)", &text[..end], text.len() - end).into();
+        }
+        let mut bytes = line.to_string().into_bytes();
+        bytes.push(b'\n');
+        let mut sink = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        sink.write(&bytes);
+    }
+}
+
+impl Sink {
+    fn write(&mut self, line: &[u8]) {
+        let Some(file) = &mut self.file else { return };
+        if self.written >= MAX_LOG {
+            return;
+        }
+        self.written += line.len() as u64;
+        let mut failed = file.write_all(line).is_err();
+        if self.written >= MAX_LOG {
+            let event = format!("The log has reached {} MiB; what follows is not kept", MAX_LOG / (1024 * 1024));
+            let mut last = Json::Object(start(&now(), Level::Warning.name(), &event)).to_string();
+            last.push('\n');
+            failed |= file.write_all(last.as_bytes()).is_err();
+        }
+        if failed {
+            // A full disk must not stop the task; its log ends here.
+            self.file = None;
+        }
+    }
+}
+
+fn start(timestamp: &str, level: &str, event: &str) -> Map<String, Json> {
+    let mut line = Map::new();
+    line.insert("timestamp".into(), timestamp.into());
+    line.insert("level".into(), level.into());
+    line.insert("event".into(), event.into());
+    line
+}
+
+fn now() -> String {
+    let now = Timestamp::now();
+    format!("{now:.6}")
+}
+
+/// Cuts a stream of bytes into lines.
+#[derive(Default)]
+pub struct Lines {
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes the next bytes and gives each line that is whole now, without its end.
+    pub fn push(&mut self, bytes: &[u8], mut line: impl FnMut(&[u8])) {
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            if self.partial.is_empty() {
+                line(&rest[..end]);
+            } else {
+                self.partial.extend_from_slice(&rest[..end]);
+                line(&std::mem::take(&mut self.partial));
+            }
+            rest = &rest[end + 1..];
+        }
+        self.partial.extend_from_slice(rest);
+        // A line without end must not grow without bound.
+        if self.partial.len() > 2 * MAX_LINE {
+            line(&std::mem::take(&mut self.partial));
+        }
+    }
+
+    /// What is left when the stream has ended.
+    pub fn finish(&mut self, mut line: impl FnMut(&[u8])) {
+        if !self.partial.is_empty() {
+            line(&std::mem::take(&mut self.partial));
+        }
+    }
+}
