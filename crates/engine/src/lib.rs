@@ -9,4 +9,4 @@ pub mod triggering;
 pub use crate::core::{Core, DagSource, Input, Started, TriggerRequest};
 pub use facts::{FactsError, facts_of, facts_to_json};
 pub use handle::{EngineHandle, EngineStopped, TriggerFailure};
-pub use run_loop::{Clock, Dispatch, Engine, EngineOptions, SystemClock};
+pub use run_loop::{Clock, Dispatch, Engine, EngineInbox, EngineOptions, SystemClock};

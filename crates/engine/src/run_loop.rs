@@ -57,6 +57,12 @@ pub struct EngineOptions {
     pub seed: u64,
 }
 
+/// What the engine will read.
+pub struct EngineInbox {
+    handle: EngineHandle,
+    receiver: flume::Receiver<Input>,
+}
+
 /// A running engine.
 pub struct Engine {
     handle: EngineHandle,
@@ -64,8 +70,16 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// The engine's ends before it runs: what is told to the handle waits in the inbox.
+    pub fn channel() -> (EngineHandle, EngineInbox) {
+        let (inputs, receiver) = flume::bounded(QUEUE_LENGTH);
+        let handle = EngineHandle { inputs, replies: Arc::new(Replies::default()) };
+        (handle.clone(), EngineInbox { handle, receiver })
+    }
+
     /// Takes up what the store has and starts the loop on a thread of its own.
     pub fn start<S, D>(
+        inbox: EngineInbox,
         options: EngineOptions,
         store: Arc<S>,
         dags: D,
@@ -75,9 +89,8 @@ impl Engine {
         S: Store + ?Sized + 'static,
         D: DagSource + 'static,
     {
-        let (sender, receiver) = flume::bounded(QUEUE_LENGTH);
-        let replies = Arc::new(Replies::default());
-        let handle = EngineHandle { inputs: sender, replies: Arc::clone(&replies) };
+        let EngineInbox { handle, receiver } = inbox;
+        let replies = Arc::clone(&handle.replies);
         let mut clock = SystemClock::default();
         let mut core = Core::new(options.config, IdSource::new(options.seed), store, dags);
         let recovered = core.recover(clock.now())?;

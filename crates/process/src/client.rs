@@ -139,11 +139,16 @@ impl Drop for Control {
 
 impl Host {
     /// Starts the host: `program` with `args` must call [`crate::run_host`] with descriptor 0. `keep_open` is inherited
-    /// and stays open until every descendant is gone.
-    pub fn start(program: &OsStr, args: &[&str], keep_open: Option<OwnedFd>) -> io::Result<Host> {
+    /// and stays open until every descendant is gone. `env` is added to what the host and all children inherit.
+    pub fn start(
+        program: &OsStr,
+        args: &[&str],
+        env: &[(&str, &OsStr)],
+        keep_open: Option<OwnedFd>,
+    ) -> io::Result<Host> {
         let (ours, theirs) = PacketSocket::pair()?;
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::from(theirs.into_fd())).stdout(match keep_open {
+        command.args(args).envs(env.iter().copied()).stdin(Stdio::from(theirs.into_fd())).stdout(match keep_open {
             // It has to sit somewhere, and the host writes nothing.
             Some(fd) => Stdio::from(fd),
             None => Stdio::null(),

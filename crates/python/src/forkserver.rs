@@ -42,6 +42,15 @@ pub struct HelperInfo {
     pub pid: u32,
     pub python: String,
     pub packages: HashMap<String, String>,
+    /// The Dag bundles that Airflow's configuration names.
+    pub bundles: Vec<Bundle>,
+}
+
+/// A folder of Dag files, under the name that versions and tasks give it.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct Bundle {
+    pub name: String,
+    pub path: PathBuf,
 }
 
 #[derive(Deserialize)]

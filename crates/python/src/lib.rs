@@ -7,9 +7,11 @@
 pub mod environment;
 mod forkserver;
 mod frame;
+mod helper_process;
 pub mod import;
 pub mod message;
 pub mod serialized;
 
-pub use forkserver::{ChildSockets, ForkError, ForkServer, ForkedChild, HelperInfo, Job};
+pub use forkserver::{Bundle, ChildSockets, ForkError, ForkServer, ForkedChild, HelperInfo, Job};
 pub use frame::{FrameError, FrameReader, FrameWriter, MAX_FRAME, Request};
+pub use helper_process::{Helper, HelperOptions};

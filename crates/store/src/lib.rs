@@ -16,9 +16,13 @@ use jiff::Timestamp;
 use model::{DagId, DagRun, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, VersionId};
 
 pub use error::StoreError;
-pub use query::{DagFilter, DagOrder, Direction, Page, RunFilter, RunOrder, TaskInstanceFilter, TaskInstanceOrder};
+pub use query::{
+    ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, ImportErrorFilter, ImportErrorOrder, Page, PoolOrder,
+    RunFilter, RunOrder, Span, TaskInstanceFilter, TaskInstanceOrder, TextFilter, VariableOrder, XComFilter, XComOrder,
+};
 pub use records::{
-    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskTry, Variable, XCom, XComKey,
+    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskTry, Variable, VersionHead, XCom,
+    XComHead, XComKey,
 };
 pub use write::{ImportedDag, ImportedFile, Write};
 
@@ -89,9 +93,18 @@ pub trait DagStore {
     fn dags(&self, filter: &DagFilter, order: &[(DagOrder, Direction)], page: Page) -> Result<(Vec<DagRecord>, u64)>;
     fn version(&self, id: VersionId) -> Result<Option<DagVersion>>;
     fn latest_version(&self, dag_id: &DagId) -> Result<Option<DagVersion>>;
+    /// As [`Self::version`], without the documents.
+    fn version_head(&self, id: VersionId) -> Result<Option<VersionHead>>;
     /// Everything known of the files that were imported.
     fn files(&self) -> Result<Vec<FileRecord>>;
     fn import_errors(&self, page: Page) -> Result<(Vec<ImportError>, u64)>;
+    fn import_error(&self, id: i64) -> Result<Option<ImportError>>;
+    fn list_import_errors(
+        &self,
+        filter: &ImportErrorFilter,
+        order: &[(ImportErrorOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<ImportError>, u64)>;
 }
 
 /// What tasks leave for each other.
@@ -107,6 +120,14 @@ pub trait XComStore {
         key: Option<&str>,
     ) -> Result<Vec<XCom>>;
 
+    /// Entries of any runs, without their values.
+    fn list_xcoms(
+        &self,
+        filter: &XComFilter,
+        order: &[(XComOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<XComHead>, u64)>;
+
     /// The newest entry of a task over the runs whose logical date is not after that of `run`.
     fn xcom_with_prior_dates(&self, key: &XComKey) -> Result<Option<XCom>>;
 }
@@ -115,16 +136,30 @@ pub trait VariableStore {
     fn variable(&self, key: &str) -> Result<Option<Variable>>;
     /// In the order of their keys. `pattern` must stand somewhere in the key.
     fn variables(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Variable>, u64)>;
+    fn list_variables(
+        &self,
+        keys: &TextFilter,
+        order: &[(VariableOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<Variable>, u64)>;
 }
 
 pub trait ConnectionStore {
     fn connection(&self, connection_id: &str) -> Result<Option<Connection>>;
     fn connections(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Connection>, u64)>;
+    fn list_connections(
+        &self,
+        ids: &TextFilter,
+        order: &[(ConnectionOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<Connection>, u64)>;
 }
 
 pub trait PoolStore {
     fn pool(&self, name: &str) -> Result<Option<Pool>>;
     fn pools(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Pool>, u64)>;
+    fn list_pools(&self, names: &TextFilter, order: &[(PoolOrder, Direction)], page: Page)
+    -> Result<(Vec<Pool>, u64)>;
     /// How many slots of each pool are taken by task instances in which state.
     fn pool_usage(&self) -> Result<Vec<(String, PoolUsage)>>;
 }

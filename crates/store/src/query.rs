@@ -1,7 +1,7 @@
 //! What may be asked for in lists.
 
-use jiff::Timestamp;
-use model::{DagId, DagRunState, RunId, RunType, TaskState};
+use jiff::{SignedDuration, Timestamp};
+use model::{DagId, DagRunState, RunId, RunType, TaskId, TaskState};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Page {
@@ -33,16 +33,26 @@ pub struct DagFilter {
     pub paused: Option<bool>,
     /// Leaves out Dags that are in no file any more.
     pub exclude_stale: bool,
-    /// Must stand somewhere in the Dag id, in any case.
+    /// As [`TextFilter::pattern`]; so are all patterns here.
     pub dag_id_pattern: Option<String>,
+    /// As [`TextFilter::prefix`]; so are all prefixes here.
+    pub dag_id_prefix: Option<String>,
     pub display_name_pattern: Option<String>,
+    pub display_name_prefix: Option<String>,
     pub tags: Vec<String>,
     /// Whether all of `tags` are asked for, or any.
     pub all_tags: bool,
+    /// One of these must stand somewhere in an owner's name, in any case and without wild cards.
     pub owners: Vec<String>,
     pub bundle_name: Option<String>,
+    pub bundle_version: Option<String>,
     pub has_import_errors: Option<bool>,
+    pub timetable_types: Vec<String>,
     pub last_run_state: Option<DagRunState>,
+    /// `None` is the state of the last run of a Dag that has no run.
+    pub last_run_states: Vec<Option<DagRunState>>,
+    pub last_run_start: Span,
+    pub last_run_end: Span,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,29 +64,89 @@ pub enum DagOrder {
     LastRunStart,
 }
 
-/// A span of time; an open end does not bound it.
+/// A span of time, ends included; an open end does not bound it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Span {
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
+    /// A record that does not have the moment (yet) counts as inside.
+    pub or_missing: bool,
 }
 
 impl Span {
-    pub(crate) fn contains(&self, at: Option<Timestamp>) -> bool {
-        (self.from.is_none() || at >= self.from) && (self.to.is_none() || (at.is_some() && at <= self.to))
+    pub(crate) fn is_open(&self) -> bool {
+        self.from.is_none() && self.to.is_none()
     }
+
+    pub(crate) fn contains(&self, at: Option<Timestamp>) -> bool {
+        match at {
+            None => self.is_open() || self.or_missing,
+            Some(at) => self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at <= to),
+        }
+    }
+}
+
+/// A range of durations in microseconds, ends included; an open end does not bound it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DurationRange {
+    pub from_micros: Option<i64>,
+    pub to_micros: Option<i64>,
+}
+
+impl DurationRange {
+    pub(crate) fn contains(&self, duration: Option<SignedDuration>) -> bool {
+        let micros = duration.map(|duration| duration.as_micros());
+        let fits = |micros: i128| {
+            self.from_micros.is_none_or(|from| i128::from(from) <= micros)
+                && self.to_micros.is_none_or(|to| micros <= i128::from(to))
+        };
+        (self.from_micros.is_none() && self.to_micros.is_none()) || micros.is_some_and(fits)
+    }
+}
+
+/// What a text must look like. `|` separates alternatives in both; `None` asks for nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TextFilter {
+    /// Must stand somewhere in the text, in any case; `%` and `_` are wild cards.
+    pub pattern: Option<String>,
+    /// The text must begin like this. What follows the last letter or digit is ignored, as in Airflow.
+    pub prefix: Option<String>,
+}
+
+/// The alternatives that `|` separates.
+pub(crate) fn alternatives(text: &str) -> Vec<&str> {
+    let parts: Vec<&str> = text.split('|').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() || !text.contains('|') { vec![text] } else { parts }
+}
+
+/// A prefix without what follows its last letter or digit; empty for one that matches everything.
+pub(crate) fn searched_prefix(prefix: &str) -> &str {
+    prefix.trim_end_matches(|letter: char| !letter.is_alphanumeric())
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
     pub dag_id: Option<DagId>,
+    pub dag_id_pattern: Option<String>,
+    pub dag_id_prefix: Option<String>,
     pub run_id_pattern: Option<String>,
+    pub run_id_prefix: Option<String>,
+    pub triggering_user_pattern: Option<String>,
+    pub triggering_user_prefix: Option<String>,
     pub states: Vec<DagRunState>,
     pub run_types: Vec<RunType>,
+    /// Numbers of the Dag's versions.
+    pub version_numbers: Vec<i64>,
+    pub bundle_version: Option<String>,
+    /// Must stand in the configuration as it is written in JSON.
+    pub conf_contains: Option<String>,
     pub logical_date: Span,
     pub run_after: Span,
     pub start_date: Span,
     pub end_date: Span,
+    /// The last that is known to have happened to the run.
+    pub updated_at: Span,
+    pub duration: DurationRange,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,22 +162,48 @@ pub enum RunOrder {
     EndDate,
     RunType,
     Duration,
+    UpdatedAt,
+    Conf,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct TaskInstanceFilter {
     pub dag_id: Option<DagId>,
+    pub dag_id_pattern: Option<String>,
+    pub dag_id_prefix: Option<String>,
     pub run_id: Option<RunId>,
+    pub run_id_pattern: Option<String>,
+    pub run_id_prefix: Option<String>,
     pub task_ids: Vec<String>,
     pub task_id_pattern: Option<String>,
+    pub task_id_prefix: Option<String>,
     pub states: Vec<TaskState>,
     pub pools: Vec<String>,
+    pub pool_pattern: Option<String>,
+    pub pool_prefix: Option<String>,
     pub queues: Vec<String>,
+    pub queue_pattern: Option<String>,
+    pub queue_prefix: Option<String>,
+    pub executors: Vec<String>,
     pub operators: Vec<String>,
+    pub operator_name_pattern: Option<String>,
+    pub operator_name_prefix: Option<String>,
+    pub version_numbers: Vec<i64>,
+    pub try_numbers: Vec<i64>,
     pub map_index: Option<i32>,
+    pub map_indexes: Vec<i64>,
+    /// Leaves out what is not mapped.
+    pub mapped_only: bool,
+    /// The map index stands in where a mapped task instance has no name of its own.
+    pub rendered_map_index_pattern: Option<String>,
+    pub rendered_map_index_prefix: Option<String>,
     pub start_date: Span,
     pub end_date: Span,
     pub logical_date: Span,
+    pub run_after: Span,
+    /// The last that is known to have happened to the try.
+    pub updated_at: Span,
+    pub duration: DurationRange,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,4 +219,78 @@ pub enum TaskInstanceOrder {
     RunAfter,
     LogicalDate,
     TryNumber,
+    IntervalStart,
+    IntervalEnd,
+    RenderedMapIndex,
+    Operator,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct XComFilter {
+    pub dag_id: Option<DagId>,
+    pub run_id: Option<RunId>,
+    pub task_id: Option<TaskId>,
+    pub map_index: Option<i64>,
+    pub key: Option<String>,
+    pub keys: TextFilter,
+    pub dag_display_names: TextFilter,
+    pub run_ids: TextFilter,
+    pub task_ids: TextFilter,
+    pub logical_date: Span,
+    pub run_after: Span,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum XComOrder {
+    Key,
+    DagId,
+    RunId,
+    TaskId,
+    MapIndex,
+    At,
+    RunAfter,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VariableOrder {
+    /// The order in which they were made.
+    Created,
+    Key,
+    Value,
+    Description,
+    IsEncrypted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnectionOrder {
+    /// The order in which they were made.
+    Created,
+    ConnectionId,
+    ConnType,
+    Description,
+    Host,
+    Port,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolOrder {
+    /// The order in which they were made.
+    Created,
+    Name,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ImportErrorFilter {
+    pub filename: Option<String>,
+    pub filenames: TextFilter,
+    pub bundle_name: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ImportErrorOrder {
+    Id,
+    At,
+    Filename,
+    BundleName,
+    StackTrace,
 }

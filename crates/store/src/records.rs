@@ -55,6 +55,17 @@ pub struct DagVersion {
     pub extras: Json,
 }
 
+/// A version of a Dag without its documents.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VersionHead {
+    pub id: VersionId,
+    pub dag_id: DagId,
+    pub number: u32,
+    pub bundle_name: String,
+    pub bundle_version: Option<String>,
+    pub created_at: Timestamp,
+}
+
 /// A file that Dags come from, as it was when it was imported.
 #[derive(Clone, PartialEq, Debug)]
 pub struct FileRecord {
@@ -99,6 +110,15 @@ pub struct XCom {
     pub mapped_length: Option<u32>,
     /// Whether it is the run's result.
     pub dag_result: bool,
+}
+
+/// An entry as it is listed: without its value, and with the dates of its run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct XComHead {
+    pub key: XComKey,
+    pub at: Timestamp,
+    pub logical_date: Option<Timestamp>,
+    pub run_after: Timestamp,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

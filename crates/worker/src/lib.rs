@@ -5,7 +5,6 @@
 
 mod answers;
 mod attempt;
-mod helper;
 mod log;
 mod lookups;
 mod mask;
@@ -19,12 +18,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use model::{MapIndex, RunKey, TaskId, TaskInstanceId};
 use process::Host;
+use python::Helper;
 use scheduler::{Outcome, StartAttempt, StopReason};
 use store::{Store, Write};
 use tokio::sync::{oneshot, watch};
 
 pub use answers::{OwnTask, StoreAnswers};
-pub use helper::{Helper, HelperOptions};
 pub use log::{Level, Lines, MAX_LOG, TaskLog, log_path};
 pub use mask::{MASK, Masker, is_sensitive};
 

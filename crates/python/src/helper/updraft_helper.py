@@ -8,7 +8,7 @@ Engine to helper:
     {"op": "task", "id": N, "env": {...}}      with 4 descriptors: requests, stdout, stderr, logs
     {"op": "import", "id": N, "memory": BYTES} with the same 4
 Helper to engine:
-    {"op": "ready", ...}                        once, when everything is warm
+    {"op": "ready", "bundles": [...], ...}      once, when everything is warm
     {"op": "forked", "id": N, "pid": P}         or {"op": "failed", "id": N, "error": TEXT}
     {"op": "exited", "pid": P, "status": S}     S as waitpid gives it
 """
@@ -54,7 +54,7 @@ WARM_MODULES = (
 
 
 def warm_up():
-    """Import and cache whatever every child would otherwise do again for itself."""
+    """Import and cache whatever every child would otherwise do again for itself; returns the configured bundles."""
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
     for module in WARM_MODULES:
         try:
@@ -81,7 +81,7 @@ def warm_up():
     from airflow.sdk.plugins_manager import integrate_macros_plugins
 
     integrate_macros_plugins()
-    DagBundlesManager()
+    return [{"name": bundle.name, "path": str(bundle.path)} for bundle in DagBundlesManager().get_all_dag_bundles()]
 
 
 class Helper:
@@ -222,7 +222,7 @@ def main():
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     helper = Helper(control)
     try:
-        warm_up()
+        bundles = warm_up()
         import updraft_import  # noqa: F401
     except BaseException as error:
         import traceback
@@ -241,7 +241,9 @@ def main():
     gc.collect()
     gc.freeze()
     gc.disable()
-    helper.send(op="ready", pid=os.getpid(), python=sys.version.split()[0], packages=packages)
+    helper.send(
+        op="ready", pid=os.getpid(), python=sys.version.split()[0], packages=packages, bundles=bundles
+    )
     helper.serve()
 
 

@@ -292,7 +292,7 @@ fn dictsort(input: &Value, arguments: Arguments) -> Outcome<Value> {
             other => raise("AttributeError", format!("'{}' object has no attribute 'items'", other.type_name())),
         };
     };
-    let mut pairs = dict
+    let mut pairs: Vec<_> = dict
         .iter()
         .map(|(key, value)| {
             let sorted_by = if by_key { key } else { value };

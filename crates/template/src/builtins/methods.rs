@@ -85,19 +85,7 @@ fn str_call(text: &Rc<str>, name: &str, arguments: Arguments) -> Option<Outcome<
             None => Ok(texts(strings::split_lines(text))),
             Some(_) => needs_python("`keepends`"),
         }),
-        "partition" | "rpartition" => arguments.bind(["sep"]).and_then(|[separator]| {
-            let separator = text_of(separator, "must be str, not")?;
-            if separator.is_empty() {
-                return value_error("empty separator");
-            }
-            let last = name == "rpartition";
-            let parts = if last { text.rsplit_once(&*separator) } else { text.split_once(&*separator) };
-            Ok(Value::tuple(match (parts, last) {
-                (Some((left, right)), _) => vec![Value::str(left), Value::Str(separator), Value::str(right)],
-                (None, false) => vec![Value::Str(text.clone()), Value::str(""), Value::str("")],
-                (None, true) => vec![Value::str(""), Value::str(""), Value::Str(text.clone())],
-            }))
-        }),
+        "partition" | "rpartition" => arguments.bind(["sep"]).and_then(|[sep]| partition(text, sep, name)),
         "join" => arguments.bind(["iterable"]).and_then(|[items]| join(text, &required(items)?)),
         "replace" => arguments.bind(["old", "new", "count"]).and_then(|[old, new, count]| {
             let old = text_of(old, "replace() argument 1 must be str, not")?;
@@ -169,6 +157,20 @@ fn stripped(text: &str, arguments: Arguments, side: Side) -> Outcome<Value> {
             Side::Right => "rstrip arg must be None or str",
         }),
     }
+}
+
+fn partition(text: &Rc<str>, separator: Option<Value>, name: &str) -> Outcome<Value> {
+    let separator = text_of(separator, "must be str, not")?;
+    if separator.is_empty() {
+        return value_error("empty separator");
+    }
+    let last = name == "rpartition";
+    let parts = if last { text.rsplit_once(&*separator) } else { text.split_once(&*separator) };
+    Ok(Value::tuple(match (parts, last) {
+        (Some((left, right)), _) => vec![Value::str(left), Value::Str(separator), Value::str(right)],
+        (None, false) => vec![Value::Str(text.clone()), Value::str(""), Value::str("")],
+        (None, true) => vec![Value::str(""), Value::str(""), Value::Str(text.clone())],
+    }))
 }
 
 fn split(text: &str, arguments: Arguments, from_right: bool) -> Outcome<Value> {

@@ -6,7 +6,7 @@ use super::methods::width_of;
 use super::strings::{self, Side, split_lines};
 use crate::args::{Arguments, required};
 use crate::error::{Outcome, needs_python, raise, type_error};
-use crate::value::{Value, bounded, index_of, is_space, is_true, iterate, text};
+use crate::value::{Value, bounded, index_of, is_space, is_true, iterate, length as length_of, text};
 
 /// Applies a filter; `None` if it is none of texts.
 pub(super) fn apply(name: &str, input: &Value, arguments: Arguments) -> Option<Outcome<Value>> {
@@ -102,14 +102,6 @@ fn format(input: &Value, arguments: Arguments) -> Outcome<Value> {
     super::percent(&soft_text(input)?, &values).map(Value::str)
 }
 
-fn plain_text(input: &Value, filter: &str) -> Outcome<Rc<str>> {
-    match input {
-        Value::Str(text) => Ok(text.clone()),
-        Value::Undefined(undefined) => undefined.fail(),
-        other => needs_python(format!("the filter `{filter}` of a {}", other.type_name())),
-    }
-}
-
 fn flag(value: Option<Value>) -> Outcome<bool> {
     value.map_or(Ok(false), |value| is_true(&value))
 }
@@ -122,7 +114,18 @@ fn indent(input: &Value, arguments: Arguments) -> Outcome<Value> {
         Some(width) => " ".repeat(width_of(&width)?),
     };
     let (first, blank) = (flag(first)?, flag(blank)?);
-    let whole = format!("{}\n", plain_text(input, "indent")?);
+    let text = match input {
+        Value::Str(text) => text,
+        // What Jinja begins with is `input += "\n"`.
+        Value::List(_) => return raise("AttributeError", "'list' object has no attribute 'splitlines'"),
+        Value::Tuple(_) => return type_error("can only concatenate tuple (not \"str\") to tuple"),
+        Value::Undefined(undefined) => return undefined.fail(),
+        other => {
+            let name = other.type_name();
+            return type_error(format!("unsupported operand type(s) for +=: '{name}' and 'str'"));
+        }
+    };
+    let whole = format!("{text}\n");
     let lines = split_lines(&whole);
     bounded(whole.len().saturating_add(lines.len().saturating_mul(margin.len())))?;
     let mut out = String::new();
@@ -143,7 +146,11 @@ fn truncate(input: &Value, arguments: Arguments) -> Outcome<Value> {
     let [length, whole_words, end, leeway] = arguments.bind(["length", "killwords", "end", "leeway"])?;
     let length = length.map_or(Ok(255), |length| index_of(&length))?;
     let cut_words = flag(whole_words)?;
-    let end = end.map_or(Ok("...".into()), |end| plain_text(&end, "truncate"))?;
+    let end = match end {
+        None => Rc::from("..."),
+        Some(Value::Str(end)) => end,
+        Some(other) => return needs_python(format!("an end that is a {}", other.type_name())),
+    };
     let leeway = match leeway {
         None | Some(Value::None) => 5,
         Some(leeway) => index_of(&leeway)?,
@@ -155,9 +162,13 @@ fn truncate(input: &Value, arguments: Arguments) -> Outcome<Value> {
     if leeway < 0 {
         return raise("AssertionError", format!("expected leeway >= 0, got {leeway}"));
     }
-    let text = plain_text(input, "truncate")?;
+    let text = match input {
+        Value::Str(text) => text,
+        Value::List(_) | Value::Tuple(_) | Value::Dict(_) => return needs_python("cutting what is no text"),
+        other => return length_of(other).map(|_| input.clone()),
+    };
     if text.chars().count() as i128 <= length.saturating_add(leeway) {
-        return Ok(Value::Str(text));
+        return Ok(input.clone());
     }
     let kept = usize::try_from(length - end_length).unwrap_or(usize::MAX);
     let cut: String = text.chars().take(kept).collect();

@@ -253,7 +253,7 @@ fn filter_inputs(name: &str) -> Kinds {
         "e" | "escape" | "safe" => TEXTS.and(Kinds::of(&[Kind::Markup])),
         "tojson" => Kinds::PLAIN.and(Kinds::of(&[Kind::Enum, Kind::DateTime, Kind::Date])),
         "center" | "format" | "wordcount" => TEXTS,
-        "indent" | "truncate" => Kinds::of(&[Kind::Str]),
+        "indent" | "truncate" => Kinds::PLAIN,
         "count" | "length" | "last" => Kinds::PLAIN.and(Kinds::of(&[Kind::View, Kind::Range])),
         "items" | "dictsort" | "urlencode" | "int" | "float" | "abs" | "round" => Kinds::PLAIN,
         _ => WALKED,

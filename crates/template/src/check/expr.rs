@@ -1,11 +1,12 @@
 //! The types of expressions.
 
+use super::constant::{constant_item, has_items, is_constant};
 use super::tables::{self, Gives};
 use super::types::Type;
 use super::{Checked, Checker, named, truth_of};
 use crate::kind::{Kind, Kinds};
 use crate::source::unsupported;
-use crate::syntax::{BinaryOp, CompareOp, Const, Expr, ExprKind, Slice, Ternary};
+use crate::syntax::{Args, BinaryOp, CompareOp, Const, Expr, ExprKind, Slice, Ternary};
 
 const MOMENTS: Kinds = Kinds::of(&[Kind::DateTime, Kind::StdDateTime]);
 const TEXTS: Kinds = Kinds::of(&[Kind::Str, Kind::Markup, Kind::Enum]);
@@ -26,38 +27,12 @@ impl Checker {
             ExprKind::Captured => Ok(Type::of(Kind::Str)),
             ExprKind::List(items) => self.literal(Kind::List, items.iter()),
             ExprKind::Tuple(items) => self.literal(Kind::Tuple, items.iter()),
-            ExprKind::Dict(pairs) => {
-                for (key, _) in pairs {
-                    // What can't be a key is found out even before the template begins.
-                    if matches!(key.kind, ExprKind::List(_) | ExprKind::Dict(_)) {
-                        return Err(unsupported("a list or dict as a key", key.line));
-                    }
-                    let key_type = self.expr(key)?;
-                    if !key_type.is_plain() {
-                        let kind = named(&key_type, Kinds::PLAIN);
-                        return Err(unsupported(format!("a {kind} as a key"), key.line));
-                    }
-                }
-                self.literal(Kind::Dict, pairs.iter().map(|(_, value)| value))
-            }
-            ExprKind::Attr(of, name) => {
-                if is_constant(of) {
-                    return Err(unsupported(format!("the attribute `{name}` of a constant"), line));
-                }
-                let of = self.expr(of)?;
-                attribute(&of, name, line)
-            }
+            ExprKind::Dict(pairs) => self.dict(pairs),
+            ExprKind::Attr(of, name) => self.attr(of, name, line),
             ExprKind::Item(of, key) => self.item(of, key),
             ExprKind::Slice(slice) => self.slice(slice, line),
             ExprKind::Call(callee, args) => self.call(callee, args.into(), line),
-            ExprKind::Filter(input, name, args) => {
-                let may_be_undefined = matches!(name.as_str(), "first" | "last" | "min" | "max");
-                if may_be_undefined && is_constant(input) && !has_items(input) {
-                    return Err(unsupported(format!("the filter `{name}` of this constant"), line));
-                }
-                let input = self.expr(input)?;
-                self.filter(&input, name, args.into(), line)
-            }
+            ExprKind::Filter(input, name, args) => self.filtered(input, name, args, line),
             ExprKind::Test(value, name, args) => {
                 let value = self.expr(value)?;
                 self.test(&value, name, args.into(), line).map(|()| BOOL)
@@ -97,6 +72,38 @@ impl Checker {
             }
             ExprKind::Ternary(ternary) => self.ternary(ternary),
         }
+    }
+
+    fn attr(&mut self, of: &Expr, name: &str, line: u32) -> Checked<Type> {
+        if is_constant(of) {
+            return Err(unsupported(format!("the attribute `{name}` of a constant"), line));
+        }
+        let of = self.expr(of)?;
+        attribute(&of, name, line)
+    }
+
+    fn filtered(&mut self, input: &Expr, name: &str, args: &Args, line: u32) -> Checked<Type> {
+        let may_be_undefined = matches!(name, "first" | "last" | "min" | "max");
+        if may_be_undefined && is_constant(input) && !has_items(input) {
+            return Err(unsupported(format!("the filter `{name}` of this constant"), line));
+        }
+        let input = self.expr(input)?;
+        self.filter(&input, name, args.into(), line)
+    }
+
+    fn dict(&mut self, pairs: &[(Expr, Expr)]) -> Checked<Type> {
+        for (key, _) in pairs {
+            // What can't be a key is found out even before the template begins.
+            if matches!(key.kind, ExprKind::List(_) | ExprKind::Dict(_)) {
+                return Err(unsupported("a list or dict as a key", key.line));
+            }
+            let key_type = self.expr(key)?;
+            if !key_type.is_plain() {
+                let kind = named(&key_type, Kinds::PLAIN);
+                return Err(unsupported(format!("a {kind} as a key"), key.line));
+            }
+        }
+        self.literal(Kind::Dict, pairs.iter().map(|(_, value)| value))
     }
 
     fn literal<'a>(&mut self, kind: Kind, items: impl Iterator<Item = &'a Expr>) -> Checked<Type> {
@@ -165,63 +172,6 @@ impl Checker {
     }
 }
 
-// Jinja works out constant expressions when it compiles a template, and where one is undefined and then used, it
-// fails even if the expression is never reached.
-
-/// Whether Jinja may take an expression for a constant.
-fn is_constant(expr: &Expr) -> bool {
-    match &expr.kind {
-        ExprKind::Const(_) => true,
-        ExprKind::Name(_) | ExprKind::Captured | ExprKind::Call(..) => false,
-        ExprKind::List(items) | ExprKind::Tuple(items) | ExprKind::Concat(items) => items.iter().all(is_constant),
-        ExprKind::Dict(pairs) => pairs.iter().all(|(key, value)| is_constant(key) && is_constant(value)),
-        ExprKind::Attr(of, _) | ExprKind::Not(of) | ExprKind::Negate(of) => is_constant(of),
-        ExprKind::Filter(of, _, args) | ExprKind::Test(of, _, args) => is_constant(of) && args.all().all(is_constant),
-        ExprKind::Item(left, right)
-        | ExprKind::And(left, right)
-        | ExprKind::Or(left, right)
-        | ExprKind::Binary(_, left, right) => is_constant(left) && is_constant(right),
-        ExprKind::Compare(first, rest) => is_constant(first) && rest.iter().all(|(_, value)| is_constant(value)),
-        ExprKind::Slice(slice) => is_constant(&slice.value),
-        // One side alone may be left over.
-        ExprKind::Ternary(ternary) => is_constant(&ternary.test),
-    }
-}
-
-/// Whether a constant is a list, a tuple or a text that is not empty.
-fn has_items(expr: &Expr) -> bool {
-    match &expr.kind {
-        ExprKind::List(items) | ExprKind::Tuple(items) => !items.is_empty(),
-        ExprKind::Const(Const::Str(text)) => !text.is_empty(),
-        _ => false,
-    }
-}
-
-/// The item of a constant, where it is plain to see that there is one.
-fn constant_item<'a>(of: &'a Expr, key: &Expr) -> Option<&'a Expr> {
-    match (&of.kind, &key.kind) {
-        (ExprKind::List(items) | ExprKind::Tuple(items), ExprKind::Const(Const::Int(index))) => {
-            items.get(usize::try_from(*index).ok()?)
-        }
-        (ExprKind::List(items) | ExprKind::Tuple(items), ExprKind::Negate(index)) => match index.kind {
-            ExprKind::Const(Const::Int(index)) => items.get(items.len().checked_sub(usize::try_from(index).ok()?)?),
-            _ => None,
-        },
-        (ExprKind::Const(Const::Str(text)), ExprKind::Const(Const::Int(index))) => {
-            (usize::try_from(*index).ok()? < text.chars().count()).then_some(of)
-        }
-        (ExprKind::Const(Const::Str(text)), ExprKind::Negate(index)) => match index.kind {
-            ExprKind::Const(Const::Int(index)) => (usize::try_from(index).ok()? <= text.chars().count()).then_some(of),
-            _ => None,
-        },
-        (ExprKind::Dict(pairs), ExprKind::Const(wanted)) => pairs
-            .iter()
-            .find(|(key, _)| matches!(&key.kind, ExprKind::Const(key) if key == wanted))
-            .map(|(_, value)| value),
-        _ => None,
-    }
-}
-
 /// Kinds whose items are their attributes.
 const NAMED_ITEMS: Kinds = Kinds::of(&[Kind::Namespace, Kind::VarValue, Kind::VarJson, Kind::Conn]);
 
@@ -256,8 +206,8 @@ pub(super) fn attribute(of: &Type, name: &str, line: u32) -> Checked<Type> {
 /// The kind that an operation on two kinds gives.
 enum Pair {
     Gives(Kind),
-    /// Any plain value.
-    Plain,
+    /// A container of the items of both.
+    Joins(Kind),
     /// Python refuses it, in words that are known.
     Error,
     NotHere,
@@ -269,7 +219,7 @@ fn binary(op: BinaryOp, left: &Type, right: &Type, line: u32) -> Checked<Type> {
         for right_kind in resolved(right.kinds).iter() {
             match pair(op, left_kind, right_kind) {
                 Pair::Gives(kind) => found = found.or(Type::of(kind)),
-                Pair::Plain => found = found.or(left.or(right.clone()).with_kinds(Kinds::PLAIN)),
+                Pair::Joins(kind) => found = found.or(left.or(right.clone()).with_kinds(Kinds::of(&[kind]))),
                 Pair::Error => {}
                 Pair::NotHere => {
                     let (sign, left, right) = (op.sign(), left_kind.type_name(), right_kind.type_name());
@@ -296,8 +246,7 @@ fn pair(op: BinaryOp, left: Kind, right: Kind) -> Pair {
     let day = |kind: Kind| matches!(kind, Kind::Date | Kind::StdDate);
     match (op, left, right) {
         (Rem, Kind::Str, right) if Kinds::STORABLE.has(right) => Pair::Gives(Kind::Str),
-        (_, Kind::None, right) if Kinds::PLAIN.has(right) => Pair::Error,
-        _ if Kinds::PLAIN.has(left) && Kinds::PLAIN.has(right) => Pair::Plain,
+        _ if Kinds::PLAIN.has(left) && Kinds::PLAIN.has(right) => plain_pair(op, left, right),
         (Add | Sub, left, Kind::Delta) if moment(left) || day(left) || left == Kind::Delta => Pair::Gives(left),
         (Add, Kind::Delta, right) if moment(right) || right == Kind::StdDate => Pair::Gives(right),
         (Sub, Kind::StdDateTime, Kind::StdDateTime) | (Sub, Kind::StdDate, Kind::StdDate) => Pair::Gives(Kind::Delta),
@@ -310,6 +259,24 @@ fn pair(op: BinaryOp, left: Kind, right: Kind) -> Pair {
         (Add | Sub, left, Kind::None | Kind::Int | Kind::Str) if moment(left) => Pair::Error,
         (Add | Sub, Kind::None | Kind::Int | Kind::Str, right) if moment(right) => Pair::Error,
         _ => Pair::NotHere,
+    }
+}
+
+/// Of plain values it is always known what Python does.
+fn plain_pair(op: BinaryOp, left: Kind, right: Kind) -> Pair {
+    let whole = |kind: Kind| matches!(kind, Kind::Int | Kind::Bool);
+    let number = |kind: Kind| whole(kind) || kind == Kind::Float;
+    match (op, left, right) {
+        (BinaryOp::Div, left, right) if number(left) && number(right) => Pair::Gives(Kind::Float),
+        (_, left, right) if whole(left) && whole(right) => Pair::Gives(Kind::Int),
+        (_, left, right) if number(left) && number(right) => Pair::Gives(Kind::Float),
+        (BinaryOp::Add, Kind::Str, Kind::Str) => Pair::Gives(Kind::Str),
+        (BinaryOp::Add, Kind::List | Kind::Tuple, right) if left == right => Pair::Joins(left),
+        (BinaryOp::Mul, Kind::Str, right) if whole(right) => Pair::Gives(Kind::Str),
+        (BinaryOp::Mul, left, Kind::Str) if whole(left) => Pair::Gives(Kind::Str),
+        (BinaryOp::Mul, Kind::List | Kind::Tuple, right) if whole(right) => Pair::Joins(left),
+        (BinaryOp::Mul, left, Kind::List | Kind::Tuple) if whole(left) => Pair::Joins(right),
+        _ => Pair::Error,
     }
 }
 

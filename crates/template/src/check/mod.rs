@@ -2,6 +2,7 @@
 //! of values each expression can have, and refuses whatever is not known to be the same.
 
 mod calls;
+mod constant;
 mod expr;
 mod tables;
 mod types;

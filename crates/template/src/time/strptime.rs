@@ -95,7 +95,7 @@ fn candidates(directive: char, text: &str) -> Vec<(usize, i64)> {
     match directive {
         'd' => {
             let mut ways = short(1, 31);
-            if let (Some(b' '), Some(digit @ b'1'..=b'9')) = (text.bytes().next(), text.bytes().nth(1)) {
+            if let (Some(b' '), Some(digit @ b'1'..=b'9')) = (text.as_bytes().first(), text.as_bytes().get(1)) {
                 ways.push((2, i64::from(digit - b'0')));
             }
             ways

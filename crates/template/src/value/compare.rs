@@ -250,7 +250,7 @@ impl super::Undefined {
 }
 
 /// Sorts as Python does: stable, with `<` alone; `reverse` keeps equal items in their order.
-pub(crate) fn sort_by(items: &mut Vec<(Value, Value)>, reverse: bool) -> Outcome<()> {
+pub(crate) fn sort_by(items: &mut [(Value, Value)], reverse: bool) -> Outcome<()> {
     if items.len() == 2 {
         // One comparison, of the second with the first: the one case where a mixed pair's message is known.
         let (left, right) = if reverse { (0, 1) } else { (1, 0) };

@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn slices_take_what_python_takes() {
-        let all: [(Option<i128>, Option<i128>, Option<i128>, &[usize]); 8] = [
+        type Case<'a> = (Option<i128>, Option<i128>, Option<i128>, &'a [usize]);
+        let all: [Case<'_>; 8] = [
             (None, None, None, &[0, 1, 2, 3]),
             (Some(-2), None, None, &[2, 3]),
             (None, Some(-1), None, &[0, 1, 2]),

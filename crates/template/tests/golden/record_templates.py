@@ -281,8 +281,10 @@ def record(groups, out_path):
         "cases": cases,
     }
     with open(out_path, "w") as out:
-        json.dump(recorded, out, indent=1, ensure_ascii=False)
-        out.write("\n")
+        # One case on each line.
+        lines = [json.dumps(case, ensure_ascii=False) for case in recorded.pop("cases")]
+        head = json.dumps(recorded, indent=1, ensure_ascii=False).removesuffix("\n}")
+        out.write(head + ',\n "cases": [\n' + ",\n".join(lines) + "\n ]\n}\n")
     print(f"{len(cases)} cases", file=sys.stderr)
 
 

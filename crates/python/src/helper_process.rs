@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use process::Host;
-use python::{ForkError, ForkServer, ForkedChild, Job};
 use tokio::sync::watch;
+
+use crate::forkserver::{ForkError, ForkServer, ForkedChild, Job};
 
 /// Pauses between starts of a helper that ends at once: first and longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);

@@ -1,5 +1,4 @@
-//! Replays what Airflow rendered (`golden/record_templates.py`): each template is either refused when it is checked,
-//! or rendered to the same text or the same error.
+//! The task instances that templates are rendered for in tests.
 
 use std::collections::HashMap;
 
@@ -9,30 +8,29 @@ use model::{
     TriggeredBy, VersionId,
 };
 use serde::Deserialize;
-use template::{
-    Connection, Context, Facts, LookupError, Lookups, PreviousRun, RenderError, XComQuery, airflow_context_vars, check,
-    check_value, render, render_value,
-};
+use template::{Connection, Context, Facts, LookupError, Lookups, PreviousRun, XComQuery};
 use uuid::Uuid;
 
+/// A recording.
 #[derive(Deserialize)]
-struct Recorded {
+pub struct Recorded {
     contexts: HashMap<String, Fact>,
     variables: HashMap<String, String>,
     connections: HashMap<String, RecordedConnection>,
     xcoms: Vec<(String, Option<String>, String, String, i32, Json)>,
-    environments: HashMap<String, HashMap<String, String>>,
-    cases: Vec<Case>,
+    pub environments: HashMap<String, HashMap<String, String>>,
+    pub cases: Vec<Case>,
 }
 
+/// A template, and what became of it.
 #[derive(Deserialize)]
-struct Case {
-    context: String,
-    expect: String,
-    template: String,
-    rendered: Option<String>,
-    error: Option<String>,
-    message: Option<String>,
+pub struct Case {
+    pub context: String,
+    pub expect: String,
+    pub template: String,
+    pub rendered: Option<String>,
+    pub error: Option<String>,
+    pub message: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +87,8 @@ struct Fact {
     previous: Previous,
 }
 
-struct World {
+/// A task instance, and what is in the store.
+pub struct World {
     run: DagRun,
     instance: TaskInstance,
     task: Task,
@@ -106,6 +105,21 @@ struct Store {
 }
 
 impl Store {
+    fn new(fact: &Fact, recorded: &Recorded) -> Self {
+        Store {
+            run_id: fact.run_id.clone(),
+            variables: recorded.variables.clone(),
+            connections: recorded.connections.iter().map(|(id, found)| (id.clone(), connection(found))).collect(),
+            xcoms: recorded.xcoms.clone(),
+            previous: PreviousRun {
+                data_interval_start: fact.previous.data_interval_start,
+                data_interval_end: fact.previous.data_interval_end,
+                start_date: fact.previous.start_date,
+                end_date: fact.previous.end_date,
+            },
+        }
+    }
+
     fn values(&self, query: &XComQuery<'_>) -> impl Iterator<Item = (i32, Json)> {
         let wanted = self.xcoms.iter().filter(|(dag_id, run_id, task_id, key, ..)| {
             let run_id = run_id.as_deref().unwrap_or(&self.run_id);
@@ -195,22 +209,11 @@ impl World {
             retry_delay_override: None,
             reschedule_date: None,
         };
-        let store = Store {
-            run_id: fact.run_id.clone(),
-            variables: recorded.variables.clone(),
-            connections: recorded.connections.iter().map(|(id, found)| (id.clone(), connection(found))).collect(),
-            xcoms: recorded.xcoms.clone(),
-            previous: PreviousRun {
-                data_interval_start: fact.previous.data_interval_start,
-                data_interval_end: fact.previous.data_interval_end,
-                start_date: fact.previous.start_date,
-                end_date: fact.previous.end_date,
-            },
-        };
+        let store = Store::new(&fact, recorded);
         World { run, instance, task, fact, store }
     }
 
-    fn context(&self) -> Context<'_> {
+    pub fn context(&self) -> Context<'_> {
         Context {
             facts: Facts {
                 task_reschedule_count: self.fact.task_reschedule_count,
@@ -237,78 +240,13 @@ fn connection(found: &RecordedConnection) -> Connection {
 }
 
 /// The recording of this repository, or the one that `TEMPLATE_GOLDEN` names.
-fn recorded() -> (Recorded, HashMap<String, World>) {
+pub fn recorded() -> (Recorded, HashMap<String, World>) {
     let text = match std::env::var("TEMPLATE_GOLDEN") {
         Ok(path) => std::fs::read_to_string(path).unwrap(),
-        Err(_) => include_str!("golden/templates.json").to_owned(),
+        Err(_) => include_str!("../golden/templates.json").to_owned(),
     };
     let mut recorded: Recorded = serde_json::from_str(&text).unwrap();
     let facts = std::mem::take(&mut recorded.contexts);
     let worlds = facts.into_iter().map(|(name, fact)| (name, World::new(fact, &recorded))).collect();
     (recorded, worlds)
-}
-
-/// What is wrong with a case, and whether it was refused only when it was rendered.
-fn problem(case: &Case, context: &Context<'_>) -> (Option<String>, bool) {
-    match (check(&case.template), case.expect.as_str()) {
-        (Err(refused), "native") => return (Some(format!("was refused: {refused}")), false),
-        (Err(_), _) => return (None, false),
-        (Ok(()), "refused") => return (Some("was not refused".to_owned()), false),
-        (Ok(()), _) => {}
-    }
-    let got = render(&case.template, context);
-    let want = match (&case.rendered, &case.error, &case.message) {
-        (Some(text), ..) => Ok(text.as_str()),
-        (None, Some(kind), Some(message)) => Err((kind.as_str(), message.as_str())),
-        _ => return (Some("was recorded without an outcome".to_owned()), false),
-    };
-    let same = match (&got, &want) {
-        (Ok(got), Ok(want)) => got == want,
-        (Err(RenderError::Raised { kind, message, .. }), Err(want)) => (*kind, message.as_str()) == *want,
-        (Err(RenderError::NeedsPython { .. }), _) if case.expect == "any" => return (None, true),
-        _ => false,
-    };
-    if same { (None, false) } else { (Some(format!("gave {got:?}, not {want:?}")), false) }
-}
-
-#[test]
-fn templates_are_rendered_as_airflow_renders_them() {
-    let (recorded, worlds) = recorded();
-    let mut problems = Vec::new();
-    let mut late = Vec::new();
-    let mut refused = 0;
-    for case in &recorded.cases {
-        let (problem, refused_late) = problem(case, &worlds[&case.context].context());
-        problems.extend(problem.map(|problem| format!("{} in {}: {problem}", case.template, case.context)));
-        late.extend(refused_late.then_some(&case.template));
-        refused += usize::from(case.expect == "any" && check(&case.template).is_err());
-    }
-    println!("{} cases, {refused} refused that may be, {} only at run time:", recorded.cases.len(), late.len());
-    for template in &late {
-        println!("  {template}");
-    }
-    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
-}
-
-#[test]
-fn environment_variables_are_airflows() {
-    let (recorded, worlds) = recorded();
-    for (name, world) in &worlds {
-        let got: HashMap<String, String> =
-            airflow_context_vars(&world.context()).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        assert_eq!(got, recorded.environments[name], "{name}");
-    }
-}
-
-#[test]
-fn values_are_rendered_deeply() {
-    let (_, worlds) = recorded();
-    let value = serde_json::json!({"a": ["{{ ds }}", 1, {"{{ ds }}": "{{ params.count }}\n"}], "b": null, "c": "x\n"});
-    check_value(&value).unwrap();
-    assert_eq!(
-        render_value(&value, &worlds["scheduled"].context()).unwrap(),
-        serde_json::json!({"a": ["2024-02-29", 1, {"{{ ds }}": "3"}], "b": null, "c": "x"})
-    );
-    let error = check_value(&serde_json::json!([["{{ foo }}"]])).unwrap_err();
-    assert_eq!(error.to_string(), "the name `foo` (line 1) needs Python");
 }

@@ -1,0 +1,163 @@
+//! What came of an import, as the store takes it.
+
+use std::path::Path;
+
+use engine::facts_to_json;
+use engine::triggering::check_params;
+use jiff::{SignedDuration, Timestamp};
+use model::{Dag, Json, VersionId};
+use python::import::Imported;
+use python::serialized::{self, Listing};
+use store::{ImportedDag, ImportedFile};
+
+/// What an import is recorded with.
+pub(crate) struct Circumstances<'a> {
+    pub(crate) bundle_name: &'a str,
+    pub(crate) relative_fileloc: &'a str,
+    pub(crate) fingerprint: Json,
+    pub(crate) at: Timestamp,
+    pub(crate) duration: SignedDuration,
+    /// `[core] dags_are_paused_at_creation`.
+    pub(crate) paused_at_creation: bool,
+    /// Where a Dag id is defined already, if that is another file.
+    pub(crate) owner_of: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// The file with its Dags. A Dag that can't be read, or that another file has, becomes an error of the file.
+pub(crate) fn describe(imported: Imported, around: &Circumstances<'_>) -> ImportedFile {
+    let Imported { dags, extras, mut errors, asked, .. } = imported;
+    let mut described = Vec::new();
+    for serialized in dags {
+        let dag_id = serialized["dag"]["dag_id"].as_str().unwrap_or_default().to_owned();
+        if let Some(owner) = (around.owner_of)(&dag_id) {
+            let reason = format!(
+                "Dag {dag_id} is defined in {owner} already. A Dag id can stand in one file only: give one of them another id."
+            );
+            errors.push((around.relative_fileloc.to_owned(), reason));
+            continue;
+        }
+        let extras = extras_of(extras.get(&dag_id), asked);
+        match serialized::read(&serialized, &extras) {
+            Ok((dag, listing)) => described.push(describe_dag(&dag, listing, serialized, extras, around)),
+            Err(error) => errors.push((around.relative_fileloc.to_owned(), error.to_string())),
+        }
+    }
+    ImportedFile {
+        bundle_name: around.bundle_name.to_owned(),
+        relative_fileloc: around.relative_fileloc.to_owned(),
+        fingerprint: around.fingerprint.clone(),
+        at: around.at,
+        duration: around.duration,
+        dags: described,
+        errors,
+    }
+}
+
+/// A single file that nobody follows, as `updraft dags test` takes it.
+pub fn describe_file(imported: Imported, bundle_name: &str, bundle: &Path, file: &Path) -> ImportedFile {
+    describe(
+        imported,
+        &Circumstances {
+            bundle_name,
+            relative_fileloc: &relative(bundle, file),
+            fingerprint: Json::Null,
+            at: model::operations::to_microseconds(Timestamp::now()),
+            duration: SignedDuration::ZERO,
+            paused_at_creation: false,
+            owner_of: &|_| None,
+        },
+    )
+}
+
+/// What the import found beyond the serialized form. A file that asks for variables while it is imported may come to
+/// other commands each time: its operators need Python, which imports it again for each task.
+fn extras_of(found: Option<&Json>, asked: bool) -> Json {
+    let mut extras = found.cloned().unwrap_or_else(|| serde_json::json!({}));
+    if asked {
+        extras["python"] = "its Dag file reads variables or connections while it is imported".into();
+    }
+    extras
+}
+
+fn describe_dag(
+    dag: &Dag,
+    listing: Listing,
+    serialized: Json,
+    extras: Json,
+    around: &Circumstances<'_>,
+) -> ImportedDag {
+    let may_schedule = dag.allowed_run_types.as_ref().is_none_or(|types| types.iter().any(|name| name == "scheduled"))
+        && check_params(&dag.params, &Json::Null).is_ok();
+    let timetable_type = listing.timetable.get("__type").and_then(Json::as_str).unwrap_or_default().to_owned();
+    ImportedDag {
+        dag_id: dag.dag_id.clone(),
+        display_name: listing.display_name,
+        description: listing.description,
+        paused_upon_creation: dag.is_paused_upon_creation.unwrap_or(around.paused_at_creation),
+        bundle_version: None,
+        relative_fileloc: listing.relative_fileloc,
+        fileloc: listing.fileloc,
+        owners: listing.owners,
+        tags: listing.tags,
+        timetable_type,
+        timetable_summary: Some(dag.timetable.summary()),
+        timetable_description: Some(dag.timetable.description()),
+        max_active_tasks: dag.limits.max_active_tasks,
+        max_active_runs: dag.limits.max_active_runs,
+        max_consecutive_failed_dag_runs: dag.limits.max_consecutive_failed_dag_runs,
+        has_task_concurrency_limits: listing.has_task_concurrency_limits,
+        allowed_run_types: dag.allowed_run_types.clone(),
+        facts: facts_to_json(dag, &listing.timetable, may_schedule),
+        version: VersionId(uuid::Uuid::now_v7()),
+        hash: hash_of(&serialized, &extras),
+        serialized,
+        extras,
+    }
+}
+
+/// Of everything that makes a version: the structure, and what the import found beyond it. Where a file lies, and
+/// where Python looked for Dags, says nothing about a Dag.
+fn hash_of(serialized: &Json, extras: &Json) -> String {
+    let mut structure = serialized.clone();
+    if let Some(dag) = structure.get_mut("dag").and_then(Json::as_object_mut) {
+        for place in ["fileloc", "_processor_dags_folder"] {
+            dag.remove(place);
+        }
+    }
+    let mut hasher = blake3::Hasher::new();
+    hash_value(&mut hasher, &structure);
+    hash_value(&mut hasher, extras);
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Objects count by their keys, in whatever order they come.
+fn hash_value(hasher: &mut blake3::Hasher, value: &Json) {
+    match value {
+        Json::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(key, _)| *key);
+            hasher.update(b"{");
+            for (key, value) in fields {
+                hasher.update(Json::from(key.as_str()).to_string().as_bytes());
+                hash_value(hasher, value);
+            }
+            hasher.update(b"}");
+        }
+        Json::Array(items) => {
+            hasher.update(b"[");
+            for item in items {
+                hash_value(hasher, item);
+                hasher.update(b",");
+            }
+            hasher.update(b"]");
+        }
+        plain => {
+            hasher.update(plain.to_string().as_bytes());
+        }
+    }
+}
+
+/// The name of a file below its bundle.
+pub(crate) fn relative(bundle: &Path, file: &Path) -> String {
+    file.strip_prefix(bundle).unwrap_or(file).to_string_lossy().into_owned()
+}

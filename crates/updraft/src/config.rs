@@ -1,0 +1,116 @@
+//! Airflow's configuration: `AIRFLOW__SECTION__KEY` variables, then `airflow.cfg` in the home, then defaults.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+/// What the deployment says.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    file: HashMap<(String, String), String>,
+    path: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads `airflow.cfg` of a home, if there is one.
+    pub fn load(home: &Path) -> Result<Self> {
+        let path = std::env::var_os("AIRFLOW_CONFIG").map_or_else(|| home.join("airflow.cfg"), PathBuf::from);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let file = parse(&text).with_context(|| format!("{} can't be read", path.display()))?;
+                Ok(Self { file, path: Some(path) })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("{} can't be read", path.display())),
+        }
+    }
+
+    /// The value of a key, as text.
+    pub fn text(&self, section: &str, key: &str) -> Option<String> {
+        let variable = variable_name(section, key);
+        let from_env = std::env::var(&variable).ok();
+        from_env
+            .or_else(|| self.file.get(&(section.to_owned(), key.to_owned())).cloned())
+            .filter(|text| !text.is_empty())
+    }
+
+    /// The value of a key as a number or the like.
+    pub fn get<T: FromStr<Err: Display>>(&self, section: &str, key: &str, default: T) -> Result<T> {
+        match self.text(section, key) {
+            None => Ok(default),
+            Some(text) => text.trim().parse().map_err(|error| self.wrong(section, key, &text, &format!("{error}"))),
+        }
+    }
+
+    /// The value of a key as a yes or no, in the words that Airflow takes.
+    pub fn flag(&self, section: &str, key: &str, default: bool) -> Result<bool> {
+        let Some(text) = self.text(section, key) else { return Ok(default) };
+        match text.trim().to_lowercase().as_str() {
+            "t" | "true" | "1" => Ok(true),
+            "f" | "false" | "0" => Ok(false),
+            _ => Err(self.wrong(section, key, &text, "it must be true or false")),
+        }
+    }
+
+    fn wrong(&self, section: &str, key: &str, text: &str, reason: &str) -> anyhow::Error {
+        let variable = variable_name(section, key);
+        let place = match (std::env::var_os(&variable), &self.path) {
+            (None, Some(path)) => path.display().to_string(),
+            _ => variable,
+        };
+        anyhow!("[{section}] {key} in {place} is {text:?}: {reason}")
+    }
+}
+
+fn variable_name(section: &str, key: &str) -> String {
+    format!("AIRFLOW__{}__{}", section.replace('.', "_").to_uppercase(), key.to_uppercase())
+}
+
+/// The form of Python's configparser, as far as Airflow uses it: sections, keys, comments, values that go on in
+/// indented lines.
+fn parse(text: &str) -> Result<HashMap<(String, String), String>> {
+    let mut values: HashMap<(String, String), String> = HashMap::new();
+    let mut section = String::new();
+    let mut last: Option<(String, String)> = None;
+    for (number, line) in text.lines().enumerate() {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
+            continue;
+        }
+        let is_continued = line.starts_with([' ', '\t']);
+        if let (true, Some(value)) = (is_continued, last.as_ref().and_then(|key| values.get_mut(key))) {
+            value.push('\n');
+            value.push_str(trimmed);
+        } else if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.trim().to_owned();
+            last = None;
+        } else if let Some((key, value)) = trimmed.split_once(['=', ':']) {
+            let key = (section.clone(), key.trim().to_lowercase());
+            values.insert(key.clone(), value.trim().replace("%%", "%"));
+            last = Some(key);
+        } else {
+            bail!("line {}: {trimmed:?} is neither a [section] nor a key = value", number + 1);
+        }
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_keys_comments_and_long_values_are_read() {
+        let values = parse("# x\n[core]\ndags_folder = /a b\nlist =\n  one\n  two\n; y\n[api]\nPort: 1\n").unwrap();
+        let get = |section: &str, key: &str| values[&(section.to_owned(), key.to_owned())].clone();
+        assert_eq!((get("core", "dags_folder"), get("api", "port")), ("/a b".to_owned(), "1".to_owned()));
+        assert_eq!(get("core", "list"), "\none\ntwo");
+        assert_eq!(
+            parse("[a]\nnonsense").unwrap_err().to_string(),
+            "line 2: \"nonsense\" is neither a [section] nor a key = value"
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! Everything that runs Dags, assembled and running.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use engine::{Engine, EngineHandle, EngineOptions};
+use process::Host;
+use python::{Helper, HelperOptions};
+use scheduler::Config as SchedulerConfig;
+use store::Store;
+use worker::{Masker, StoreAnswers, Worker, WorkerOptions};
+
+use crate::config::Config;
+use crate::home::{Home, HomeLock};
+use crate::wiring::{EngineReports, StoredDags, WorkerDispatch};
+
+pub struct Stack {
+    pub engine: Engine,
+    pub worker: Worker<EngineReports>,
+    pub helper: Helper,
+    pub dags: StoredDags,
+    /// Dropped last: with it every child process ends.
+    _host: Host,
+}
+
+impl Stack {
+    /// Starts the host, the engine and the worker. Must be called inside of the async runtime.
+    pub fn start(
+        home: &Home,
+        lock: Option<&HomeLock>,
+        config: &Config,
+        store: Arc<dyn Store>,
+        log_folder: PathBuf,
+    ) -> Result<Self> {
+        let host = start_host(home, lock)?;
+        let helper = Helper::new(host.clone());
+        let dags = StoredDags(Arc::clone(&store));
+        let (handle, inbox) = Engine::channel();
+        let reports = EngineReports { engine: handle.clone(), store: Arc::clone(&store), dags: dags.clone() };
+        let mut options = WorkerOptions::here(log_folder);
+        options.overtime = Duration::from_secs(config.get("core", "task_success_overtime", 20)?);
+        let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);
+        let dispatch = WorkerDispatch { worker: worker.clone(), runtime: tokio::runtime::Handle::current() };
+        let scheduling = SchedulerConfig { parallelism: config.get("core", "parallelism", 32)? };
+        let options = EngineOptions { config: scheduling, seed: random_seed()? };
+        let engine = Engine::start(inbox, options, store, dags.clone(), dispatch)
+            .context("the engine can't take up what the database has")?;
+        Ok(Self { engine, worker, helper, dags, _host: host })
+    }
+
+    /// Ends the engine when everything that it was told is dealt with, and all children.
+    pub async fn stop(self) {
+        let Self { engine, worker, helper, dags, _host } = self;
+        drop((worker, helper, dags));
+        let joined = tokio::task::spawn_blocking(move || engine.join());
+        if tokio::time::timeout(Duration::from_secs(5), joined).await.is_err() {
+            tracing::warn!("the engine's loop did not end in time");
+        }
+        drop(_host);
+    }
+
+    pub fn handle(&self) -> EngineHandle {
+        self.engine.handle()
+    }
+}
+
+/// Answers for code that is imported: it is no task.
+pub fn import_answers(store: Arc<dyn Store>) -> Arc<StoreAnswers> {
+    Arc::new(StoreAnswers { store, masker: Masker::default(), own: None })
+}
+
+fn start_host(home: &Home, lock: Option<&HomeLock>) -> Result<Host> {
+    let program: OsString = std::env::current_exe().context("the program does not know where it is")?.into();
+    let keep_open = lock.map(HomeLock::share).transpose()?;
+    let env = [("AIRFLOW_HOME", home.path.as_os_str())];
+    Host::start(&program, &[crate::HOST], &env, keep_open).context("the process that starts children can't be started")
+}
+
+fn random_seed() -> Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// What the Python helper needs to know of the deployment.
+pub fn helper_options(home: &Home, interpreter: PathBuf, dags: &[PathBuf]) -> HelperOptions {
+    let mut env = vec![
+        ("AIRFLOW_HOME".to_owned(), home.path.display().to_string()),
+        // The helper imports the user's code: it must find the packages of its own environment first.
+        ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
+        // Airflow tells on its standard output where its configuration lacks a key; nobody reads that here.
+        (
+            "AIRFLOW__LOGGING__LOGGING_LEVEL".to_owned(),
+            std::env::var("AIRFLOW__LOGGING__LOGGING_LEVEL").unwrap_or_else(|_| "INFO".into()),
+        ),
+    ];
+    if let [only] = dags {
+        env.push(("AIRFLOW__CORE__DAGS_FOLDER".to_owned(), only.display().to_string()));
+    } else if !dags.is_empty() {
+        env.push(("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST".to_owned(), bundle_list(dags)));
+        env.push(("AIRFLOW__CORE__DAGS_FOLDER".to_owned(), dags[0].display().to_string()));
+    }
+    if std::env::var_os("AIRFLOW__CORE__LOAD_EXAMPLES").is_none() {
+        // Airflow's own default would bring a hundred Dags that nobody asked for.
+        env.push(("AIRFLOW__CORE__LOAD_EXAMPLES".to_owned(), "False".to_owned()));
+    }
+    HelperOptions { interpreter, folder: home.helper(), env }
+}
+
+/// Several folders as Airflow's list of bundles. The first has the name that a single one would have.
+fn bundle_list(dags: &[PathBuf]) -> String {
+    let bundles: Vec<serde_json::Value> = dags
+        .iter()
+        .enumerate()
+        .map(|(number, path)| {
+            let name = if number == 0 { "dags-folder".to_owned() } else { format!("dags-folder-{}", number + 1) };
+            serde_json::json!({
+                "name": name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": path},
+            })
+        })
+        .collect();
+    serde_json::Value::from(bundles).to_string()
+}

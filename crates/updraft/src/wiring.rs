@@ -1,0 +1,125 @@
+//! The rooms, put together.
+
+use std::sync::Arc;
+
+use engine::triggering::{self, RunRequest};
+use engine::{DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
+use jiff::Timestamp;
+use model::{Dag, DagRun, RunType, TaskInstanceId, TriggeredBy, VersionId};
+use scheduler::{Event, StartAttempt, StopReason, TriggerError};
+use store::Store;
+use worker::{Report, Reports, TriggerFromTask, TriggerRefused, Worker};
+
+/// The structures of Dags, as the store has their versions.
+#[derive(Clone)]
+pub struct StoredDags(pub Arc<dyn Store>);
+
+impl DagSource for StoredDags {
+    fn dag(&self, version: VersionId) -> Result<Option<Arc<Dag>>, String> {
+        let Some(found) = self.0.version(version).map_err(|error| error.to_string())? else { return Ok(None) };
+        let (dag, _) = python::serialized::read(&found.serialized, &found.extras).map_err(|error| error.to_string())?;
+        Ok(Some(dag))
+    }
+}
+
+/// The worker's news, for the engine.
+#[derive(Clone)]
+pub struct EngineReports {
+    pub engine: EngineHandle,
+    pub store: Arc<dyn Store>,
+    pub dags: StoredDags,
+}
+
+fn started(told: worker::Started) -> Started {
+    let worker::Started { at, hostname, unixname, pid } = told;
+    Started { at, hostname, unixname, pid }
+}
+
+impl Reports for EngineReports {
+    async fn report(&self, report: Report) {
+        let input = match report {
+            Report::Started { attempt, started: told } => {
+                let Started { at, hostname, unixname, pid } = started(told);
+                Input::Event(Event::AttemptStarted { attempt, at, hostname, unixname, pid })
+            }
+            Report::Ended { attempt, started: told, at, outcome, rendered_map_index, writes } => {
+                Input::AttemptEnded { attempt, started: told.map(started), at, outcome, rendered_map_index, writes }
+            }
+            Report::SkipDownstream { attempt, tasks } => Input::Event(Event::SkipDownstream { attempt, tasks }),
+        };
+        if self.engine.tell(input).await.is_err() {
+            tracing::debug!("the engine has stopped; what attempts report now, it finds out when it starts");
+        }
+    }
+
+    fn trigger(&self, trigger: TriggerFromTask) -> Result<(), TriggerRefused> {
+        let refused = |status: u16, message: String| TriggerRefused::Refused { status, message };
+        let dag_id = trigger.key.dag_id.clone();
+        let record = self.store.dag(&dag_id).map_err(|error| refused(500, error.to_string()))?;
+        let record = record.filter(|record| !record.stale);
+        let record = record.ok_or_else(|| refused(404, format!("Dag with dag_id: '{dag_id}' not found")))?;
+        if record.has_import_errors {
+            return Err(refused(400, format!("Dag with dag_id '{dag_id}' has import errors and cannot be triggered")));
+        }
+        let allowed = record.allowed_run_types.as_ref();
+        if allowed.is_some_and(|types| !types.iter().any(|name| name == RunType::OperatorTriggered.name())) {
+            return Err(refused(400, format!("Dag with dag_id '{dag_id}' does not allow operator-triggered runs")));
+        }
+        let dag = self.dags.dag(record.version).map_err(|error| refused(500, error))?;
+        let dag = dag.ok_or_else(|| refused(500, format!("the structure of Dag '{dag_id}' is missing")))?;
+        let request = RunRequest {
+            run_id: Some(trigger.key.run_id.to_string()),
+            run_type: RunType::OperatorTriggered,
+            triggered_by: TriggeredBy::Operator,
+            triggering_user: trigger.triggering_user,
+            logical_date: trigger.logical_date,
+            data_interval: None,
+            run_after: trigger.run_after,
+            conf: trigger.conf,
+            note: trigger.note,
+        };
+        let run = triggering::check(request, &dag, model::operations::to_microseconds(Timestamp::now()))
+            .map_err(|error| refused(400, error.to_string()))?;
+        match self.engine.trigger_blocking(dag_id, run) {
+            Ok(_) => Ok(()),
+            Err(TriggerFailure::Refused(TriggerError::RunIdTaken { .. } | TriggerError::LogicalDateTaken { .. })) => {
+                Err(TriggerRefused::Exists(trigger.key))
+            }
+            Err(error) => Err(refused(500, error.to_string())),
+        }
+    }
+}
+
+/// The engine's decisions, for the worker.
+pub struct WorkerDispatch {
+    pub worker: Worker<EngineReports>,
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl Dispatch for WorkerDispatch {
+    fn start(&mut self, attempt: Box<StartAttempt>) {
+        self.worker.start(&self.runtime, attempt);
+    }
+
+    fn stop(&mut self, attempt: TaskInstanceId, reason: StopReason) {
+        self.worker.stop(attempt, reason);
+    }
+
+    fn acknowledge(&mut self, attempt: TaskInstanceId) {
+        self.worker.acknowledge(attempt);
+    }
+
+    fn run_finished(&mut self, run: &DagRun, reason: &str) {
+        let seconds = run.duration().map(model::operations::total_seconds).unwrap_or_default();
+        tracing::info!("{} {} in {seconds:.3} s{}", run.key, run.state, why(reason));
+    }
+}
+
+/// What is worth saying of the reason for a run's end.
+fn why(reason: &str) -> &'static str {
+    match reason {
+        "all_tasks_deadlocked" => ": no task could run any more",
+        "timed_out" => ": it took longer than dagrun_timeout",
+        _ => "",
+    }
+}
