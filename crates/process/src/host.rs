@@ -1,19 +1,21 @@
 //! The host process.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use crate::packet::{MAX_PACKET, PacketSocket};
 
@@ -59,18 +61,17 @@ pub fn run(control: OwnedFd) -> io::Result<()> {
     // A session of its own: signals from the engine's terminal must not reach the children directly.
     let _ = setsid();
     prctl::set_child_subreaper(true)?;
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGCHLD);
-    signals.thread_block()?;
-    let mut ignored = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        ignored.add(signal);
+    // Handlers rather than a signal mask or ignored signals: children inherit the latter two, but not handlers.
+    SigSet::all().thread_unblock()?;
+    let (mut child_ended, wake) = UnixStream::pair()?;
+    child_ended.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(SIGCHLD, wake)?;
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        // The engine decides when the host ends.
+        signal_hook::flag::register(signal, Arc::default())?;
     }
-    // The engine decides when the host ends.
-    ignored.thread_block()?;
-    let child_ended = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let mut host = Host { control, children: HashMap::new(), buffer: vec![0; MAX_PACKET] };
-    let result = host.serve(&child_ended);
+    let result = host.serve(&mut child_ended);
     kill_everything();
     result
 }
@@ -83,7 +84,7 @@ struct Host {
 }
 
 impl Host {
-    fn serve(&mut self, child_ended: &SignalFd) -> io::Result<()> {
+    fn serve(&mut self, child_ended: &mut UnixStream) -> io::Result<()> {
         loop {
             let (has_request, has_ended) = {
                 let mut polled = [
@@ -98,7 +99,7 @@ impl Host {
                 (ready(0), ready(1))
             };
             if has_ended {
-                while let Ok(Some(_)) = child_ended.read_signal() {}
+                while matches!(child_ended.read(&mut [0; 64]), Ok(1..)) {}
                 self.reap()?;
             }
             if has_request && !self.request()? {
@@ -166,7 +167,6 @@ fn spawn(message: SpawnMessage, descriptors: Vec<OwnedFd>) -> io::Result<u32> {
     let mut next = || descriptors.next().map_or_else(Stdio::null, Stdio::from);
     command.stdin(next()).stdout(next()).stderr(next());
     command.process_group(0);
-    // The standard library gives children an empty signal mask and the default SIGPIPE.
     command.spawn().map(|child| child.id())
 }
 
