@@ -17,8 +17,9 @@ use model::{DagId, DagRun, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceK
 
 pub use error::StoreError;
 pub use query::{
-    ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, ImportErrorFilter, ImportErrorOrder, Page, PoolOrder,
-    RunFilter, RunOrder, Span, TaskInstanceFilter, TaskInstanceOrder, TextFilter, VariableOrder, XComFilter, XComOrder,
+    ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, ImportErrorFilter, ImportErrorOrder, Page,
+    PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter, TaskInstanceOrder, TextFilter, VariableOrder, XComFilter,
+    XComOrder,
 };
 pub use records::{
     Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskTry, Variable, VersionHead, XCom,
@@ -158,8 +159,7 @@ pub trait ConnectionStore {
 pub trait PoolStore {
     fn pool(&self, name: &str) -> Result<Option<Pool>>;
     fn pools(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Pool>, u64)>;
-    fn list_pools(&self, names: &TextFilter, order: &[(PoolOrder, Direction)], page: Page)
-    -> Result<(Vec<Pool>, u64)>;
+    fn list_pools(&self, names: &TextFilter, order: &[(PoolOrder, Direction)], page: Page) -> Result<(Vec<Pool>, u64)>;
     /// How many slots of each pool are taken by task instances in which state.
     fn pool_usage(&self) -> Result<Vec<(String, PoolUsage)>>;
 }
