@@ -10,9 +10,14 @@ use model::{
     TaskInstanceKey, TaskState, VersionId,
 };
 
-use crate::query::{DagFilter, DagOrder, Direction, Page, RunFilter, RunOrder, TaskInstanceFilter, TaskInstanceOrder};
+use crate::query::{
+    ConnectionOrder, DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Page, PoolOrder, RunFilter,
+    RunOrder, TaskInstanceFilter, TaskInstanceOrder, TextFilter, VariableOrder, XComFilter, XComOrder, like,
+    run_updated_at,
+};
 use crate::records::{
-    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskTry, Variable, XCom, XComKey,
+    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskTry, Variable, VersionHead, XCom,
+    XComHead, XComKey,
 };
 use crate::write::{ImportedDag, ImportedFile};
 use crate::{
@@ -49,9 +54,9 @@ struct State {
     reschedules: BTreeMap<(TaskInstanceKey, u32), Vec<Timestamp>>,
     rendered: BTreeMap<TaskInstanceKey, Json>,
     xcoms: BTreeMap<XComKey, XCom>,
-    variables: BTreeMap<String, Variable>,
-    connections: BTreeMap<String, Connection>,
-    pools: BTreeMap<String, Pool>,
+    variables: Numbered<Variable>,
+    connections: Numbered<Connection>,
+    pools: Numbered<Pool>,
 }
 
 impl MemoryStore {
@@ -64,7 +69,7 @@ impl MemoryStore {
             description: Some("Default pool".into()),
             include_deferred: false,
         };
-        store.state().pools.insert(pool.name.clone(), pool);
+        put(&mut store.state().pools, pool.name.clone(), pool);
         store
     }
 
@@ -159,21 +164,21 @@ impl State {
                 return conflict(format!("the variable {:?}", variable.key));
             }
             Write::NewVariable(variable) | Write::Variable(variable) => {
-                self.variables.insert(variable.key.clone(), variable);
+                put(&mut self.variables, variable.key.clone(), variable);
             }
             Write::DeleteVariable(key) => return remove(&mut self.variables, "variable", &key),
             Write::NewConnection(connection) if self.connections.contains_key(&connection.connection_id) => {
                 return conflict(format!("the connection {:?}", connection.connection_id));
             }
             Write::NewConnection(connection) | Write::Connection(connection) => {
-                self.connections.insert(connection.connection_id.clone(), *connection);
+                put(&mut self.connections, connection.connection_id.clone(), *connection);
             }
             Write::DeleteConnection(id) => return remove(&mut self.connections, "connection", &id),
             Write::NewPool(pool) if self.pools.contains_key(&pool.name) => {
                 return conflict(format!("the pool {:?}", pool.name));
             }
             Write::NewPool(pool) | Write::Pool(pool) => {
-                self.pools.insert(pool.name.clone(), pool);
+                put(&mut self.pools, pool.name.clone(), pool);
             }
             Write::DeletePool(name) => return remove(&mut self.pools, "pool", &name),
             Write::RunNote { run, note } => match self.runs.get_mut(&run) {
@@ -350,8 +355,15 @@ fn record_of(file: &ImportedFile, dag: &ImportedDag, version: VersionId, known: 
     }
 }
 
-/// Sorts by the keys in turn; what has no value comes last in either direction.
-fn sort<T, O: Copy>(rows: &mut [T], order: &[(O, Direction)], compare: impl Fn(O, &T, &T) -> Compared) {
+/// Sorts by the keys in turn, and then by `last`, which goes the way of the first key. What has no value comes last in
+/// either direction.
+fn sort<T, O: Copy>(
+    rows: &mut [T],
+    order: &[(O, Direction)],
+    last: impl Fn(&T, &T) -> Ordering,
+    compare: impl Fn(O, &T, &T) -> Compared,
+) {
+    let backwards = order.first().is_some_and(|(_, direction)| *direction == Direction::Descending);
     rows.sort_by(|a, b| {
         order
             .iter()
@@ -361,7 +373,7 @@ fn sort<T, O: Copy>(rows: &mut [T], order: &[(O, Direction)], compare: impl Fn(O
                 (Compared::Values(ordering), Direction::Descending) => ordering.reverse(),
             })
             .find(|ordering| ordering.is_ne())
-            .unwrap_or(Ordering::Equal)
+            .unwrap_or_else(|| if backwards { last(b, a) } else { last(a, b) })
     });
 }
 
@@ -380,22 +392,6 @@ fn compare_optional<V: Ord>(a: Option<V>, b: Option<V>) -> Compared {
         (Some(a), Some(b)) => Compared::Values(a.cmp(&b)),
         (a, b) => Compared::Missing(a.is_none().cmp(&b.is_none())),
     }
-}
-
-/// SQL's LIKE with the pattern anywhere in the text: `%` is any text, `_` any letter, case does not matter.
-fn like(text: &str, pattern: &str) -> bool {
-    fn matches(text: &[char], pattern: &[char]) -> bool {
-        match pattern.split_first() {
-            None => text.is_empty(),
-            Some(('%', rest)) => (0..=text.len()).any(|skip| matches(&text[skip..], rest)),
-            Some((wanted, rest)) => text
-                .split_first()
-                .is_some_and(|(first, tail)| (wanted == &'_' || first == wanted) && matches(tail, rest)),
-        }
-    }
-    let text: Vec<char> = text.to_lowercase().chars().collect();
-    let pattern: Vec<char> = format!("%{}%", pattern.to_lowercase()).chars().collect();
-    matches(&text, &pattern)
 }
 
 fn like_if(text: &str, pattern: Option<&str>) -> bool {
@@ -425,22 +421,30 @@ impl RunStore for MemoryStore {
                     && filter.run_after.contains(Some(run.run_after))
                     && filter.start_date.contains(run.start_date)
                     && filter.end_date.contains(run.end_date)
+                    && filter.updated_at.contains(run_updated_at(run))
+                    && filter.duration.contains(run.duration())
             })
             .cloned()
             .collect();
-        found.sort_by_key(|(number, _)| *number);
-        sort(&mut found, order, |key, (number_a, a), (number_b, b)| match key {
-            RunOrder::Id => compare(number_a, number_b),
-            RunOrder::State => compare(a.state.name(), b.state.name()),
-            RunOrder::DagId => compare(&a.key.dag_id, &b.key.dag_id),
-            RunOrder::RunId => compare(&a.key.run_id, &b.key.run_id),
-            RunOrder::LogicalDate => compare_optional(a.logical_date, b.logical_date),
-            RunOrder::RunAfter => compare(a.run_after, b.run_after),
-            RunOrder::StartDate => compare_optional(a.start_date, b.start_date),
-            RunOrder::EndDate => compare_optional(a.end_date, b.end_date),
-            RunOrder::RunType => compare(a.run_type.name(), b.run_type.name()),
-            RunOrder::Duration => compare_optional(a.duration(), b.duration()),
-        });
+        sort(
+            &mut found,
+            order,
+            |(a, _), (b, _)| a.cmp(b),
+            |key, (number_a, a), (number_b, b)| match key {
+                RunOrder::Id => compare(number_a, number_b),
+                RunOrder::State => compare(a.state.name(), b.state.name()),
+                RunOrder::DagId => compare(&a.key.dag_id, &b.key.dag_id),
+                RunOrder::RunId => compare(&a.key.run_id, &b.key.run_id),
+                RunOrder::LogicalDate => compare_optional(a.logical_date, b.logical_date),
+                RunOrder::RunAfter => compare(a.run_after, b.run_after),
+                RunOrder::StartDate => compare_optional(a.start_date, b.start_date),
+                RunOrder::EndDate => compare_optional(a.end_date, b.end_date),
+                RunOrder::RunType => compare(a.run_type.name(), b.run_type.name()),
+                RunOrder::Duration => compare_optional(a.duration(), b.duration()),
+                RunOrder::UpdatedAt => compare_optional(run_updated_at(a), run_updated_at(b)),
+                RunOrder::Conf => compare(a.conf.to_string(), b.conf.to_string()),
+            },
+        );
         let (found, total) = page.cut(found);
         Ok((found.into_iter().map(|(_, run)| run).collect(), total))
     }
@@ -527,27 +531,45 @@ impl RunStore for MemoryStore {
                     && filter.map_index.is_none_or(|index| index == ti.map_index.0)
                     && filter.start_date.contains(ti.start_date)
                     && filter.end_date.contains(ti.end_date)
+                    && filter.duration.contains(ti.duration())
                     && filter.logical_date.contains(run_of(ti).and_then(|run| run.logical_date))
             })
             .cloned()
             .collect();
-        found.sort_by_key(|ti| ti.id);
-        sort(&mut found, order, |key, a, b| match key {
-            TaskInstanceOrder::Id => compare(a.id, b.id),
-            TaskInstanceOrder::State => compare_optional(a.state.name(), b.state.name()),
-            TaskInstanceOrder::Duration => compare_optional(a.duration(), b.duration()),
-            TaskInstanceOrder::StartDate => compare_optional(a.start_date, b.start_date),
-            TaskInstanceOrder::EndDate => compare_optional(a.end_date, b.end_date),
-            TaskInstanceOrder::MapIndex => compare(a.map_index, b.map_index),
-            TaskInstanceOrder::TaskId => compare(&a.task_id, &b.task_id),
-            TaskInstanceOrder::RunAfter => {
-                compare_optional(run_of(a).map(|run| run.run_after), run_of(b).map(|run| run.run_after))
-            }
-            TaskInstanceOrder::LogicalDate => {
-                compare_optional(run_of(a).and_then(|run| run.logical_date), run_of(b).and_then(|run| run.logical_date))
-            }
-            TaskInstanceOrder::TryNumber => compare(a.try_number, b.try_number),
-        });
+        sort(
+            &mut found,
+            order,
+            |a, b| a.id.cmp(&b.id),
+            |key, a, b| match key {
+                TaskInstanceOrder::Id => compare(a.id, b.id),
+                TaskInstanceOrder::State => compare_optional(a.state.name(), b.state.name()),
+                TaskInstanceOrder::Duration => compare_optional(a.duration(), b.duration()),
+                TaskInstanceOrder::StartDate => compare_optional(a.start_date, b.start_date),
+                TaskInstanceOrder::EndDate => compare_optional(a.end_date, b.end_date),
+                TaskInstanceOrder::MapIndex => compare(a.map_index, b.map_index),
+                TaskInstanceOrder::TaskId => compare(&a.task_id, &b.task_id),
+                TaskInstanceOrder::RunAfter => {
+                    compare_optional(run_of(a).map(|run| run.run_after), run_of(b).map(|run| run.run_after))
+                }
+                TaskInstanceOrder::LogicalDate => compare_optional(
+                    run_of(a).and_then(|run| run.logical_date),
+                    run_of(b).and_then(|run| run.logical_date),
+                ),
+                TaskInstanceOrder::TryNumber => compare(a.try_number, b.try_number),
+                TaskInstanceOrder::IntervalStart => {
+                    let start = |ti| run_of(ti).and_then(|run| run.data_interval).map(|interval| interval.start);
+                    compare_optional(start(a), start(b))
+                }
+                TaskInstanceOrder::IntervalEnd => {
+                    let end = |ti| run_of(ti).and_then(|run| run.data_interval).map(|interval| interval.end);
+                    compare_optional(end(a), end(b))
+                }
+                TaskInstanceOrder::RenderedMapIndex => {
+                    compare_optional(a.rendered_map_index.as_ref(), b.rendered_map_index.as_ref())
+                }
+                TaskInstanceOrder::Operator => compare(&a.operator, &b.operator),
+            },
+        );
         Ok(page.cut(found))
     }
 
@@ -596,18 +618,23 @@ impl DagStore for MemoryStore {
             })
             .cloned()
             .collect();
-        sort(&mut found, order, |key, a, b| match key {
-            DagOrder::DagId => compare(&a.dag_id, &b.dag_id),
-            DagOrder::DisplayName => compare(&a.display_name, &b.display_name),
-            DagOrder::NextRun => {
-                let next = |dag: &DagRecord| dag.schedule.next_run.map(|next| next.run_after);
-                compare_optional(next(a), next(b))
-            }
-            DagOrder::LastRunState => {
-                compare_optional(a.last_run_state.map(DagRunState::name), b.last_run_state.map(DagRunState::name))
-            }
-            DagOrder::LastRunStart => compare_optional(a.last_run_start, b.last_run_start),
-        });
+        sort(
+            &mut found,
+            order,
+            |a, b| a.dag_id.cmp(&b.dag_id),
+            |key, a, b| match key {
+                DagOrder::DagId => compare(&a.dag_id, &b.dag_id),
+                DagOrder::DisplayName => compare(&a.display_name, &b.display_name),
+                DagOrder::NextRun => {
+                    let next = |dag: &DagRecord| dag.schedule.next_run.map(|next| next.run_after);
+                    compare_optional(next(a), next(b))
+                }
+                DagOrder::LastRunState => {
+                    compare_optional(a.last_run_state.map(DagRunState::name), b.last_run_state.map(DagRunState::name))
+                }
+                DagOrder::LastRunStart => compare_optional(a.last_run_start, b.last_run_start),
+            },
+        );
         Ok(page.cut(found))
     }
 
@@ -629,9 +656,67 @@ impl DagStore for MemoryStore {
         Ok(self.state().files.values().cloned().collect())
     }
 
-    fn import_errors(&self, page: Page) -> Result<(Vec<ImportError>, u64)> {
-        Ok(page.cut(self.state().import_errors.values().map(|(_, error)| error.clone()).collect()))
+    fn version_head(&self, id: VersionId) -> Result<Option<VersionHead>> {
+        Ok(self.version(id)?.map(|version| VersionHead {
+            id: version.id,
+            dag_id: version.dag_id,
+            number: version.number,
+            bundle_name: version.bundle_name,
+            bundle_version: version.bundle_version,
+            created_at: version.created_at,
+        }))
     }
+
+    fn import_errors(&self, page: Page) -> Result<(Vec<ImportError>, u64)> {
+        self.list_import_errors(&ImportErrorFilter::default(), &[], page)
+    }
+
+    fn import_error(&self, id: i64) -> Result<Option<ImportError>> {
+        Ok(self.state().import_errors.get(&id).map(|(_, error)| error.clone()))
+    }
+
+    fn list_import_errors(
+        &self,
+        filter: &ImportErrorFilter,
+        order: &[(ImportErrorOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<ImportError>, u64)> {
+        let state = self.state();
+        let matches = |error: &&ImportError| {
+            filter.filename.as_ref().is_none_or(|name| *name == error.filename)
+                && filter.filenames.matches(Some(&error.filename))
+                && filter.bundle_name.as_ref().is_none_or(|name| *name == error.bundle_name)
+        };
+        let mut found: Vec<ImportError> =
+            state.import_errors.values().map(|(_, error)| error).filter(matches).cloned().collect();
+        sort(
+            &mut found,
+            order,
+            |a, b| a.id.cmp(&b.id),
+            |key, a, b| match key {
+                ImportErrorOrder::Id => compare(a.id, b.id),
+                ImportErrorOrder::At => compare(a.at, b.at),
+                ImportErrorOrder::Filename => compare(&a.filename, &b.filename),
+                ImportErrorOrder::BundleName => compare(&a.bundle_name, &b.bundle_name),
+                ImportErrorOrder::StackTrace => compare(&a.stack_trace, &b.stack_trace),
+            },
+        );
+        Ok(page.cut(found))
+    }
+}
+
+fn xcom_matches(filter: &XComFilter, key: &XComKey, run: &DagRun, display_name: Option<&str>) -> bool {
+    filter.dag_id.as_ref().is_none_or(|dag_id| *dag_id == key.run.dag_id)
+        && filter.run_id.as_ref().is_none_or(|run_id| *run_id == key.run.run_id)
+        && filter.task_id.as_ref().is_none_or(|task_id| *task_id == key.task_id)
+        && filter.map_index.is_none_or(|index| index == i64::from(key.map_index.0))
+        && filter.key.as_ref().is_none_or(|wanted| *wanted == key.key)
+        && filter.keys.matches(Some(&key.key))
+        && filter.dag_display_names.matches(display_name)
+        && filter.run_ids.matches(Some(key.run.run_id.as_str()))
+        && filter.task_ids.matches(Some(key.task_id.as_str()))
+        && filter.logical_date.contains(run.logical_date)
+        && filter.run_after.contains(Some(run.run_after))
 }
 
 impl XComStore for MemoryStore {
@@ -660,6 +745,41 @@ impl XComStore for MemoryStore {
             .collect())
     }
 
+    fn list_xcoms(
+        &self,
+        filter: &XComFilter,
+        order: &[(XComOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<XComHead>, u64)> {
+        let state = self.state();
+        let mut found: Vec<(u64, XComHead)> = Vec::new();
+        for xcom in state.xcoms.values() {
+            let Some((number, run)) = state.runs.get(&xcom.key.run) else { continue };
+            let display_name = state.dags.get(&xcom.key.run.dag_id).map(|(_, dag)| dag.display_name.as_str());
+            if xcom_matches(filter, &xcom.key, run, display_name) {
+                let (logical_date, run_after) = (run.logical_date, run.run_after);
+                found.push((*number, XComHead { key: xcom.key.clone(), at: xcom.at, logical_date, run_after }));
+            }
+        }
+        // What has the same rank stays in the order of task, map index and key, whichever way the rest goes.
+        sort(
+            &mut found,
+            order,
+            |(a, _), (b, _)| a.cmp(b),
+            |key, (_, a), (_, b)| match key {
+                XComOrder::Key => compare(&a.key.key, &b.key.key),
+                XComOrder::DagId => compare(&a.key.run.dag_id, &b.key.run.dag_id),
+                XComOrder::RunId => compare(&a.key.run.run_id, &b.key.run.run_id),
+                XComOrder::TaskId => compare(&a.key.task_id, &b.key.task_id),
+                XComOrder::MapIndex => compare(a.key.map_index, b.key.map_index),
+                XComOrder::At => compare(a.at, b.at),
+                XComOrder::RunAfter => compare(a.run_after, b.run_after),
+            },
+        );
+        let (found, total) = page.cut(found);
+        Ok((found.into_iter().map(|(_, head)| head).collect(), total))
+    }
+
     fn xcom_with_prior_dates(&self, key: &XComKey) -> Result<Option<XCom>> {
         let state = self.state();
         let run_of = |key: &RunKey| state.runs.get(key).map(|(_, run)| run);
@@ -678,36 +798,100 @@ impl XComStore for MemoryStore {
     }
 }
 
+/// What came into a table, with the order in which it was made.
+type Numbered<T> = BTreeMap<String, (u64, T)>;
+
+/// Puts a record in place; one that is there keeps its place in the order of making.
+fn put<T>(map: &mut Numbered<T>, name: String, value: T) {
+    let next = map.values().map(|(number, _)| number + 1).max().unwrap_or(0);
+    let number = map.get(&name).map_or(next, |(number, _)| *number);
+    map.insert(name, (number, value));
+}
+
+/// The records whose names match, in order.
+fn list<T: Clone, O: Copy>(
+    map: &Numbered<T>,
+    names: &TextFilter,
+    order: &[(O, Direction)],
+    page: Page,
+    compared: impl Fn(O, &(u64, T), &(u64, T)) -> Compared,
+) -> (Vec<T>, u64) {
+    let mut found: Vec<(u64, T)> =
+        map.iter().filter(|(name, _)| names.matches(Some(name))).map(|(_, value)| value.clone()).collect();
+    sort(&mut found, order, |(a, _), (b, _)| a.cmp(b), compared);
+    let (found, total) = page.cut(found);
+    (found.into_iter().map(|(_, value)| value).collect(), total)
+}
+
+fn by_pattern(pattern: Option<&str>) -> TextFilter {
+    TextFilter { pattern: pattern.map(str::to_owned), prefix: None }
+}
+
 impl VariableStore for MemoryStore {
     fn variable(&self, key: &str) -> Result<Option<Variable>> {
-        Ok(self.state().variables.get(key).cloned())
+        Ok(self.state().variables.get(key).map(|(_, variable)| variable.clone()))
     }
 
     fn variables(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Variable>, u64)> {
-        Ok(page
-            .cut(self.state().variables.values().filter(|variable| like_if(&variable.key, pattern)).cloned().collect()))
+        self.list_variables(&by_pattern(pattern), &[(VariableOrder::Key, Direction::Ascending)], page)
+    }
+
+    fn list_variables(
+        &self,
+        keys: &TextFilter,
+        order: &[(VariableOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<Variable>, u64)> {
+        Ok(list(&self.state().variables, keys, order, page, |order, (number_a, a), (number_b, b)| match order {
+            VariableOrder::Created => compare(number_a, number_b),
+            VariableOrder::Key => compare(&a.key, &b.key),
+            VariableOrder::Value => compare(&a.value, &b.value),
+            VariableOrder::Description => compare_optional(a.description.as_ref(), b.description.as_ref()),
+            VariableOrder::IsEncrypted => compare(a.is_encrypted, b.is_encrypted),
+        }))
     }
 }
 
 impl ConnectionStore for MemoryStore {
     fn connection(&self, connection_id: &str) -> Result<Option<Connection>> {
-        Ok(self.state().connections.get(connection_id).cloned())
+        Ok(self.state().connections.get(connection_id).map(|(_, connection)| connection.clone()))
     }
 
     fn connections(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Connection>, u64)> {
-        let state = self.state();
-        let found = state.connections.values().filter(|connection| like_if(&connection.connection_id, pattern));
-        Ok(page.cut(found.cloned().collect()))
+        self.list_connections(&by_pattern(pattern), &[(ConnectionOrder::ConnectionId, Direction::Ascending)], page)
+    }
+
+    fn list_connections(
+        &self,
+        ids: &TextFilter,
+        order: &[(ConnectionOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<Connection>, u64)> {
+        Ok(list(&self.state().connections, ids, order, page, |order, (number_a, a), (number_b, b)| match order {
+            ConnectionOrder::Created => compare(number_a, number_b),
+            ConnectionOrder::ConnectionId => compare(&a.connection_id, &b.connection_id),
+            ConnectionOrder::ConnType => compare(&a.conn_type, &b.conn_type),
+            ConnectionOrder::Description => compare_optional(a.description.as_ref(), b.description.as_ref()),
+            ConnectionOrder::Host => compare_optional(a.host.as_ref(), b.host.as_ref()),
+            ConnectionOrder::Port => compare_optional(a.port, b.port),
+        }))
     }
 }
 
 impl PoolStore for MemoryStore {
     fn pool(&self, name: &str) -> Result<Option<Pool>> {
-        Ok(self.state().pools.get(name).cloned())
+        Ok(self.state().pools.get(name).map(|(_, pool)| pool.clone()))
     }
 
     fn pools(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Pool>, u64)> {
-        Ok(page.cut(self.state().pools.values().filter(|pool| like_if(&pool.name, pattern)).cloned().collect()))
+        self.list_pools(&by_pattern(pattern), &[(PoolOrder::Name, Direction::Ascending)], page)
+    }
+
+    fn list_pools(&self, names: &TextFilter, order: &[(PoolOrder, Direction)], page: Page) -> Result<(Vec<Pool>, u64)> {
+        Ok(list(&self.state().pools, names, order, page, |order, (number_a, a), (number_b, b)| match order {
+            PoolOrder::Created => compare(number_a, number_b),
+            PoolOrder::Name => compare(&a.name, &b.name),
+        }))
     }
 
     fn pool_usage(&self) -> Result<Vec<(String, PoolUsage)>> {

@@ -1,7 +1,7 @@
 //! What may be asked for in lists.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{DagId, DagRunState, RunId, RunType, TaskId, TaskState};
+use model::{DagId, DagRun, DagRunState, RunId, RunType, TaskId, TaskState};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Page {
@@ -111,6 +111,46 @@ pub struct TextFilter {
     pub pattern: Option<String>,
     /// The text must begin like this. What follows the last letter or digit is ignored, as in Airflow.
     pub prefix: Option<String>,
+}
+
+impl TextFilter {
+    /// A text that is missing matches only a filter that asks for nothing.
+    pub(crate) fn matches(&self, text: Option<&str>) -> bool {
+        pattern_matches(self.pattern.as_deref(), text) && prefix_matches(self.prefix.as_deref(), text)
+    }
+}
+
+pub(crate) fn pattern_matches(pattern: Option<&str>, text: Option<&str>) -> bool {
+    let Some(pattern) = pattern else { return true };
+    text.is_some_and(|text| alternatives(pattern).into_iter().any(|pattern| like(text, pattern)))
+}
+
+pub(crate) fn prefix_matches(prefix: Option<&str>, text: Option<&str>) -> bool {
+    let Some(prefix) = prefix else { return true };
+    text.is_some_and(|text| alternatives(prefix).into_iter().any(|prefix| text.starts_with(searched_prefix(prefix))))
+}
+
+/// SQL's LIKE with the pattern anywhere in the text: `%` is any text, `_` any letter, `\` takes the next letter as it
+/// is, case does not matter.
+pub(crate) fn like(text: &str, pattern: &str) -> bool {
+    fn matches(text: &[char], pattern: &[char]) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            ['%', rest @ ..] => (0..=text.len()).any(|skip| matches(&text[skip..], rest)),
+            ['_', rest @ ..] => !text.is_empty() && matches(&text[1..], rest),
+            ['\\', wanted, rest @ ..] | [wanted, rest @ ..] => {
+                text.first() == Some(wanted) && matches(&text[1..], rest)
+            }
+        }
+    }
+    let text: Vec<char> = text.to_lowercase().chars().collect();
+    let pattern: Vec<char> = format!("%{}%", pattern.to_lowercase()).chars().collect();
+    matches(&text, &pattern)
+}
+
+/// The last that is known to have happened to a run.
+pub(crate) fn run_updated_at(run: &DagRun) -> Option<Timestamp> {
+    [run.queued_at, run.start_date, run.end_date, run.last_scheduling_decision].into_iter().flatten().max()
 }
 
 /// The alternatives that `|` separates.

@@ -7,8 +7,8 @@ use rusqlite::{OptionalExtension, Row};
 use super::SqliteStore;
 use super::column::Columns;
 use super::read::{Conditions, order_by, page};
-use crate::query::{DagFilter, DagOrder, Direction, Page};
-use crate::records::{DagRecord, DagVersion, FileRecord, ImportError};
+use crate::query::{DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Page};
+use crate::records::{DagRecord, DagVersion, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
 
 const DAG_COLUMNS: &str = "dag_id, display_name, description, paused, stale, bundle_name, bundle_version, \
@@ -74,6 +74,29 @@ fn read_version(row: &Row<'_>) -> rusqlite::Result<DagVersion> {
 
 const VERSION_COLUMNS: &str = "id, dag_id, number, hash, bundle_name, bundle_version, created_at, serialized, extras";
 
+const IMPORT_ERROR_COLUMNS: &str = "id, bundle_name, filename, at, stack_trace";
+
+fn read_import_error(row: &Row<'_>) -> rusqlite::Result<ImportError> {
+    let mut columns = Columns::new(row);
+    Ok(ImportError {
+        id: columns.get()?,
+        bundle_name: columns.get()?,
+        filename: columns.get()?,
+        at: columns.moment()?,
+        stack_trace: columns.get()?,
+    })
+}
+
+fn import_error_order(order: ImportErrorOrder) -> &'static str {
+    match order {
+        ImportErrorOrder::Id => "id",
+        ImportErrorOrder::At => "at",
+        ImportErrorOrder::Filename => "filename",
+        ImportErrorOrder::BundleName => "bundle_name",
+        ImportErrorOrder::StackTrace => "stack_trace",
+    }
+}
+
 fn dag_order(order: DagOrder) -> &'static str {
     match order {
         DagOrder::DagId => "dag_id",
@@ -114,10 +137,8 @@ impl DagStore for SqliteStore {
             conditions.any_of("tags", &filter.tags);
         }
         conditions.any_of("owners", &filter.owners);
-        let columns: Vec<_> = order.iter().map(|(order, direction)| (dag_order(*order), *direction)).collect();
-        self.read(|connection| {
-            page(connection, DAG_COLUMNS, "dag", &conditions, &order_by(&columns, "dag_id"), cut, read_dag)
-        })
+        let order = order_by(order, dag_order, "dag_id");
+        self.read(|connection| page(connection, DAG_COLUMNS, "dag", &conditions, &order, cut, read_dag))
     }
 
     fn version(&self, id: VersionId) -> Result<Option<DagVersion>> {
@@ -162,26 +183,54 @@ impl DagStore for SqliteStore {
         })
     }
 
-    fn import_errors(&self, cut: Page) -> Result<(Vec<ImportError>, u64)> {
+    fn version_head(&self, id: VersionId) -> Result<Option<VersionHead>> {
         self.read(|connection| {
-            page(
-                connection,
-                "id, bundle_name, filename, at, stack_trace",
-                "import_error",
-                &Conditions::default(),
-                " ORDER BY id",
-                cut,
-                |row| {
+            connection
+                .prepare_cached(
+                    "SELECT id, dag_id, number, bundle_name, bundle_version, created_at FROM dag_version WHERE id = ?1",
+                )?
+                .query_row([id.0.as_bytes()], |row| {
                     let mut columns = Columns::new(row);
-                    Ok(ImportError {
-                        id: columns.get()?,
+                    Ok(VersionHead {
+                        id: VersionId(columns.uuid()?),
+                        dag_id: DagId::from(columns.get::<String>()?),
+                        number: columns.get()?,
                         bundle_name: columns.get()?,
-                        filename: columns.get()?,
-                        at: columns.moment()?,
-                        stack_trace: columns.get()?,
+                        bundle_version: columns.get()?,
+                        created_at: columns.moment()?,
                     })
-                },
-            )
+                })
+                .optional()
+        })
+    }
+
+    fn import_errors(&self, cut: Page) -> Result<(Vec<ImportError>, u64)> {
+        self.list_import_errors(&ImportErrorFilter::default(), &[], cut)
+    }
+
+    fn import_error(&self, id: i64) -> Result<Option<ImportError>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(&format!("SELECT {IMPORT_ERROR_COLUMNS} FROM import_error WHERE id = ?1"))?
+                .query_row([id], read_import_error)
+                .optional()
+        })
+    }
+
+    fn list_import_errors(
+        &self,
+        filter: &ImportErrorFilter,
+        order: &[(ImportErrorOrder, Direction)],
+        cut: Page,
+    ) -> Result<(Vec<ImportError>, u64)> {
+        let mut conditions = Conditions::default();
+        conditions
+            .optional("filename = ?", filter.filename.clone())
+            .text("filename", &filter.filenames)
+            .optional("bundle_name = ?", filter.bundle_name.clone());
+        let order = order_by(order, import_error_order, "id");
+        self.read(|connection| {
+            page(connection, IMPORT_ERROR_COLUMNS, "import_error", &conditions, &order, cut, read_import_error)
         })
     }
 }

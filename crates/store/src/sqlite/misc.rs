@@ -5,33 +5,56 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::column::Columns;
-use super::read::{Conditions, page};
+use super::read::{Conditions, order_by, page};
 use super::runs::logical_date_or;
 use super::write::far_future;
-use crate::query::Page;
-use crate::records::{Connection, Pool, PoolUsage, Variable, XCom, XComKey};
+use crate::query::{ConnectionOrder, Direction, Page, PoolOrder, TextFilter, VariableOrder, XComFilter, XComOrder};
+use crate::records::{Connection, Pool, PoolUsage, Variable, XCom, XComHead, XComKey};
 use crate::{ConnectionStore, PoolStore, Result, RunStore, VariableStore, XComStore};
 
 const XCOM_COLUMNS: &str =
     "r.dag_id, r.run_id, x.task_id, x.map_index, x.key, x.value, x.at, x.mapped_length, x.dag_result";
 
+fn read_xcom_key(columns: &mut Columns<'_>) -> rusqlite::Result<XComKey> {
+    Ok(XComKey {
+        run: RunKey { dag_id: DagId::from(columns.get::<String>()?), run_id: RunId::from(columns.get::<String>()?) },
+        task_id: TaskId::from(columns.get::<String>()?),
+        map_index: MapIndex(columns.get()?),
+        key: columns.get()?,
+    })
+}
+
 fn read_xcom(row: &Row<'_>) -> rusqlite::Result<XCom> {
     let mut columns = Columns::new(row);
     Ok(XCom {
-        key: XComKey {
-            run: RunKey {
-                dag_id: DagId::from(columns.get::<String>()?),
-                run_id: RunId::from(columns.get::<String>()?),
-            },
-            task_id: TaskId::from(columns.get::<String>()?),
-            map_index: MapIndex(columns.get()?),
-            key: columns.get()?,
-        },
+        key: read_xcom_key(&mut columns)?,
         value: columns.json()?,
         at: columns.moment()?,
         mapped_length: columns.get()?,
         dag_result: columns.get()?,
     })
+}
+
+fn read_xcom_head(row: &Row<'_>) -> rusqlite::Result<XComHead> {
+    let mut columns = Columns::new(row);
+    Ok(XComHead {
+        key: read_xcom_key(&mut columns)?,
+        at: columns.moment()?,
+        logical_date: columns.opt_moment()?,
+        run_after: columns.moment()?,
+    })
+}
+
+fn xcom_order(order: XComOrder) -> &'static str {
+    match order {
+        XComOrder::Key => "x.key",
+        XComOrder::DagId => "r.dag_id",
+        XComOrder::RunId => "r.run_id",
+        XComOrder::TaskId => "x.task_id",
+        XComOrder::MapIndex => "x.map_index",
+        XComOrder::At => "x.at",
+        XComOrder::RunAfter => "r.run_after",
+    }
 }
 
 impl XComStore for SqliteStore {
@@ -78,6 +101,32 @@ impl XComStore for SqliteStore {
         })
     }
 
+    fn list_xcoms(
+        &self,
+        filter: &XComFilter,
+        order: &[(XComOrder, Direction)],
+        cut: Page,
+    ) -> Result<(Vec<XComHead>, u64)> {
+        let mut conditions = Conditions::default();
+        conditions
+            .optional("r.dag_id = ?", filter.dag_id.as_ref().map(DagId::to_string))
+            .optional("r.run_id = ?", filter.run_id.as_ref().map(RunId::to_string))
+            .optional("x.task_id = ?", filter.task_id.as_ref().map(TaskId::to_string))
+            .optional("x.map_index = ?", filter.map_index)
+            .optional("x.key = ?", filter.key.clone())
+            .text("x.key", &filter.keys)
+            .text("d.display_name", &filter.dag_display_names)
+            .text("r.run_id", &filter.run_ids)
+            .text("x.task_id", &filter.task_ids)
+            .span("r.logical_date", filter.logical_date)
+            .span("r.run_after", filter.run_after);
+        let tables = "dag_run AS r JOIN xcom AS x ON x.run_rid = r.rid LEFT JOIN dag AS d ON d.dag_id = r.dag_id";
+        let columns = "r.dag_id, r.run_id, x.task_id, x.map_index, x.key, x.at, r.logical_date, r.run_after";
+        let mut order = order_by(order, xcom_order, "r.rid");
+        order.push_str(", x.task_id, x.map_index, x.key");
+        self.read(|connection| page(connection, columns, tables, &conditions, &order, cut, read_xcom_head))
+    }
+
     fn xcom_with_prior_dates(&self, key: &XComKey) -> Result<Option<XCom>> {
         let until = logical_date_or(self.run(&key.run)?, far_future());
         let sql = format!(
@@ -121,11 +170,27 @@ impl VariableStore for SqliteStore {
     }
 
     fn variables(&self, pattern: Option<&str>, cut: Page) -> Result<(Vec<Variable>, u64)> {
+        let filter = TextFilter { pattern: pattern.map(str::to_owned), prefix: None };
+        self.list_variables(&filter, &[(VariableOrder::Key, Direction::Ascending)], cut)
+    }
+
+    fn list_variables(
+        &self,
+        keys: &TextFilter,
+        order: &[(VariableOrder, Direction)],
+        cut: Page,
+    ) -> Result<(Vec<Variable>, u64)> {
         let mut conditions = Conditions::default();
-        conditions.pattern("key", pattern);
-        self.read(|connection| {
-            page(connection, VARIABLE_COLUMNS, "variable", &conditions, " ORDER BY key", cut, read_variable)
-        })
+        conditions.text("key", keys);
+        let column = |order| match order {
+            VariableOrder::Created => "id",
+            VariableOrder::Key => "key",
+            VariableOrder::Value => "value",
+            VariableOrder::Description => "description",
+            VariableOrder::IsEncrypted => "is_encrypted",
+        };
+        let order = order_by(order, column, "id");
+        self.read(|connection| page(connection, VARIABLE_COLUMNS, "variable", &conditions, &order, cut, read_variable))
     }
 }
 
@@ -159,11 +224,29 @@ impl ConnectionStore for SqliteStore {
     }
 
     fn connections(&self, pattern: Option<&str>, cut: Page) -> Result<(Vec<Connection>, u64)> {
+        let filter = TextFilter { pattern: pattern.map(str::to_owned), prefix: None };
+        self.list_connections(&filter, &[(ConnectionOrder::ConnectionId, Direction::Ascending)], cut)
+    }
+
+    fn list_connections(
+        &self,
+        ids: &TextFilter,
+        order: &[(ConnectionOrder, Direction)],
+        cut: Page,
+    ) -> Result<(Vec<Connection>, u64)> {
         let mut conditions = Conditions::default();
-        conditions.pattern("connection_id", pattern);
-        let order = " ORDER BY connection_id";
+        conditions.text("connection_id", ids);
+        let column = |order| match order {
+            ConnectionOrder::Created => "id",
+            ConnectionOrder::ConnectionId => "connection_id",
+            ConnectionOrder::ConnType => "conn_type",
+            ConnectionOrder::Description => "description",
+            ConnectionOrder::Host => "host",
+            ConnectionOrder::Port => "port",
+        };
+        let order = order_by(order, column, "id");
         self.read(|connection| {
-            page(connection, CONNECTION_COLUMNS, "connection", &conditions, order, cut, read_connection)
+            page(connection, CONNECTION_COLUMNS, "connection", &conditions, &order, cut, read_connection)
         })
     }
 }
@@ -191,9 +274,19 @@ impl PoolStore for SqliteStore {
     }
 
     fn pools(&self, pattern: Option<&str>, cut: Page) -> Result<(Vec<Pool>, u64)> {
+        let filter = TextFilter { pattern: pattern.map(str::to_owned), prefix: None };
+        self.list_pools(&filter, &[(PoolOrder::Name, Direction::Ascending)], cut)
+    }
+
+    fn list_pools(&self, names: &TextFilter, order: &[(PoolOrder, Direction)], cut: Page) -> Result<(Vec<Pool>, u64)> {
         let mut conditions = Conditions::default();
-        conditions.pattern("name", pattern);
-        self.read(|connection| page(connection, POOL_COLUMNS, "pool", &conditions, " ORDER BY name", cut, read_pool))
+        conditions.text("name", names);
+        let column = |order| match order {
+            PoolOrder::Created => "id",
+            PoolOrder::Name => "name",
+        };
+        let order = order_by(order, column, "id");
+        self.read(|connection| page(connection, POOL_COLUMNS, "pool", &conditions, &order, cut, read_pool))
     }
 
     fn pool_usage(&self) -> Result<Vec<(String, PoolUsage)>> {

@@ -5,7 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::column::micros;
-use crate::query::{Direction, Page, Span};
+use crate::query::{Direction, Page, Span, TextFilter, alternatives, searched_prefix};
 
 /// Conditions with their values, joined by AND.
 #[derive(Default)]
@@ -54,12 +54,37 @@ impl Conditions {
         self
     }
 
-    /// The text stands somewhere in the column, in any case; `%` and `_` are wild cards, as they are in Airflow.
+    /// What [`TextFilter::pattern`] says.
     pub(super) fn pattern(&mut self, column: &str, text: Option<&str>) -> &mut Self {
-        if let Some(text) = text {
-            self.with(&format!("{column} LIKE ?"), format!("%{text}%"));
-        }
+        let Some(text) = text else { return self };
+        let texts = alternatives(text);
+        self.parts.push(format!("({})", vec![format!("{column} LIKE ? ESCAPE '\\'"); texts.len()].join(" OR ")));
+        self.values.extend(texts.iter().map(|text| Value::Text(format!("%{text}%"))));
         self
+    }
+
+    /// What [`TextFilter::prefix`] says, as ranges that an index can serve.
+    pub(super) fn prefix(&mut self, column: &str, text: Option<&str>) -> &mut Self {
+        let Some(text) = text else { return self };
+        let mut ranges = Vec::new();
+        for prefix in alternatives(text).into_iter().map(searched_prefix) {
+            let range = match (prefix.is_empty(), after_prefix(prefix)) {
+                (true, _) => format!("{column} IS NOT NULL"),
+                (false, None) => format!("{column} >= ?"),
+                (false, Some(_)) => format!("({column} >= ? AND {column} < ?)"),
+            };
+            ranges.push(range);
+            if !prefix.is_empty() {
+                self.values.push(Value::Text(prefix.to_owned()));
+                self.values.extend(after_prefix(prefix).map(Value::Text));
+            }
+        }
+        self.parts.push(format!("({})", ranges.join(" OR ")));
+        self
+    }
+
+    pub(super) fn text(&mut self, column: &str, filter: &TextFilter) -> &mut Self {
+        self.pattern(column, filter.pattern.as_deref()).prefix(column, filter.prefix.as_deref())
     }
 
     pub(super) fn span(&mut self, column: &str, span: Span) -> &mut Self {
@@ -68,20 +93,36 @@ impl Conditions {
         self.optional(&format!("{column} <= ?"), span.to.map(value))
     }
 
-    fn text(&self) -> String {
+    fn clause(&self) -> String {
         if self.parts.is_empty() { String::new() } else { format!(" WHERE {}", self.parts.join(" AND ")) }
     }
 }
 
-/// `ORDER BY` of the columns, then of `last`, which makes the order whole.
-pub(super) fn order_by(columns: &[(&str, Direction)], last: &str) -> String {
-    let parts: Vec<String> = columns
+/// The first text after all that begin with the prefix, if there is one.
+fn after_prefix(prefix: &str) -> Option<String> {
+    let mut letters: Vec<char> = prefix.chars().collect();
+    while let Some(last) = letters.pop() {
+        // The step over the surrogates, which are no letters, is the only gap.
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
+        if let Some(next) = next {
+            letters.push(next);
+            return Some(letters.into_iter().collect());
+        }
+    }
+    None
+}
+
+/// `ORDER BY` of what was asked for, then of `last`, which makes the order whole and goes the way of the first.
+pub(super) fn order_by<O: Copy>(order: &[(O, Direction)], column: impl Fn(O) -> &'static str, last: &str) -> String {
+    let part = |column: &str, direction: Direction| match direction {
+        Direction::Ascending => format!("{column} ASC NULLS LAST"),
+        Direction::Descending => format!("{column} DESC NULLS LAST"),
+    };
+    let last_direction = order.first().map_or(Direction::Ascending, |(_, direction)| *direction);
+    let parts: Vec<String> = order
         .iter()
-        .map(|(column, direction)| match direction {
-            Direction::Ascending => format!("{column} ASC NULLS LAST"),
-            Direction::Descending => format!("{column} DESC NULLS LAST"),
-        })
-        .chain([last.to_owned()])
+        .map(|(order, direction)| part(column(*order), *direction))
+        .chain([part(last, last_direction)])
         .collect();
     format!(" ORDER BY {}", parts.join(", "))
 }
@@ -96,7 +137,7 @@ pub(super) fn page<T>(
     page: Page,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<(Vec<T>, u64)> {
-    let filter = conditions.text();
+    let filter = conditions.clause();
     let total: i64 = connection
         .prepare_cached(&format!("SELECT count(*) FROM {from}{filter}"))?
         .query_row(params_from_iter(&conditions.values), |row| row.get(0))?;

@@ -26,6 +26,10 @@ const TASK_COLUMNS: &str = "r.dag_id, r.run_id, t.task_id, t.map_index, t.id, t.
 
 const TASK_TABLES: &str = "dag_run AS r JOIN task_instance AS t ON t.run_rid = r.rid";
 
+/// The last that is known to have happened to a run. SQLite's `max` of several values is null if one of them is.
+const RUN_UPDATED_AT: &str = "nullif(max(coalesce(queued_at, -1), coalesce(start_date, -1), coalesce(end_date, -1), \
+    coalesce(last_scheduling_decision, -1)), -1)";
+
 fn read_run(row: &Row<'_>) -> rusqlite::Result<DagRun> {
     let mut columns = Columns::new(row);
     Ok(DagRun {
@@ -104,6 +108,8 @@ fn run_order(order: RunOrder) -> &'static str {
         RunOrder::EndDate => "end_date",
         RunOrder::RunType => "run_type",
         RunOrder::Duration => "(end_date - start_date)",
+        RunOrder::UpdatedAt => RUN_UPDATED_AT,
+        RunOrder::Conf => "conf",
     }
 }
 
@@ -119,6 +125,10 @@ fn task_order(order: TaskInstanceOrder) -> &'static str {
         TaskInstanceOrder::RunAfter => "r.run_after",
         TaskInstanceOrder::LogicalDate => "r.logical_date",
         TaskInstanceOrder::TryNumber => "t.try_number",
+        TaskInstanceOrder::IntervalStart => "r.interval_start",
+        TaskInstanceOrder::IntervalEnd => "r.interval_end",
+        TaskInstanceOrder::RenderedMapIndex => "t.rendered_map_index",
+        TaskInstanceOrder::Operator => "t.operator",
     }
 }
 
@@ -140,10 +150,8 @@ impl RunStore for SqliteStore {
             .span("run_after", filter.run_after)
             .span("start_date", filter.start_date)
             .span("end_date", filter.end_date);
-        let columns: Vec<_> = order.iter().map(|(order, direction)| (run_order(*order), *direction)).collect();
-        self.read(|connection| {
-            page(connection, RUN_COLUMNS, "dag_run", &conditions, &order_by(&columns, "rid"), cut, read_run)
-        })
+        let order = order_by(order, run_order, "rid");
+        self.read(|connection| page(connection, RUN_COLUMNS, "dag_run", &conditions, &order, cut, read_run))
     }
 
     fn active_runs(&self) -> Result<Vec<DagRun>> {
@@ -241,8 +249,7 @@ impl RunStore for SqliteStore {
             .span("t.start_date", filter.start_date)
             .span("t.end_date", filter.end_date)
             .span("r.logical_date", filter.logical_date);
-        let columns: Vec<_> = order.iter().map(|(order, direction)| (task_order(*order), *direction)).collect();
-        let order = order_by(&columns, "t.id");
+        let order = order_by(order, task_order, "t.id");
         self.read(|connection| {
             page(connection, TASK_COLUMNS, TASK_TABLES, &conditions, &order, cut, read_task_instance)
         })

@@ -190,14 +190,16 @@ CREATE TABLE xcom (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE variable (
-    key TEXT PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
     value TEXT NOT NULL,
     description TEXT,
     is_encrypted INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE connection (
-    connection_id TEXT PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    connection_id TEXT NOT NULL UNIQUE,
     conn_type TEXT NOT NULL,
     description TEXT,
     host TEXT,
@@ -207,12 +209,13 @@ CREATE TABLE connection (
     port INTEGER,
     extra TEXT,
     is_encrypted INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE pool (
-    name TEXT PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
     slots INTEGER NOT NULL,
     description TEXT,
     include_deferred INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 INSERT INTO pool (name, slots, description, include_deferred) VALUES ('default_pool', 128, 'Default pool', 0);
