@@ -1,0 +1,168 @@
+//! `/auth`: tokens for names and passwords.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::Sha512;
+
+use super::{COOKIE, UserAccount};
+use crate::args::Args;
+use crate::body::{Fields, JsonBody, read_body};
+use crate::error::ApiError;
+use crate::parse::{self, Issues};
+use crate::routes::{Access, Routes};
+use crate::state::ApiState;
+
+/// Who everybody is where nobody needs to log in.
+pub(super) const ANONYMOUS: &str = "Anonymous";
+
+pub(crate) fn routes(routes: Routes) -> Routes {
+    routes
+        .post("/token", Access::Public, create_token)
+        .get("/token", Access::Public, create_token_all_admins)
+        .get("/token/login", Access::Public, log_in_all_admins)
+        .post("/token/cli", Access::Public, create_token_cli)
+}
+
+#[derive(Serialize)]
+struct LoginResponse {
+    access_token: String,
+}
+
+fn created(access_token: String) -> Response {
+    (StatusCode::CREATED, Json(LoginResponse { access_token })).into_response()
+}
+
+/// A name and a password from JSON or from a form.
+async fn create_token(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+    let unsupported = || {
+        ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Only application/json or application/x-www-form-urlencoded is supported",
+        )
+    };
+    let content_type = match request.headers().get(header::CONTENT_TYPE) {
+        None => "application/json".to_owned(),
+        Some(value) => value.to_str().map_err(|_| unsupported())?.to_owned(),
+    };
+    let bytes = if content_type.starts_with("application/json") || content_type.starts_with(FORM) {
+        read_body(request).await?
+    } else {
+        return Err(unsupported());
+    };
+    let body = if content_type.starts_with(FORM) {
+        let mut fields =
+            serde_json::Map::from_iter([("username".into(), Value::Null), ("password".into(), Value::Null)]);
+        for (name, value) in form_urlencoded::parse(&bytes) {
+            if let Some(field) = fields.get_mut(&*name) {
+                *field = Value::String(value.into_owned());
+            }
+        }
+        Value::Object(fields)
+    } else {
+        serde_json::from_slice(&bytes).map_err(|_| ApiError::bad_request("The body is no JSON"))?
+    };
+    let mut issues = Issues::default();
+    let credentials = Credentials::read(Fields::of(&body, vec!["body".into()], &mut issues));
+    issues.finish()?;
+    let seconds = state.tokens().settings().expiration;
+    token_for(&state, credentials, seconds).map(created)
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+async fn create_token_cli(State(state): State<ApiState>, mut args: Args, body: JsonBody) -> Result<Response, ApiError> {
+    let credentials = Credentials::read(body.fields(&mut args.issues));
+    args.finish()?;
+    let seconds = state.tokens().settings().cli_expiration;
+    token_for(&state, credentials, seconds).map(created)
+}
+
+async fn create_token_all_admins(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    anonymous_token(&state).map(created)
+}
+
+/// Sets the cookie of a browser that need not log in, and sends it on.
+async fn log_in_all_admins(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    args: Args,
+) -> Result<Response, ApiError> {
+    let token = anonymous_token(&state)?;
+    let target = args.text("next").filter(|target| is_own(target, &headers)).unwrap_or_else(|| "/".into());
+    let cookie = format!("{COOKIE}={token}; HttpOnly; Path=/; SameSite=lax");
+    Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target), (header::SET_COOKIE, cookie)]).into_response())
+}
+
+/// Whether a page to go on to belongs to this server.
+fn is_own(target: &str, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let path = match (target.strip_prefix("http://").or_else(|| target.strip_prefix("https://")), host) {
+        (Some(rest), Some(host)) => rest.strip_prefix(host),
+        (Some(_), None) => None,
+        (None, _) => Some(target),
+    };
+    path.is_some_and(|path| {
+        let safe = |letter: char| letter.is_ascii_graphic() && letter != '\\';
+        path.starts_with('/') && !path.starts_with("//") && !path.contains("..") && path.chars().all(safe)
+    })
+}
+
+struct Credentials {
+    username: String,
+    password: String,
+}
+
+impl Credentials {
+    fn read(mut fields: Fields<'_>) -> Self {
+        let credentials = Self {
+            username: fields.required("username", parse::text),
+            password: fields.required("password", parse::text),
+        };
+        fields.forbid_others();
+        credentials
+    }
+}
+
+fn anonymous_token(state: &ApiState) -> Result<String, ApiError> {
+    let tokens = state.tokens();
+    if !tokens.settings().all_admins {
+        let detail = "This method is only allowed if ``[core] simple_auth_manager_all_admins`` is True";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, detail));
+    }
+    Ok(tokens.issue(ANONYMOUS, "ADMIN", tokens.settings().expiration))
+}
+
+fn token_for(state: &ApiState, credentials: Credentials, seconds: u64) -> Result<String, ApiError> {
+    let tokens = state.tokens();
+    if tokens.settings().all_admins {
+        return Ok(tokens.issue(ANONYMOUS, "ADMIN", seconds));
+    }
+    if credentials.username.is_empty() || credentials.password.is_empty() {
+        return Err(ApiError::bad_request("Username and password must be provided"));
+    }
+    let fits = |account: &&UserAccount| {
+        account.name == credentials.username
+            && !account.password.is_empty()
+            && is_same(&account.password, &credentials.password)
+    };
+    match tokens.settings().users.iter().find(fits) {
+        Some(account) => Ok(tokens.issue(&account.name, &account.role, seconds)),
+        None => Err(ApiError::new(StatusCode::UNAUTHORIZED, "Invalid credentials")),
+    }
+}
+
+/// Compares without telling by its duration how much of it was right.
+fn is_same(known: &str, given: &str) -> bool {
+    let mac = |text: &str| {
+        let mut mac = Hmac::<Sha512>::new_from_slice(b"compare").ok()?;
+        mac.update(text.as_bytes());
+        Some(mac)
+    };
+    let tag = mac(given).map(|mac| mac.finalize().into_bytes());
+    mac(known).zip(tag).is_some_and(|(mac, tag)| mac.verify(&tag).is_ok())
+}

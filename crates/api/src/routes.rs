@@ -1,0 +1,185 @@
+//! Who may come in where, and what those get who knock at no door.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::task::Poll;
+
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::auth::{self, Role};
+use crate::error::ApiError;
+use crate::rest;
+use crate::state::ApiState;
+
+/// What a route asks of whoever calls it: the rules of Airflow's simple auth manager.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Nothing.
+    Public,
+    /// A valid token.
+    LoggedIn,
+    ReadDags,
+    WriteDags,
+    ReadAssets,
+    WriteAssets,
+    ReadConfiguration,
+    Connections,
+    ReadPools,
+    WritePools,
+    Variables,
+    /// A page such as import errors or providers.
+    View,
+}
+
+impl Access {
+    /// The least role that may do it; `None` where any valid token will do.
+    pub(crate) fn least_role(self) -> Option<Role> {
+        match self {
+            Access::Public | Access::LoggedIn => None,
+            Access::ReadDags | Access::ReadAssets | Access::ReadConfiguration | Access::ReadPools | Access::View => {
+                Some(Role::Viewer)
+            }
+            Access::WriteDags => Some(Role::User),
+            Access::WriteAssets | Access::Connections | Access::WritePools | Access::Variables => Some(Role::Op),
+        }
+    }
+}
+
+/// One route, as it was registered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RouteInfo {
+    pub method: &'static str,
+    pub path: String,
+    pub access: Access,
+}
+
+/// Gathers routes. Paths under `/api/v2` are written without it.
+pub(crate) struct Routes {
+    state: ApiState,
+    router: Router<ApiState>,
+    table: Vec<RouteInfo>,
+    prefix: &'static str,
+}
+
+impl Routes {
+    fn new(state: &ApiState) -> Self {
+        Self { state: state.clone(), router: Router::new(), table: Vec::new(), prefix: "" }
+    }
+
+    fn under(self, prefix: &'static str) -> Self {
+        Self { prefix, ..self }
+    }
+
+    pub(crate) fn get<T: 'static>(self, path: &str, access: Access, handler: impl Handler<T, ApiState>) -> Self {
+        self.add("GET", MethodFilter::GET, path, access, handler)
+    }
+
+    pub(crate) fn post<T: 'static>(self, path: &str, access: Access, handler: impl Handler<T, ApiState>) -> Self {
+        self.add("POST", MethodFilter::POST, path, access, handler)
+    }
+
+    pub(crate) fn patch<T: 'static>(self, path: &str, access: Access, handler: impl Handler<T, ApiState>) -> Self {
+        self.add("PATCH", MethodFilter::PATCH, path, access, handler)
+    }
+
+    pub(crate) fn put<T: 'static>(self, path: &str, access: Access, handler: impl Handler<T, ApiState>) -> Self {
+        self.add("PUT", MethodFilter::PUT, path, access, handler)
+    }
+
+    pub(crate) fn delete<T: 'static>(self, path: &str, access: Access, handler: impl Handler<T, ApiState>) -> Self {
+        self.add("DELETE", MethodFilter::DELETE, path, access, handler)
+    }
+
+    fn add<T: 'static>(
+        mut self,
+        method: &'static str,
+        filter: MethodFilter,
+        path: &str,
+        access: Access,
+        handler: impl Handler<T, ApiState>,
+    ) -> Self {
+        let path = format!("{}{path}", self.prefix);
+        let mut route: MethodRouter<ApiState, Infallible> = on(filter, handler);
+        if access != Access::Public {
+            let guard = auth::Guard { tokens: self.state.clone(), access };
+            route = route.route_layer(from_fn_with_state(guard, auth::admit));
+        }
+        self.router = self.router.route(&path, route);
+        self.table.push(RouteInfo { method, path, access });
+        self
+    }
+}
+
+fn all_routes(state: &ApiState) -> Routes {
+    let routes = auth::routes(Routes::new(state).under("/auth"));
+    rest::routes(routes.under("/api/v2"))
+}
+
+/// Every route with what it asks for.
+pub fn route_table(state: &ApiState) -> Vec<RouteInfo> {
+    all_routes(state).table
+}
+
+/// The whole of HTTP.
+pub fn router(state: ApiState) -> Router {
+    all_routes(&state)
+        .router
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(survive_panics))
+        .with_state(state)
+}
+
+fn airflow_error(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
+}
+
+fn method_not_allowed() -> Response {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").into_response()
+}
+
+/// Airflow catches every GET that nothing else takes; other methods find no route.
+async fn unknown_route(request: Request) -> Response {
+    let path = request.uri().path();
+    match *request.method() {
+        Method::GET if path.starts_with("/api/v1/") => airflow_error(
+            StatusCode::NOT_FOUND,
+            "/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2 instead.",
+        ),
+        Method::GET if path.starts_with("/api/") => airflow_error(StatusCode::NOT_FOUND, "API route not found"),
+        Method::GET if path == "/health" => airflow_error(
+            StatusCode::NOT_FOUND,
+            "Moved in Airflow 3. Please change config to check `/api/v2/monitor/health`",
+        ),
+        Method::GET => ApiError::not_found("Not Found").into_response(),
+        _ => method_not_allowed(),
+    }
+}
+
+/// The path is known, the method is not. In Airflow a GET goes on to the route that catches all.
+async fn wrong_method(request: Request) -> Response {
+    if request.method() == Method::GET { unknown_route(request).await } else { method_not_allowed() }
+}
+
+/// A handler that panics costs its own request, nothing else.
+async fn survive_panics(request: Request, next: Next) -> Response {
+    let mut answer = Box::pin(next.run(request));
+    let result = std::future::poll_fn(|context| {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+            Ok(Poll::Ready(response)) => Poll::Ready(Ok(response)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(Err(())),
+        }
+    });
+    match result.await {
+        Ok(response) => response,
+        Err(()) => ApiError::internal("a handler panicked").into_response(),
+    }
+}

@@ -1,0 +1,114 @@
+//! What every handler may use.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine::{DagSource, EngineHandle};
+use model::{Dag, VersionId};
+use store::Store;
+
+use crate::auth::{AuthSettings, Tokens};
+use crate::error::ApiError;
+
+/// Dag structures that are kept ready for requests.
+const CACHED_DAGS: usize = 256;
+
+/// Where the structures of Dags come from, for many threads at once.
+pub trait Structures: DagSource + Sync {}
+
+impl<T: DagSource + Sync> Structures for T {}
+
+/// The values of the configuration that answers depend on.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// `[api] fallback_page_limit`: how many entries a list has if nobody says.
+    pub page_limit: u64,
+    /// `[api] maximum_page_limit`: how many entries a list has at most.
+    pub max_page_limit: u64,
+    /// `[api] secret_key`: signs the file tokens of Dags.
+    pub secret_key: String,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self { page_limit: 50, max_page_limit: 100, secret_key: String::new() }
+    }
+}
+
+/// What [`ApiState`] is made of.
+pub struct ApiOptions {
+    pub store: Arc<dyn Store>,
+    pub engine: EngineHandle,
+    pub structures: Arc<dyn Structures>,
+    /// `[logging] base_log_folder`.
+    pub log_folder: PathBuf,
+    pub auth: AuthSettings,
+    pub config: ApiConfig,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    engine: EngineHandle,
+    structures: Arc<dyn Structures>,
+    log_folder: PathBuf,
+    tokens: Tokens,
+    config: ApiConfig,
+    dags: Mutex<DagCache>,
+}
+
+#[derive(Default)]
+struct DagCache {
+    dags: HashMap<VersionId, Arc<Dag>>,
+    order: VecDeque<VersionId>,
+}
+
+/// Cheap to clone; every clone is the same.
+#[derive(Clone)]
+pub struct ApiState(Arc<Shared>);
+
+impl ApiState {
+    pub fn new(options: ApiOptions) -> Self {
+        let ApiOptions { store, engine, structures, log_folder, auth, config } = options;
+        let tokens = Tokens::new(auth);
+        Self(Arc::new(Shared { store, engine, structures, log_folder, tokens, config, dags: Mutex::default() }))
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    pub(crate) fn engine(&self) -> &EngineHandle {
+        &self.0.engine
+    }
+
+    pub(crate) fn log_folder(&self) -> &Path {
+        &self.0.log_folder
+    }
+
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    pub(crate) fn config(&self) -> &ApiConfig {
+        &self.0.config
+    }
+
+    /// The structure of a Dag. Blocks when it is not in the cache.
+    pub(crate) fn structure(&self, version: VersionId) -> Result<Option<Arc<Dag>>, ApiError> {
+        if let Some(dag) = self.0.dags.lock().unwrap_or_else(PoisonError::into_inner).dags.get(&version) {
+            return Ok(Some(Arc::clone(dag)));
+        }
+        let Some(dag) = self.0.structures.dag(version).map_err(ApiError::internal)? else { return Ok(None) };
+        let mut cache = self.0.dags.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.dags.insert(version, Arc::clone(&dag)).is_none() {
+            cache.order.push_back(version);
+        }
+        if cache.order.len() > CACHED_DAGS
+            && let Some(oldest) = cache.order.pop_front()
+        {
+            cache.dags.remove(&oldest);
+        }
+        Ok(Some(dag))
+    }
+}
