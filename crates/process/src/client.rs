@@ -1,19 +1,31 @@
 //! The host as the engine sees it.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
 use crate::host::{HostMessage, SpawnMessage};
 use crate::packet::{MAX_PACKET, PacketSocket};
+use crate::table::{ProcessTable, kill_one, kill_tree};
+
+/// How long a child that is to be started waits for a new host.
+const RESTART_LIMIT: Duration = Duration::from_secs(30);
+/// A host that ends sooner than this after its start is started again only after a pause.
+const QUICK_END: Duration = Duration::from_secs(1);
+/// How long the rest of a host is being killed before a new one is started beside it.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a child was not started.
 #[derive(Debug, thiserror::Error)]
@@ -104,37 +116,53 @@ type Started = Result<u32, SpawnError>;
 
 struct Waiting {
     program: String,
+    /// Once it runs.
+    pid: Option<u32>,
     started: Option<oneshot::Sender<Started>>,
     exit: oneshot::Sender<Exit>,
 }
 
-#[derive(Default)]
-struct Shared {
-    waiting: Mutex<HashMap<u64, Waiting>>,
-    last_id: AtomicU64,
+/// How to start a host.
+struct StartOptions {
+    program: OsString,
+    args: Vec<String>,
+    env: Vec<(OsString, OsString)>,
+    keep_open: Option<OwnedFd>,
 }
 
-impl Shared {
+/// One running host process.
+struct Link {
+    pid: u32,
+    control: PacketSocket,
+    waiting: Mutex<HashMap<u64, Waiting>>,
+}
+
+impl Link {
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Inner {
+    options: StartOptions,
+    last_id: AtomicU64,
+    /// The host process of the moment; `None` while it is being replaced.
+    link: watch::Sender<Option<Arc<Link>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Closes the connection, whoever else holds the socket: that ends the host.
+        if let Some(link) = self.link.borrow().as_ref() {
+            link.control.shutdown();
+        }
     }
 }
 
 /// A running host. When the last clone is dropped, the host kills every descendant and ends.
 #[derive(Clone)]
 pub struct Host {
-    shared: Arc<Shared>,
-    control: Arc<Control>,
-    pub pid: u32,
-}
-
-/// Closes the connection when the last user is gone; the listener's own hold on the socket does not count.
-struct Control(Arc<PacketSocket>);
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        self.0.shutdown();
-    }
+    inner: Arc<Inner>,
 }
 
 impl Host {
@@ -146,28 +174,28 @@ impl Host {
         env: &[(&str, &OsStr)],
         keep_open: Option<OwnedFd>,
     ) -> io::Result<Host> {
-        let (ours, theirs) = PacketSocket::pair()?;
-        let mut command = Command::new(program);
-        command.args(args).envs(env.iter().copied()).stdin(Stdio::from(theirs.into_fd())).stdout(match keep_open {
-            // It has to sit somewhere, and the host writes nothing.
-            Some(fd) => Stdio::from(fd),
-            None => Stdio::null(),
-        });
-        let mut child = command.spawn()?;
-        let pid = child.id();
-        let shared = Arc::new(Shared::default());
-        let control = Arc::new(ours);
-        let (reader, listener) = (Arc::clone(&shared), Arc::clone(&control));
-        std::thread::Builder::new().name("host".into()).spawn(move || {
-            listen(&reader, &listener);
-            let _ = child.wait();
-        })?;
-        Ok(Host { shared, control: Arc::new(Control(control)), pid })
+        // What a host that was killed leaves behind becomes this process's own, to be ended here.
+        prctl::set_child_subreaper(true)?;
+        let options = StartOptions {
+            program: program.to_owned(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            env: env.iter().map(|(name, value)| (OsString::from(name), (*value).to_owned())).collect(),
+            keep_open,
+        };
+        let (link, _) = watch::channel(None);
+        let inner = Arc::new(Inner { options, last_id: AtomicU64::new(0), link });
+        inner.start_process()?;
+        Ok(Host { inner })
     }
 
-    /// Starts a child.
+    /// The process of the moment; everything that is spawned is below it. `None` while it is being replaced.
+    pub fn pid(&self) -> Option<u32> {
+        self.inner.link.borrow().as_ref().map(|link| link.pid)
+    }
+
+    /// Starts a child. A host that ends meanwhile is replaced, and asked again.
     pub async fn spawn(&self, request: SpawnRequest) -> Result<Child, SpawnError> {
-        let id = self.shared.last_id.fetch_add(1, Ordering::Relaxed);
+        let id = self.inner.last_id.fetch_add(1, Ordering::Relaxed);
         let (inherit_env, env) = match request.environment {
             Environment::Inherited(env) => (true, env),
             Environment::Exactly(env) => (false, env),
@@ -184,41 +212,138 @@ impl Host {
         if packet.len() > MAX_PACKET {
             return Err(SpawnError::TooLong { length: packet.len() });
         }
-        let (started, has_started) = oneshot::channel();
-        let (exit, exited) = oneshot::channel();
-        let waiting = Waiting { program: request.program, started: Some(started), exit };
-        self.shared.waiting().insert(id, waiting);
         let descriptors = [request.stdin.as_fd(), request.stdout.as_fd(), request.stderr.as_fd()];
-        if let Err(error) = self.control.0.send(&packet, &descriptors) {
-            self.shared.waiting().remove(&id);
-            return Err(match error.kind() {
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SpawnError::HostGone,
-                _ => error.into(),
-            });
+        let deadline = Instant::now() + RESTART_LIMIT;
+        loop {
+            let mut links = self.inner.link.subscribe();
+            let link = timeout_at(deadline, links.wait_for(Option::is_some)).await;
+            let link = link.ok().and_then(|link| link.ok()?.clone()).ok_or(SpawnError::HostGone)?;
+            match ask(&link, id, &request.program, &packet, &descriptors).await {
+                Err(SpawnError::HostGone) if Instant::now() < deadline => {
+                    let is_replaced = |now: &Option<Arc<Link>>| now.as_ref().is_none_or(|now| !Arc::ptr_eq(now, &link));
+                    let _ = timeout_at(deadline, links.wait_for(is_replaced)).await;
+                }
+                result => return result,
+            }
         }
-        let pid = has_started.await.map_err(|_| SpawnError::HostGone)??;
-        Ok(Child { pid, exit: exited })
     }
 }
 
-/// Hands the host's news to those who wait for it, until the host is gone.
-fn listen(shared: &Shared, control: &PacketSocket) {
+async fn ask(
+    link: &Link,
+    id: u64,
+    program: &str,
+    packet: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<Child, SpawnError> {
+    let (started, has_started) = oneshot::channel();
+    let (exit, exited) = oneshot::channel();
+    let waiting = Waiting { program: program.to_owned(), pid: None, started: Some(started), exit };
+    link.waiting().insert(id, waiting);
+    if let Err(error) = link.control.send(packet, descriptors) {
+        link.waiting().remove(&id);
+        return Err(match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SpawnError::HostGone,
+            _ => error.into(),
+        });
+    }
+    let pid = has_started.await.map_err(|_| SpawnError::HostGone)??;
+    Ok(Child { pid, exit: exited })
+}
+
+impl Inner {
+    fn start_process(self: &Arc<Self>) -> io::Result<()> {
+        let (ours, theirs) = PacketSocket::pair()?;
+        let options = &self.options;
+        let mut command = Command::new(&options.program);
+        let env = options.env.iter().map(|(name, value)| (name, value));
+        command.args(&options.args).envs(env).stdin(Stdio::from(theirs.into_fd())).stdout(match &options.keep_open {
+            // It has to sit somewhere, and the host writes nothing.
+            Some(fd) => Stdio::from(fd.try_clone()?),
+            None => Stdio::null(),
+        });
+        let child = command.spawn()?;
+        // Not to be waited for by whoever drops the command's ends.
+        drop(command);
+        let link = Arc::new(Link { pid: child.id(), control: ours, waiting: Mutex::default() });
+        let (weak, listener) = (Arc::downgrade(self), Arc::clone(&link));
+        std::thread::Builder::new().name("host".into()).spawn(move || watch_over(&weak, &listener, child))?;
+        self.link.send_replace(Some(link));
+        Ok(())
+    }
+}
+
+/// Hands the news of one host process to those who wait for it, and replaces the process when it has ended by itself.
+fn watch_over(inner: &Weak<Inner>, link: &Link, mut child: std::process::Child) {
+    let start = Instant::now();
+    listen(link);
+    let status = child.wait();
+    let Some(inner) = inner.upgrade() else { return };
+    inner.link.send_replace(None);
+    tracing::error!(
+        pid = link.pid,
+        status = %status.map_or_else(|error| error.to_string(), |status| status.to_string()),
+        "the process that starts children has ended; what it had started is killed, and it is started again"
+    );
+    let pids: Vec<u32> = link.waiting().values().filter_map(|waiting| waiting.pid).collect();
+    pids.into_iter().for_each(kill_tree);
+    kill_orphans();
+    // Only now: whoever waited may start anew what it had lost.
+    link.waiting().clear();
+    while let Err(error) = {
+        if start.elapsed() < QUICK_END {
+            std::thread::sleep(QUICK_END);
+        }
+        inner.start_process()
+    } {
+        tracing::error!(%error, "the process that starts children can't be started");
+        std::thread::sleep(QUICK_END);
+    }
+}
+
+/// Kills what a host left behind. It had a session of its own, and so has everything that it started: what belongs to
+/// our session was started by ourselves.
+fn kill_orphans() {
+    let me = i32::try_from(std::process::id()).unwrap_or(0);
+    let start = Instant::now();
+    while start.elapsed() < ORPHAN_LIMIT {
+        let table = ProcessTable::read();
+        let own = table.get(me).map(|entry| entry.session);
+        let is_orphan = |pid: &&i32| table.get(**pid).map(|entry| entry.session) != own;
+        let orphans: Vec<i32> = table.children(me).iter().filter(is_orphan).copied().collect();
+        if orphans.is_empty() {
+            return;
+        }
+        for pid in orphans {
+            table.descendants(pid).into_iter().for_each(kill_one);
+            kill_one(pid);
+            let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Takes what a host process tells until it is gone.
+fn listen(link: &Link) {
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(Some((length, _))) = control.receive(&mut buffer) {
+    while let Ok(Some((length, _))) = link.control.receive(&mut buffer) {
         match serde_json::from_slice(&buffer[..length]) {
-            Ok(message) => deliver(shared, message),
+            Ok(message) => deliver(link, message),
             Err(error) => tracing::error!(%error, "a message of the host can't be read"),
         }
     }
-    // Whoever still waits learns that there is nobody to tell.
-    shared.waiting().clear();
+    // Whoever waits for a start learns that there is none.
+    link.waiting().values_mut().for_each(|waiting| drop(waiting.started.take()));
 }
 
-fn deliver(shared: &Shared, message: HostMessage) {
-    let mut waiting = shared.waiting();
+fn deliver(link: &Link, message: HostMessage) {
+    let mut waiting = link.waiting();
     match message {
         HostMessage::Spawned { id, pid } => {
-            if let Some(started) = waiting.get_mut(&id).and_then(|waiting| waiting.started.take()) {
+            if let Some(found) = waiting.get_mut(&id)
+                && let Some(started) = found.started.take()
+            {
+                found.pid = Some(pid);
                 let _ = started.send(Ok(pid));
             }
         }

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::SigSet;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, setsid};
+use nix::unistd::setsid;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 use crate::packet::{MAX_PACKET, PacketSocket};
+use crate::table::{ProcessTable, kill_one};
 
 /// How long the host goes on killing what the engine left behind. What survives this is not killable by us.
 const CLEAN_UP_LIMIT: Duration = Duration::from_secs(10);
@@ -173,38 +174,16 @@ fn spawn(message: SpawnMessage, descriptors: Vec<OwnedFd>) -> io::Result<u32> {
 /// Kills every descendant, also those that come to be while it does so.
 fn kill_everything() {
     let start = Instant::now();
-    let me = std::process::id();
+    let me = i32::try_from(std::process::id()).unwrap_or(0);
     while start.elapsed() < CLEAN_UP_LIMIT {
-        for pid in descendants(me) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        ProcessTable::read().descendants(me).into_iter().for_each(kill_one);
         // Orphans become our own children, so an empty set of children means that nobody is left.
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Err(nix::Error::ECHILD) => return,
-            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(1)),
-            _ => {}
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Err(nix::Error::ECHILD) => return,
+                Ok(WaitStatus::StillAlive) => break std::thread::sleep(Duration::from_millis(1)),
+                _ => {}
+            }
         }
     }
-}
-
-/// The processes below one, from the system's table of processes.
-fn descendants(root: u32) -> Vec<i32> {
-    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // The second field is the name in parentheses, which may hold anything; the parent comes two fields after it.
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        if let Some(parent) = parent {
-            children.entry(parent).or_default().push(pid);
-        }
-    }
-    let mut found = Vec::new();
-    let mut queue = vec![i32::try_from(root).unwrap_or(0)];
-    while let Some(pid) = queue.pop() {
-        let below = children.remove(&pid).unwrap_or_default();
-        queue.extend(&below);
-        found.extend(below);
-    }
-    found
 }
