@@ -8,6 +8,7 @@ pub mod id;
 pub mod operations;
 pub mod retry;
 pub mod run;
+pub mod secrets;
 pub mod state;
 pub mod task;
 pub mod timetable;

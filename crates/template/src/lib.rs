@@ -23,6 +23,7 @@ mod kind;
 mod lookups;
 mod lower;
 mod objects;
+pub mod python;
 mod render;
 mod source;
 mod syntax;

@@ -25,7 +25,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use answers::{OwnTask, StoreAnswers};
 pub use log::{Level, Lines, MAX_LOG, TaskLog, log_path};
-pub use mask::{MASK, Masker, is_sensitive};
+pub use mask::Masker;
 
 /// How long a process that was asked to end has before it is killed.
 pub const KILL_GRACE: Duration = Duration::from_secs(5);

@@ -8,44 +8,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use model::Json;
+use model::secrets::{self, MASK, is_sensitive};
 
-/// What stands in a secret's place.
-pub const MASK: &str = "***";
 /// Airflow's default of `[logging] min_length_masked_secret`.
 const MIN_LENGTH: usize = 5;
 /// How deep containers are searched for secrets.
 const MAX_DEPTH: usize = 5;
-/// Names whose values are secrets (`DEFAULT_SENSITIVE_FIELDS`).
-const SENSITIVE_NAMES: [&str; 20] = [
-    "access_key",
-    "access_token",
-    "api_key",
-    "apikey",
-    "auth_header",
-    "authorization",
-    "bearer",
-    "connection_string",
-    "dsn",
-    "passphrase",
-    "passwd",
-    "password",
-    "private_key",
-    "proxy",
-    "proxies",
-    "secret",
-    "service_account",
-    "service_key",
-    "token",
-    "keyfile_dict",
-];
 /// Values of sensitive names that are no secrets: hiding them would only confuse.
 const NOT_SECRET: [&str; 6] = ["None", "none", "null", "true", "false", "airflow"];
-
-/// Whether a name says that its value is a secret.
-pub fn is_sensitive(name: &str) -> bool {
-    let name = name.trim().to_lowercase();
-    SENSITIVE_NAMES.iter().any(|sensitive| name.contains(sensitive))
-}
 
 /// The secrets of one attempt. Cheap to clone; clones share what they know.
 #[derive(Clone, Default)]
@@ -89,17 +59,11 @@ impl Masker {
         self.known.read().unwrap_or_else(PoisonError::into_inner).matcher.is_none()
     }
 
-    /// The value without secrets: those that are known, and the values of sensitive keys.
+    /// The value without secrets: those that are known, and the texts of sensitive names.
     pub fn redact(&self, value: &Json, name: Option<&str>) -> Json {
-        match value {
-            Json::String(_) if name.is_some_and(is_sensitive) => MASK.into(),
-            Json::String(text) => self.mask(text).into(),
-            Json::Array(items) => items.iter().map(|item| self.redact(item, name)).collect(),
-            Json::Object(fields) => {
-                Json::Object(fields.iter().map(|(key, value)| (key.clone(), self.redact(value, Some(key)))).collect())
-            }
-            other => other.clone(),
-        }
+        let mut value = secrets::redact(value, name);
+        self.mask_texts(&mut value);
+        value
     }
 
     /// Masks every text in a value, in place.

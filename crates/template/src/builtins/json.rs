@@ -86,7 +86,8 @@ fn write_all(
     Ok(())
 }
 
-fn float(value: f64) -> String {
+/// A float as `json.dumps` writes it.
+pub(crate) fn float(value: f64) -> String {
     if value.is_nan() {
         "NaN".to_owned()
     } else if value.is_infinite() {
@@ -112,7 +113,8 @@ fn key_text(key: &Value) -> Outcome<String> {
     })
 }
 
-fn write_text(out: &mut String, text: &str) {
+/// A text as `json.dumps` writes it.
+pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {

@@ -14,7 +14,7 @@ mod texts;
 
 pub(crate) use filters::apply as apply_filter;
 pub(crate) use functions::{dict, ds_add, ds_format, json_dumps, json_loads, namespace, range, strptime_call};
-pub(crate) use json::{empty as empty_dict, loads};
+pub(crate) use json::{empty as empty_dict, float as json_float, loads, write_text as write_json_text};
 pub(crate) use methods::call as call_method;
 pub(crate) use percent::percent;
 pub(crate) use tests::apply as apply_test;
