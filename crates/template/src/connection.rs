@@ -31,6 +31,11 @@ impl Connection {
         }
     }
 
+    /// The connection as a URI. Extras that no query can hold are left out.
+    pub fn get_uri(&self) -> String {
+        self.uri().or_else(|_| Self { extra: None, ..self.clone() }.uri()).unwrap_or_default()
+    }
+
     /// `connection.get_uri()`.
     pub(crate) fn uri(&self) -> Outcome<String> {
         let present = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());

@@ -1,0 +1,23 @@
+//! What the command line's verbs print and read: tables and documents, and the files that variables, connections and
+//! pools are kept in. No IO but the reading of a file that the user named; where the data is, the binary knows.
+
+mod connections;
+mod files;
+mod keys;
+mod near;
+mod output;
+mod pools;
+mod uri;
+mod variables;
+mod yaml;
+
+pub use connections::{
+    ConnectionError, ExportFormat, check_extra, connection_from_json, connection_from_value, connections_text, uri_of,
+};
+pub use files::{FileError, load};
+pub use keys::{KeyError, check_key};
+pub use near::near;
+pub use output::{Format, Row, render, row};
+pub use pools::{pool_from_entry, pools_document};
+pub use uri::{UriError, connection_from_uri, has_scheme};
+pub use variables::{ImportedVariable, variable_from_entry, variables_document};
