@@ -1,7 +1,9 @@
 //! `/api/v2`, one module for each resource.
 
+mod xcom;
+
 use crate::routes::Routes;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
-    routes
+    xcom::routes(routes)
 }
