@@ -6,14 +6,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{
-    Change, Dag, DagId, DagRun, DagRunState, MapIndex, RunKey, TaskId, TaskInstanceId, TaskInstanceKey, VersionId,
-};
+use model::{Change, Dag, DagId, DagRun, DagRunState, RunKey, TaskId, TaskInstanceId, TaskInstanceKey, VersionId};
 use scheduler::{
     Action, Config, Decisions, Event, IdSource, LoadedRun, Need, NewRun, Outcome, PreviousRun, Refusal, ReplyId,
-    Scheduler, SkipDecision, Trigger, TriggerError,
+    Scheduler, Skip, SkipDecision, Structure, Trigger, TriggerError,
 };
-use store::{DagFilter, Page, RunExists, Store, StoreError, Write};
+use store::{DagFilter, DagRecord, Direction, Page, RunExists, RunFilter, RunOrder, Store, StoreError, Write};
 
 use crate::facts::facts_of;
 
@@ -113,23 +111,32 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         for pool in self.store.pools(None, Page::ALL)?.0 {
             events.push(Event::PoolChanged { name: pool.name.into(), slots: u32::try_from(pool.slots).ok() });
         }
-        let known = DagFilter { exclude_stale: true, ..DagFilter::default() };
-        for record in self.store.dags(&known, &[], Page::ALL)?.0 {
-            match facts_of(&record) {
-                Ok(facts) => events.push(Event::DagChanged(Box::new(facts))),
-                Err(error) => {
-                    tracing::error!(dag_id = %record.dag_id, %error, "the Dag is left out until it is imported again")
-                }
+        let mut known = HashSet::new();
+        let in_files = DagFilter { exclude_stale: true, ..DagFilter::default() };
+        for record in self.store.dags(&in_files, &[], Page::ALL)?.0 {
+            events.extend(changed(&record, "the Dag is left out until it is imported again"));
+            known.insert(record.dag_id);
+        }
+        let runs = self.store.active_runs()?;
+        for run in &runs {
+            if known.insert(run.key.dag_id.clone()) {
+                events.extend(self.dag_events(&run.key.dag_id)?);
             }
         }
-        for run in self.store.active_runs()? {
-            match run.state {
-                DagRunState::Queued => events.push(Event::RunFound(Box::new(run))),
-                _ => events.extend(self.load_run(&run.key)?.map(|loaded| Event::RunLoaded(Box::new(loaded)))),
-            }
+        let readable: HashSet<DagId> = events.iter().filter_map(known_dag).collect();
+        for run in runs.into_iter().filter(|run| readable.contains(&run.key.dag_id)) {
+            events.extend(self.take_up(run)?);
         }
         self.work = Some(Work { events, ..Work::default() });
         self.retry(now)
+    }
+
+    /// A run that was under way before.
+    fn take_up(&mut self, run: DagRun) -> Result<Option<Event>, StoreError> {
+        Ok(match run.state {
+            DagRunState::Queued => Some(Event::RunFound(Box::new(run))),
+            _ => self.load_run(&run.key)?.map(|loaded| Event::RunLoaded(Box::new(loaded))),
+        })
     }
 
     /// Takes the inputs, decides, makes the decisions durable, and returns what is to be done now.
@@ -191,11 +198,15 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             // All is decided; what came since is the next step's.
             return self.commit(writes);
         }
+        // What is told while a step is under way waits for the next one: the store that answers questions about it
+        // does not know yet what this step decides.
+        while !work.stepped
+            && let Some(input) = work.inputs.front()
+        {
+            self.take(input, &mut work.events, &mut work.own_writes, &mut work.refused, &mut work.ended)?;
+            work.inputs.pop_front();
+        }
         loop {
-            while let Some(input) = work.inputs.front() {
-                self.take(input, &mut work.events, &mut work.own_writes, &mut work.refused, &mut work.ended)?;
-                work.inputs.pop_front();
-            }
             self.commit_before_asking(work)?;
             while let Some(need) = work.needs.front() {
                 work.events.extend(self.answer(need)?);
@@ -259,7 +270,16 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             }
             Input::DagsChanged(dag_ids) => {
                 for dag_id in dag_ids {
-                    events.extend(self.dag_event(dag_id)?);
+                    let found = self.dag_events(dag_id)?;
+                    events.extend(found.into_iter().map(|event| with_pending_pause(event, events)).collect::<Vec<_>>());
+                    // The runs of a Dag that could not be taken up before.
+                    let is_new =
+                        !self.scheduler.knows(dag_id) && !events.iter().any(|event| is_taken_up(event, dag_id));
+                    if is_new && events.iter().filter_map(known_dag).any(|known| known == *dag_id) {
+                        for run in self.active_runs_of(dag_id)? {
+                            events.extend(self.take_up(run)?);
+                        }
+                    }
                 }
             }
         }
@@ -321,64 +341,95 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             }
             RunExists::No => {}
         }
-        match self.newest_dag(&dag_id)? {
-            Some(dag) => Ok(Ok(Event::Trigger(Box::new(Trigger { reply, run, dag })))),
+        match self.newest(&dag_id)? {
+            Some(structure) => Ok(Ok(Event::Trigger(Box::new(Trigger { reply, run, structure })))),
             None => refuse(TriggerError::UnknownDag(dag_id)),
         }
     }
 
-    fn dag_event(&self, dag_id: &DagId) -> Result<Option<Event>, StoreError> {
-        Ok(match self.store.dag(dag_id)? {
-            None => Some(Event::DagGone(dag_id.clone())),
-            Some(record) if record.stale => Some(Event::DagGone(dag_id.clone())),
-            Some(record) => match facts_of(&record) {
-                Ok(facts) => Some(Event::DagChanged(Box::new(facts))),
-                Err(error) => {
-                    tracing::error!(%dag_id, %error, "the Dag keeps its last good schedule");
-                    None
-                }
-            },
-        })
+    /// What the store says about a Dag.
+    fn dag_events(&self, dag_id: &DagId) -> Result<Vec<Event>, StoreError> {
+        let Some(record) = self.store.dag(dag_id)? else { return Ok(vec![Event::DagGone(dag_id.clone())]) };
+        let mut events: Vec<Event> = Vec::new();
+        if !record.stale || !self.scheduler.knows(dag_id) {
+            events.extend(changed(&record, "the Dag keeps its last good schedule"));
+        }
+        if record.stale {
+            events.push(Event::DagGone(dag_id.clone()));
+        }
+        Ok(events)
+    }
+
+    fn active_runs_of(&self, dag_id: &DagId) -> Result<Vec<DagRun>, StoreError> {
+        let states = vec![DagRunState::Queued, DagRunState::Running];
+        let filter = RunFilter { dag_id: Some(dag_id.clone()), states, ..RunFilter::default() };
+        Ok(self.store.runs(&filter, &[], Page::ALL)?.0)
     }
 
     fn answer(&mut self, need: &Need) -> Result<Option<Event>, StoreError> {
-        match need {
+        Ok(Some(match need {
             Need::ScheduleCheck { dag_id, run_id, logical_date } => {
                 let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
                 let taken = self.store.run_exists(&key, Some(*logical_date))? != RunExists::No;
-                let dag = self.newest_dag(dag_id)?;
-                Ok(Some(Event::ScheduleChecked { dag_id: dag_id.clone(), dag, taken }))
+                Event::ScheduleChecked { dag_id: dag_id.clone(), structure: self.newest(dag_id)?, taken }
             }
-            Need::Run(key) => Ok(Some(match self.load_run(key)? {
+            Need::Run(key) => match self.load_run(key)? {
                 Some(loaded) => Event::RunLoaded(Box::new(loaded)),
                 None => Event::RunUnavailable(key.clone()),
-            })),
-            Need::PreviousRun { run, logical_date, scheduled_only } => {
+            },
+            Need::PreviousRun { run, logical_date, scheduled_only, newcomers } => {
                 let previous = self.store.run_before(&run.dag_id, *logical_date, *scheduled_only)?;
-                let previous = previous.map(|previous| self.previous(run, previous, *logical_date)).transpose()?;
-                Ok(Some(Event::PreviousLoaded { run: run.clone(), previous }))
+                let previous =
+                    previous.map(|previous| self.previous(previous, *logical_date, newcomers)).transpose()?;
+                Event::PreviousLoaded { run: run.clone(), previous }
             }
-        }
+            Need::Structure { run } => {
+                let structure = self.newest(&run.dag_id)?;
+                let skips = match &structure {
+                    Some(structure) => self.skips(run, &structure.dag)?,
+                    None => Vec::new(),
+                };
+                Event::StructureLoaded { run: run.clone(), structure, skips }
+            }
+            Need::LastRuns { dag_id, count } => {
+                let filter = RunFilter { dag_id: Some(dag_id.clone()), ..RunFilter::default() };
+                let newest_first = [(RunOrder::RunAfter, Direction::Descending), (RunOrder::Id, Direction::Descending)];
+                let page = Page { limit: u64::from(*count), offset: 0 };
+                let (runs, _) = self.store.runs(&filter, &newest_first, page)?;
+                let states = runs.into_iter().map(|run| run.state).collect();
+                Event::LastRuns { dag_id: dag_id.clone(), states }
+            }
+        }))
     }
 
-    fn newest_dag(&mut self, dag_id: &DagId) -> Result<Option<Arc<Dag>>, StoreError> {
+    /// The newest structure of a Dag that is in a file.
+    fn newest(&mut self, dag_id: &DagId) -> Result<Option<Structure>, StoreError> {
         let record = self.store.dag(dag_id)?.filter(|record| !record.stale);
-        Ok(record.and_then(|record| self.dags.get(record.version)))
+        Ok(record.and_then(|record| self.structure_of(record.version, record.bundle_version)))
+    }
+
+    fn structure_of(&mut self, version: VersionId, bundle_version: Option<String>) -> Option<Structure> {
+        Some(Structure { version, bundle_version, dag: self.dags.get(version)? })
     }
 
     fn load_run(&mut self, key: &RunKey) -> Result<Option<LoadedRun>, StoreError> {
         let Some(run) = self.store.run(key)? else { return Ok(None) };
-        let Some(dag) = self.dags.get(run.version) else {
-            tracing::error!(run = %key, version = %run.version, "the run waits: the Dag's structure can't be read");
+        // Where the bundle has no versions, runs follow the newest structure.
+        let version = match &run.bundle_version {
+            None => self.store.dag(&key.dag_id)?.map_or(run.version, |record| record.version),
+            Some(_) => run.version,
+        };
+        let Some(structure) = self.structure_of(version, run.bundle_version.clone()) else {
+            tracing::error!(run = %key, %version, "the run waits: the Dag's structure can't be read");
             return Ok(None);
         };
         let task_instances = self.store.task_instances_of(key)?;
-        let skips = self.skips(key, &dag)?;
-        Ok(Some(LoadedRun { run, dag, task_instances, skips }))
+        let skips = self.skips(key, &structure.dag)?;
+        Ok(Some(LoadedRun { run, structure, task_instances, skips }))
     }
 
     /// What the branches of a run have decided so far.
-    fn skips(&self, run: &RunKey, dag: &Dag) -> Result<Vec<(model::TaskIndex, MapIndex, SkipDecision)>, StoreError> {
+    fn skips(&self, run: &RunKey, dag: &Dag) -> Result<Vec<Skip>, StoreError> {
         if !dag.tasks().iter().any(|task| task.can_skip_downstream) {
             return Ok(Vec::new());
         }
@@ -390,24 +441,68 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             };
             texts("followed").map(SkipDecision::Followed).or_else(|| texts("skipped").map(SkipDecision::Skipped))
         };
-        Ok(entries
-            .iter()
-            .filter_map(|xcom| Some((dag.find(xcom.key.task_id.as_str())?, xcom.key.map_index, decision(xcom)?)))
-            .collect())
+        let skip = |xcom: store::XCom| {
+            Some(Skip { decision: decision(&xcom)?, branch: xcom.key.task_id, map_index: xcom.key.map_index })
+        };
+        Ok(entries.into_iter().filter_map(skip).collect())
     }
 
-    fn previous(&mut self, run: &RunKey, previous: DagRun, before: Timestamp) -> Result<PreviousRun, StoreError> {
+    fn previous(
+        &mut self,
+        previous: DagRun,
+        before: Timestamp,
+        newcomers: &[TaskId],
+    ) -> Result<PreviousRun, StoreError> {
         let task_instances: Vec<_> =
             self.store.task_instances_of(&previous.key)?.into_iter().map(|ti| (ti.task_id, ti.state)).collect();
         let mut first_timers = Vec::new();
-        for ti in self.store.task_instances_of(run)? {
-            let known = task_instances.iter().any(|(task_id, _)| *task_id == ti.task_id);
-            if !known && !self.store.task_ran_before(&run.dag_id, &ti.task_id, before)? {
-                first_timers.push(ti.task_id);
+        for task_id in newcomers {
+            let known = task_instances.iter().any(|(other, _)| other == task_id);
+            if !known && !self.store.task_ran_before(&previous.key.dag_id, task_id, before)? {
+                first_timers.push(task_id.clone());
             }
         }
         Ok(PreviousRun { key: previous.key, logical_date: previous.logical_date, task_instances, first_timers })
     }
+}
+
+/// The facts of a Dag for the scheduler, unless they can't be read.
+fn changed(record: &DagRecord, otherwise: &str) -> Option<Event> {
+    match facts_of(record) {
+        Ok(facts) => Some(Event::DagChanged(Box::new(facts))),
+        Err(error) => {
+            tracing::error!(dag_id = %record.dag_id, %error, "{otherwise}");
+            None
+        }
+    }
+}
+
+/// The Dag whose facts an event brings.
+fn known_dag(event: &Event) -> Option<DagId> {
+    match event {
+        Event::DagChanged(facts) => Some(facts.dag_id.clone()),
+        _ => None,
+    }
+}
+
+/// Whether an event takes up a run of a Dag.
+fn is_taken_up(event: &Event, dag_id: &DagId) -> bool {
+    match event {
+        Event::RunFound(run) => run.key.dag_id == *dag_id,
+        Event::RunLoaded(loaded) => loaded.run.key.dag_id == *dag_id,
+        _ => false,
+    }
+}
+
+/// The store does not know yet what was asked for in this very step.
+fn with_pending_pause(event: Event, pending: &[Event]) -> Event {
+    let Event::DagChanged(mut facts) = event else { return event };
+    let asked_for = pending.iter().rev().find_map(|event| match event {
+        Event::DagPaused { dag_id, paused, .. } if *dag_id == facts.dag_id => Some(*paused),
+        _ => None,
+    });
+    facts.paused = asked_for.unwrap_or(facts.paused);
+    Event::DagChanged(facts)
 }
 
 /// Runs before their task instances, which refer to them.

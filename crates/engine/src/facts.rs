@@ -43,7 +43,6 @@ pub fn facts_of(record: &DagRecord) -> Result<DagFacts, FactsError> {
     Ok(DagFacts {
         dag_id: record.dag_id.clone(),
         version: record.version,
-        bundle_version: record.bundle_version.clone(),
         timetable,
         restriction: Restriction { earliest: moment("earliest")?, latest: moment("latest")?, catchup: flag("catchup") },
         limits: DagLimits {
@@ -53,6 +52,6 @@ pub fn facts_of(record: &DagRecord) -> Result<DagFacts, FactsError> {
         },
         paused: record.paused,
         schedule: record.schedule.clone(),
-        may_schedule: flag("may_schedule"),
+        may_schedule: flag("may_schedule") && !record.has_import_errors,
     })
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use model::TaskInstanceId;
-use scheduler::{Action, Config, Event, IdSource, StartAttempt, StopReason};
+use scheduler::{Action, Config, Event, IdSource, Obstacle, StartAttempt, StopReason};
 use store::{Store, StoreError};
 
 use crate::core::{Core, DagSource, Input};
@@ -32,6 +32,8 @@ pub trait Dispatch: Send {
     fn acknowledge(&mut self, attempt: TaskInstanceId);
     /// A run has ended.
     fn run_finished(&mut self, run: &model::DagRun, reason: &str);
+    /// A task instance waits for somebody to do something; the try's log is where people look for why.
+    fn stuck(&mut self, ti: &model::TaskInstance, obstacle: &Obstacle);
 }
 
 /// The time. The engine's moments never run backwards and have microseconds.
@@ -223,6 +225,13 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::Reply { to, answer } => self.replies.answer(to, answer),
                 Action::Done { to } => self.replies.done(to),
                 Action::RunFinished { run, reason } => self.dispatch.run_finished(&run, reason),
+                Action::AutoPaused { dag_id, failed_runs } => {
+                    tracing::warn!("Pausing Dag {dag_id} because its last {failed_runs} runs have failed");
+                }
+                Action::Stuck { ti, obstacle } => {
+                    tracing::warn!("{} waits. {obstacle}", ti.key());
+                    self.dispatch.stuck(&ti, &obstacle);
+                }
                 Action::Refused(refusal) => tracing::warn!(?refusal, "a message was refused"),
             }
         }

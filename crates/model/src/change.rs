@@ -10,8 +10,6 @@ pub struct DagSchedule {
     pub next_run: Option<NextRun>,
     /// The data interval of the newest run that the timetable made.
     pub last_interval: Option<DataInterval>,
-    /// How many runs in a row have failed.
-    pub consecutive_failures: u32,
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -127,7 +127,7 @@ impl Dag {
         self.graph.is_leaf[task.at()]
     }
 
-    /// Whether any task looks at the run before.
+    /// Whether any task waits for the run before.
     pub fn depends_on_past(&self) -> bool {
         self.graph.depends_on_past
     }

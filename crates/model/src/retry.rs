@@ -27,7 +27,8 @@ pub fn next_retry(
         let factor = task.retry_exponential_backoff;
         if factor > 0.0 && factor != 1.0 {
             let backoff = backoff(dag_id, task, logical_date, try_number, factor);
-            task.max_retry_delay.map_or(backoff, |max| backoff.min(max))
+            // A limit of nothing is no limit: Airflow asks whether there is one as Python does.
+            task.max_retry_delay.filter(|max| !max.is_zero()).map_or(backoff, |max| backoff.min(max))
         } else {
             task.retry_delay
         }

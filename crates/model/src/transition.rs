@@ -85,8 +85,10 @@ pub fn next_state(state: TaskState, transition: TaskTransition) -> Result<TaskSt
         (T::Retry, S::Queued | S::Running) => S::UpForRetry,
 
         (T::Skip, S::None | S::Scheduled | S::Running | S::UpForRetry | S::UpForReschedule) => S::Skipped,
+        // A branch may speak when another task has already had its say.
+        (T::Skip, S::UpstreamFailed | S::Removed | S::Deferred | S::AwaitingInput) => S::Skipped,
         (T::UpstreamFail, S::None | S::UpForRetry | S::UpForReschedule) => S::UpstreamFailed,
-        (T::Remove, state) if !state.is_executing() => S::Removed,
+        (T::Remove, _) => S::Removed,
 
         (T::Defer, S::Running) => S::Deferred,
         // A task that starts from its trigger never had a process.
@@ -101,8 +103,8 @@ pub fn next_state(state: TaskState, transition: TaskTransition) -> Result<TaskSt
         (T::Clear, S::Queued | S::Restarting) => return Err(NoTransition { state, transition }),
         (T::Clear, _) => S::None,
 
-        (T::FailFast, S::Running | S::Restarting) => S::Failed,
-        (T::FailFast, S::UpstreamFailed) => S::Skipped,
+        (T::FailFast, S::Running) => S::Failed,
+        (T::FailFast, S::UpstreamFailed | S::Removed) => S::Skipped,
         (T::FailFast | T::TimeOut, state) if !state.is_finished() => S::Skipped,
 
         _ => return Err(NoTransition { state, transition }),
@@ -122,16 +124,16 @@ mod tests {
         Succeed      success - - success - - - - - - - - - -
         Fail         - - failed failed - - - - - - - - - -
         Retry        - - up_for_retry up_for_retry - - - - - - - - - -
-        Skip         skipped skipped - skipped - - - skipped skipped - - - - -
+        Skip         skipped skipped - skipped - - - skipped skipped skipped - skipped skipped skipped
         UpstreamFail upstream_failed - - - - - - upstream_failed upstream_failed - - - - -
-        Remove       removed removed - - removed - removed removed removed removed removed removed removed removed
+        Remove       removed removed removed removed removed removed removed removed removed removed removed removed removed removed
         Defer        deferred - - deferred - - - deferred deferred - - - - -
         AwaitInput   - - - awaiting_input - - - - - - - - - -
         Reschedule   - - - up_for_reschedule - - - - - - - - - -
         Resume       - - - - - - - - - - - - scheduled scheduled
         Interrupt    - - scheduled scheduled - scheduled - - - - - - - -
         Clear        none none - restarting none - none none none none none none none none
-        FailFast     skipped skipped skipped failed - failed - skipped skipped skipped - - skipped skipped
+        FailFast     skipped skipped skipped failed - skipped - skipped skipped skipped - skipped skipped skipped
         TimeOut      skipped skipped skipped skipped - skipped - skipped skipped - - - skipped skipped
     ";
 

@@ -224,8 +224,10 @@ fn is_met(rule: TriggerRule, c: &UpstreamCounts) -> bool {
 /// What the setups that a task needs, but that are not directly above it, say about it: all of them must succeed.
 /// `Run` means that they do not stand in its way.
 pub fn evaluate_indirect_setups(counts: &UpstreamCounts, map_index: i32) -> Verdict {
-    if counts.total == 0 {
-        return Verdict::Run;
+    if let Some(state) = final_state(TriggerRule::AllSuccess, counts, map_index) {
+        return Verdict::Set(state);
     }
-    evaluate(TriggerRule::AllSuccess, counts, map_index)
+    // Unlike for the rule itself, a setup that was removed is missing to a task that is not mapped.
+    let excused = if map_index >= 0 { counts.removed } else { 0 };
+    if counts.success + excused >= counts.total { Verdict::Run } else { Verdict::Wait }
 }

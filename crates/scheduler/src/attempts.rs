@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::transition::TaskTransition;
+use model::transition::{TaskTransition, next_state};
 use model::{Change, MapIndex, TaskId, TaskInstanceId, TaskState};
 
 use crate::evaluate::self_transition;
-use crate::event::{Action, Decisions, Outcome, Refusal, StartAttempt, StopReason};
+use crate::event::{Action, Decisions, Obstacle, Outcome, Refusal, SkipDecision, StartAttempt, StopReason};
 use crate::run_state::TaskRef;
 use crate::slots::Constraint;
 use crate::timers::Timer;
@@ -24,9 +24,10 @@ impl Scheduler {
                 None => self.admit(task, now, decisions),
                 Some(constraint) => {
                     self.waiting.exhausted(&constraint);
+                    self.tell_obstacle(task, &constraint, decisions);
                     let parked = self.waiting.park(constraint, key, task);
                     let Some(state) = self.runs.get_mut(&task.run) else { continue };
-                    // Told only once: when it moves from list to list nothing changes for people.
+                    // Written only once: when it moves from list to list nothing changes for people.
                     if state.instance_mut(task).parked.replace(parked).is_none() {
                         put(decisions, state.ti(task), Change::TaskInstance);
                     }
@@ -45,8 +46,8 @@ impl Scheduler {
         if self.draining {
             return Some(Constraint::Draining);
         }
-        if facts.is_some_and(|facts| facts.paused) {
-            return Some(Constraint::Paused(dag_id.clone()));
+        if self.is_dag_held(dag_id) {
+            return Some(Constraint::Held(dag_id.clone()));
         }
         if !self.pools.fits(&ti.pool, ti.pool_slots) {
             return Some(Constraint::Pool { name: Arc::clone(&ti.pool), slots: ti.pool_slots });
@@ -71,18 +72,21 @@ impl Scheduler {
 
     fn admit(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
         let Some(state) = self.runs.get_mut(&task.run) else { return };
-        state.instance_mut(task).parked = None;
+        let instance = state.instance_mut(task);
+        instance.parked = None;
+        instance.told = false;
+        let map_index = instance.ti.map_index;
         if self_transition(state, task, TaskTransition::Queue, decisions).is_none() {
             return;
         }
-        let definition = state.dag.task(task.task);
-        let limited = definition.max_active_tis_per_dag.is_some() || definition.max_active_tis_per_dagrun.is_some();
-        self.waiting.acquire(task.run, &state.run.key.dag_id, &definition.task_id, limited);
+        // What a task has left in an earlier try is cleared when it starts again.
+        state.skips.remove(&(task.task, map_index));
         let ti = state.ti_mut(task);
-        self.pools.acquire(&ti.pool, ti.pool_slots);
         ti.queued_at = Some(now);
         ti.end_date = None;
         ti.retry_delay_override = None;
+        self.acquire_slots(task);
+        let Some(state) = self.runs.get(&task.run) else { return };
         let ti = state.ti(task);
         self.attempts.insert(ti.id, task);
         put(decisions, ti, Change::TaskInstance);
@@ -95,19 +99,55 @@ impl Scheduler {
         })));
     }
 
+    pub(crate) fn acquire_slots(&mut self, task: TaskRef) {
+        let Some(state) = self.runs.get(&task.run) else { return };
+        let ti = state.ti(task);
+        self.waiting.acquire(task.run, &state.run.key.dag_id, &ti.task_id);
+        self.pools.acquire(&ti.pool, ti.pool_slots);
+    }
+
     pub(crate) fn release_slots(&mut self, task: TaskRef) {
         let Some(state) = self.runs.get(&task.run) else { return };
         let ti = state.ti(task);
-        let definition = state.dag.task(task.task);
-        let limited = definition.max_active_tis_per_dag.is_some() || definition.max_active_tis_per_dagrun.is_some();
         self.pools.release(&ti.pool, ti.pool_slots);
         self.waiting.free_pool(&ti.pool);
-        self.waiting.release(task.run, &state.run.key.dag_id, &definition.task_id, limited);
+        self.waiting.release(task.run, &state.run.key.dag_id, &ti.task_id);
     }
 
-    pub(crate) fn pool_changed(&mut self, name: &Arc<str>, slots: Option<u32>) {
+    /// Says once that a task instance waits for something that does not come by itself.
+    fn tell_obstacle(&mut self, task: TaskRef, constraint: &Constraint, decisions: &mut Decisions) {
+        let Constraint::Pool { name, slots } = constraint else { return };
+        let obstacle = match self.pools.size(name) {
+            None => Some(Obstacle::NoSuchPool { pool: Arc::clone(name) }),
+            Some(Some(size)) if *slots > size => {
+                Some(Obstacle::PoolTooSmall { pool: Arc::clone(name), wanted: *slots, size })
+            }
+            Some(_) => None,
+        };
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        let instance = state.instance_mut(task);
+        let was_told = std::mem::replace(&mut instance.told, obstacle.is_some());
+        if let (Some(obstacle), false) = (obstacle, was_told) {
+            decisions.actions.push(Action::Stuck { ti: Box::new(instance.ti.clone()), obstacle });
+        }
+    }
+
+    pub(crate) fn pool_changed(&mut self, name: &Arc<str>, slots: Option<u32>, decisions: &mut Decisions) {
         self.pools.set(name, slots);
         self.waiting.free_pool(name);
+        self.tell_obstacles(name, decisions);
+    }
+
+    /// What executes goes on; what waits for the pool waits until it is back.
+    pub(crate) fn pool_gone(&mut self, name: &str, decisions: &mut Decisions) {
+        self.pools.remove(name);
+        self.tell_obstacles(name, decisions);
+    }
+
+    fn tell_obstacles(&mut self, pool: &str, decisions: &mut Decisions) {
+        for (constraint, task) in self.waiting.waiting_for_pool(pool) {
+            self.tell_obstacle(task, &constraint, decisions);
+        }
     }
 
     pub(crate) fn attempt_started(
@@ -264,7 +304,8 @@ impl Scheduler {
         }
     }
 
-    /// A running task said which tasks do not run. Those that run already, or have ended, are left alone.
+    /// A running task said which tasks do not run. Those that execute already, have succeeded or have failed are left
+    /// alone; but what is to be tried again is not.
     pub(crate) fn skip_downstream(
         &mut self,
         attempt: TaskInstanceId,
@@ -272,18 +313,28 @@ impl Scheduler {
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
-        let Some(source) = self.attempts.get(&attempt).copied() else {
+        let Some((source, state)) =
+            self.attempts.get(&attempt).and_then(|source| Some((*source, self.runs.get_mut(&source.run)?)))
+        else {
             decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "skip downstream" }));
             return;
         };
-        let Some(state) = self.runs.get(&source.run) else { return };
+        let names = tasks.iter().map(|(task_id, _)| task_id.clone());
+        let place = (source.task, state.ti(source).map_index);
+        let decision = state.skips.entry(place).or_insert_with(|| SkipDecision::Skipped(Vec::new()));
+        if let SkipDecision::Skipped(skipped) = decision {
+            skipped.extend(names);
+        }
         let skipped: Vec<TaskRef> = tasks
             .iter()
             .filter_map(|(task_id, map_index)| {
                 let task = state.dag.find(task_id.as_str())?;
                 state.refs_of(source.run, task).find(|found| state.ti(*found).map_index == *map_index)
             })
-            .filter(|task| !state.ti(*task).state.is_finished() && !state.ti(*task).state.is_executing())
+            .filter(|task| {
+                let state = state.ti(*task).state;
+                !state.is_executing() && next_state(state, TaskTransition::Skip).is_ok()
+            })
             .collect();
         for task in skipped {
             self.end_without_running(task, TaskTransition::Skip, now, decisions);

@@ -1,17 +1,15 @@
 //! Dags as far as their schedule goes: when the next run is due, and how many may be under way.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::timetable::{Restriction, Timetable};
-use model::{
-    Change, Dag, DagId, DagLimits, DagRun, DagRunState, DagSchedule, Json, RunId, RunType, TriggeredBy, VersionId,
-};
+use model::{Change, DagId, DagLimits, DagRun, DagRunState, DagSchedule, Json, RunId, RunType, TriggeredBy, VersionId};
 
 use crate::Scheduler;
-use crate::event::{Decisions, Need, NewRun};
-use crate::run_state::RunSerial;
+use crate::event::{Action, Decisions, Need, NewRun, Structure};
+use crate::run_queue::RunQueue;
+use crate::run_state::{RunSerial, RunState};
 use crate::slots::Constraint;
 use crate::timers::Timer;
 
@@ -21,70 +19,135 @@ pub struct DagFacts {
     pub dag_id: DagId,
     /// The newest version of its structure.
     pub version: VersionId,
-    pub bundle_version: Option<String>,
     pub timetable: Timetable,
     pub restriction: Restriction,
     pub limits: DagLimits,
     pub paused: bool,
     pub schedule: DagSchedule,
-    /// Whether its timetable may make runs: `allowed_run_types` says so, and its params are valid as they stand.
+    /// Whether its timetable may make runs: `allowed_run_types` says so, its params are valid as they stand, and its
+    /// file has no import errors.
     pub may_schedule: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct DagEntry {
     pub(crate) facts: DagFacts,
-    /// Runs that wait for their turn, in the order in which they get it.
-    pub(crate) queued: BTreeMap<(Timestamp, u64), DagRun>,
-    pub(crate) queued_count: u64,
-    pub(crate) running: u32,
+    pub(crate) queue: RunQueue,
+    /// Runs that have left the queue and whose task instances are being fetched.
+    pub(crate) loading: Vec<DagRun>,
+    /// Runs that have left the queue and whose structure can't be read.
+    pub(crate) unavailable: Vec<DagRun>,
     /// Its runs that are running, in the order in which they were started.
     pub(crate) started: Vec<RunSerial>,
+    /// Those of `started` and `loading` that count against `max_active_runs`.
+    pub(crate) running: u32,
+    /// In no file any more.
+    gone: bool,
     /// The next run is being asked about.
     checking: bool,
+    /// The one timer that counts; any other is an old one.
+    timer: Option<Timestamp>,
 }
 
 impl DagEntry {
+    fn new(facts: DagFacts) -> Self {
+        Self {
+            facts,
+            queue: RunQueue::default(),
+            loading: Vec::new(),
+            unavailable: Vec::new(),
+            started: Vec::new(),
+            running: 0,
+            gone: false,
+            checking: false,
+            timer: None,
+        }
+    }
+
     /// Runs that count against `max_active_runs` when the timetable wants to make another.
     fn active(&self) -> usize {
-        self.queued.len() + self.running as usize
+        let unavailable = self.unavailable.iter().filter(|run| counts_as_active(run)).count();
+        self.queue.counted() + unavailable + self.running as usize
+    }
+
+    fn has_runs(&self) -> bool {
+        !(self.started.is_empty() && self.loading.is_empty() && self.unavailable.is_empty() && self.queue.is_empty())
+    }
+
+    /// Whether there is room for another run that counts.
+    pub(crate) fn has_room(&self) -> bool {
+        self.running < self.facts.limits.max_active_runs
+    }
+
+    /// Whether runs that wait may start, as far as the Dag is concerned.
+    pub(crate) fn may_start_runs(&self) -> bool {
+        !self.gone && !self.facts.paused
+    }
+
+    /// Every run that is not running and has not ended.
+    pub(crate) fn waiting_runs(&self) -> impl Iterator<Item = &DagRun> {
+        self.queue.iter().chain(&self.loading).chain(&self.unavailable)
     }
 }
 
+/// What may not happen in a run for now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hold {
+    Nothing,
+    /// The Dag is paused: what its tasks' rules decide is decided, but nothing starts.
+    Starts,
+    /// The Dag is in no file, or the run's logical date has not come: nothing moves.
+    Everything,
+}
+
 impl Scheduler {
+    pub(crate) fn hold(&self, state: &RunState, now: Timestamp) -> Hold {
+        let Some(entry) = self.dags.get(&state.run.key.dag_id) else { return Hold::Everything };
+        if entry.gone || state.run.logical_date.is_some_and(|logical_date| logical_date > now) {
+            Hold::Everything
+        } else if entry.facts.paused {
+            Hold::Starts
+        } else {
+            Hold::Nothing
+        }
+    }
+
+    pub(crate) fn is_dag_held(&self, dag_id: &DagId) -> bool {
+        self.dags.get(dag_id).is_none_or(|entry| !entry.may_start_runs())
+    }
+
     pub(crate) fn dag_changed(&mut self, facts: DagFacts, now: Timestamp, decisions: &mut Decisions) {
         let dag_id = facts.dag_id.clone();
+        let mut was_gone = false;
         match self.dags.get_mut(&dag_id) {
             // What only the scheduler writes it also knows best.
             Some(entry) => {
                 let schedule = std::mem::take(&mut entry.facts.schedule);
-                entry.facts = DagFacts { schedule, ..facts };
+                entry.facts = DagFacts { schedule, paused: entry.facts.paused, ..facts };
+                was_gone = std::mem::replace(&mut entry.gone, false);
+                for run in std::mem::take(&mut entry.unavailable) {
+                    entry.queue.push(run);
+                }
             }
             None => {
-                let entry = DagEntry {
-                    facts,
-                    queued: BTreeMap::new(),
-                    queued_count: 0,
-                    running: 0,
-                    started: Vec::new(),
-                    checking: false,
-                };
-                self.dags.insert(dag_id.clone(), entry);
+                self.dags.insert(dag_id.clone(), DagEntry::new(facts));
             }
         }
         self.plan_next_run(&dag_id, now, decisions);
+        self.ask_for_structures(&dag_id);
         self.free_dag(&dag_id);
-        self.start_queued_runs(&dag_id, now, decisions);
+        if was_gone {
+            self.wake_runs(&dag_id, now);
+        }
+        self.start_queued_runs(&dag_id, now);
     }
 
-    /// Runs that have begun go on; nothing new begins.
-    pub(crate) fn dag_gone(&mut self, dag_id: &DagId, _now: Timestamp) {
+    /// Nothing of the Dag moves until it is back. What executes goes on to its end.
+    pub(crate) fn dag_gone(&mut self, dag_id: &DagId) {
         if let Some(entry) = self.dags.get_mut(dag_id) {
-            if entry.active() == 0 {
+            entry.gone = true;
+            if !entry.has_runs() {
                 self.dags.remove(dag_id);
-            } else {
-                entry.facts.may_schedule = false;
-                entry.facts.schedule.next_run = None;
             }
         }
     }
@@ -93,19 +156,41 @@ impl Scheduler {
         // A Dag that is in no file any more can be paused too; only the store knows it.
         decisions.changes.push(Change::Paused { dag_id: dag_id.clone(), paused });
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
-        entry.facts.paused = paused;
-        if !paused {
+        let was_paused = std::mem::replace(&mut entry.facts.paused, paused);
+        if was_paused && !paused {
             self.plan_next_run(dag_id, now, decisions);
             self.free_dag(dag_id);
-            self.start_queued_runs(dag_id, now, decisions);
+            self.wake_runs(dag_id, now);
+            self.start_queued_runs(dag_id, now);
         }
     }
 
     fn free_dag(&mut self, dag_id: &DagId) {
-        self.waiting.free(Constraint::Paused(dag_id.clone()));
+        self.waiting.free(Constraint::Held(dag_id.clone()));
         let Some(entry) = self.dags.get(dag_id) else { return };
         for serial in &entry.started {
             self.waiting.free(Constraint::RunTasks(*serial));
+        }
+    }
+
+    /// Looks at everything in a Dag's runs again: what was held back may go on.
+    fn wake_runs(&mut self, dag_id: &DagId, now: Timestamp) {
+        let Some(entry) = self.dags.get(dag_id) else { return };
+        for serial in &entry.started {
+            let Some(state) = self.runs.get(serial) else { continue };
+            self.dirty.extend(state.refs(*serial));
+            self.touched.push(*serial);
+            self.timers.set(now, Timer::RunTimeout(*serial));
+        }
+    }
+
+    /// Runs follow the newest structure of their Dag, unless their bundle has versions.
+    fn ask_for_structures(&mut self, dag_id: &DagId) {
+        let Some(entry) = self.dags.get(dag_id) else { return };
+        for state in entry.started.iter().filter_map(|serial| self.runs.get(serial)) {
+            if state.run.bundle_version.is_none() && state.version != entry.facts.version {
+                self.needs.push(Need::Structure { run: state.run.key.clone() });
+            }
         }
     }
 
@@ -124,22 +209,35 @@ impl Scheduler {
             decisions.changes.push(Change::Schedule { dag_id: dag_id.clone(), schedule });
         }
         if let (Some(next_run), false) = (next_run, facts.paused) {
-            self.timers.set(next_run.run_after, Timer::NextRun(dag_id.clone()));
+            self.look_at_schedule(dag_id, next_run.run_after);
         }
     }
 
-    pub(crate) fn schedule_is_due(&mut self, dag_id: &DagId, now: Timestamp) {
+    /// Sets the clock for a Dag's schedule, unless it is to be looked at sooner.
+    fn look_at_schedule(&mut self, dag_id: &DagId, at: Timestamp) {
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
-        let facts = &mut entry.facts;
-        if self.draining || facts.paused || !facts.may_schedule || entry.checking {
+        if entry.timer.is_none_or(|timer| at < timer) {
+            entry.timer = Some(at);
+            self.timers.set(at, Timer::NextRun(dag_id.clone()));
+        }
+    }
+
+    pub(crate) fn schedule_is_due(&mut self, dag_id: &DagId, at: Timestamp, now: Timestamp) {
+        let Some(entry) = self.dags.get_mut(dag_id) else { return };
+        if entry.timer != Some(at) {
+            return;
+        }
+        entry.timer = None;
+        if self.draining || !entry.may_start_runs() || !entry.facts.may_schedule || entry.checking {
             return;
         }
         // Asked again because time may have passed since: without catchup only the newest interval counts.
+        let facts = &mut entry.facts;
         let next_run = facts.timetable.next_run(facts.schedule.last_interval, &facts.restriction, now);
         facts.schedule.next_run = next_run;
         let Some(next_run) = next_run else { return };
         if next_run.run_after > now {
-            self.timers.set(next_run.run_after, Timer::NextRun(dag_id.clone()));
+            self.look_at_schedule(dag_id, next_run.run_after);
             return;
         }
         // When one of its runs ends, the Dag is looked at again.
@@ -157,14 +255,14 @@ impl Scheduler {
     pub(crate) fn schedule_checked(
         &mut self,
         dag_id: &DagId,
-        dag: Option<Arc<Dag>>,
+        structure: Option<Structure>,
         taken: bool,
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         entry.checking = false;
-        let (Some(next_run), Some(dag)) = (entry.facts.schedule.next_run, dag) else { return };
+        let (Some(next_run), Some(structure)) = (entry.facts.schedule.next_run, structure) else { return };
         entry.facts.schedule.last_interval = Some(next_run.data_interval);
         if !taken {
             let run = NewRun {
@@ -178,37 +276,49 @@ impl Scheduler {
                 conf: Arc::new(Json::Object(Default::default())),
                 note: None,
             };
-            self.create_run(run, dag, now, decisions);
+            self.create_run(run, structure, now, decisions);
         }
         self.plan_next_run(dag_id, now, decisions);
     }
 
     /// A run of the Dag has ended: there may be room for another.
-    pub(crate) fn run_ended_in_dag(
-        &mut self,
-        serial: RunSerial,
-        run: &DagRun,
-        now: Timestamp,
-        decisions: &mut Decisions,
-    ) {
+    pub(crate) fn run_ended_in_dag(&mut self, serial: RunSerial, run: &DagRun, reason: &str, now: Timestamp) {
         let dag_id = &run.key.dag_id;
-        let failed = run.state == DagRunState::Failed;
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         entry.started.retain(|started| *started != serial);
         entry.running = entry.running.saturating_sub(u32::from(counts_as_active(run)));
-        let facts = &mut entry.facts;
-        let failures = if failed { facts.schedule.consecutive_failures + 1 } else { 0 };
-        let limit = facts.limits.max_consecutive_failed_dag_runs;
-        if facts.schedule.consecutive_failures != failures && limit > 0 {
-            facts.schedule.consecutive_failures = failures;
-            let schedule = Box::new(facts.schedule.clone());
-            decisions.changes.push(Change::Schedule { dag_id: dag_id.clone(), schedule });
+        let count = entry.facts.limits.max_consecutive_failed_dag_runs;
+        // Airflow looks at the runs before only when a task's failure ended this one.
+        if reason == "task_failure" && count > 0 {
+            self.needs.push(Need::LastRuns { dag_id: dag_id.clone(), count });
         }
-        if limit > 0 && failures >= limit && !facts.paused {
+        if entry.gone && !entry.has_runs() {
+            self.dags.remove(dag_id);
+            return;
+        }
+        let wants_more = entry.facts.schedule.next_run.is_some() && entry.may_start_runs();
+        self.start_queued_runs(dag_id, now);
+        if wants_more {
+            self.look_at_schedule(dag_id, now);
+        }
+    }
+
+    /// Pauses a Dag whose last runs have all failed.
+    pub(crate) fn last_runs(
+        &mut self,
+        dag_id: &DagId,
+        states: &[DagRunState],
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let Some(entry) = self.dags.get(dag_id) else { return };
+        let failed_runs = entry.facts.limits.max_consecutive_failed_dag_runs;
+        let last = states.get(..failed_runs as usize);
+        let all_failed = last.is_some_and(|last| last.iter().all(|state| *state == DagRunState::Failed));
+        if failed_runs > 0 && all_failed && !entry.facts.paused {
             self.dag_paused(dag_id, true, now, decisions);
+            decisions.actions.push(Action::AutoPaused { dag_id: dag_id.clone(), failed_runs });
         }
-        self.start_queued_runs(dag_id, now, decisions);
-        self.timers.set(now, Timer::NextRun(dag_id.clone()));
     }
 }
 

@@ -1,12 +1,12 @@
 //! Whether a task instance may run now, must not run any more, or waits.
 
 use jiff::Timestamp;
-use model::transition::TaskTransition;
+use model::transition::{TaskTransition, next_state};
 use model::trigger_rule::{TriggerRule, Verdict, evaluate, evaluate_indirect_setups};
 use model::{Change, MapIndex, TaskIndex, TaskState};
 
-use crate::event::Action;
-use crate::event::{Decisions, Refusal, SkipDecision, StopReason};
+use crate::dags::Hold;
+use crate::event::{Action, Decisions, Refusal, SkipDecision, StopReason};
 use crate::run_state::{RunState, TaskRef};
 use crate::runs::is_empty;
 use crate::timers::Timer;
@@ -15,14 +15,18 @@ use crate::{Scheduler, put};
 impl Scheduler {
     /// Looks at one task instance and moves it on if something changed for it.
     pub(crate) fn evaluate(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        self.evaluations += 1;
         let Some(state) = self.runs.get(&task.run) else { return };
-        let ti = state.ti(task);
-        if !ti.state.is_schedulable() {
+        if !state.ti(task).state.is_schedulable() {
+            return;
+        }
+        let hold = self.hold(state, now);
+        if hold == Hold::Everything {
             return;
         }
         let verdict = match verdict(state, task) {
             Verdict::Set(TaskState::Skipped) if !self.may_be_skipped(task) => Verdict::Wait,
-            Verdict::Run if !self.past_allows(task) => Verdict::Wait,
+            Verdict::Run if hold == Hold::Starts || !self.past_allows(task) => Verdict::Wait,
             verdict => verdict,
         };
         let Some(state) = self.runs.get(&task.run) else { return };
@@ -80,9 +84,12 @@ impl Scheduler {
             return;
         }
         let ti = state.ti_mut(task);
-        // Airflow gives them a start and an end as well, so that they have a place in time.
-        ti.start_date = ti.start_date.or(Some(now));
-        ti.end_date = Some(now);
+        // Airflow gives them a start and an end as well, so that they have a place in time; only what never began
+        // before its run timed out gets none.
+        if transition != TaskTransition::TimeOut {
+            ti.start_date = ti.start_date.or(Some(now));
+        }
+        ti.end_date = ti.start_date.map(|_| now);
         put(decisions, state.ti(task), Change::TaskInstance);
         self.after_end(task);
     }
@@ -98,7 +105,8 @@ impl Scheduler {
     ) {
         let Some(state) = self.runs.get(&task.run) else { return };
         let ti = state.ti(task);
-        if ti.state.is_finished() && ti.state != TaskState::UpstreamFailed {
+        if next_state(ti.state, transition).is_err() {
+            // It has ended before.
             return;
         }
         if ti.state.is_executing() {
@@ -118,7 +126,7 @@ impl Scheduler {
         for below in direct.iter().chain(state.dag.indirect_dependents(task.task)) {
             self.dirty.extend(state.refs_of(task.run, *below));
         }
-        if state.dag.depends_on_past() {
+        if !state.later.is_empty() {
             self.wake_later_runs(task);
         }
     }
@@ -203,7 +211,10 @@ fn is_skipped_by_branch(state: &RunState, task: TaskRef) -> bool {
     definition.upstream.iter().any(|above: &TaskIndex| {
         let parent = state.dag.task(*above);
         let map_index = if parent.is_mapped { own_index } else { MapIndex::NONE };
+        // What a branch decided before it was cleared counts only when it has run again.
+        let is_finished = state.tasks[above.at()].instances.iter().any(|instance| instance.ti.state.is_finished());
         parent.can_skip_downstream
+            && is_finished
             && match state.skips.get(&(*above, map_index)) {
                 None => false,
                 Some(SkipDecision::Followed(tasks)) => !tasks.contains(&definition.task_id),

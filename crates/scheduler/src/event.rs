@@ -1,11 +1,12 @@
 //! What goes into the scheduler and what comes out of it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    Change, Dag, DagId, DagRun, DataInterval, Json, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstance,
-    TaskInstanceId, TriggeredBy,
+    Change, Dag, DagId, DagRun, DagRunState, DataInterval, Json, MapIndex, RunId, RunKey, TaskId, TaskIndex,
+    TaskInstance, TaskInstanceId, TriggeredBy, VersionId,
 };
 
 use crate::dags::DagFacts;
@@ -22,10 +23,10 @@ pub enum Event {
         paused: bool,
         reply: ReplyId,
     },
-    /// The answer to [`Need::ScheduleCheck`].
+    /// The answer to [`Need::ScheduleCheck`]. Without a structure, which can't be read then, there is no run.
     ScheduleChecked {
         dag_id: DagId,
-        dag: Option<Arc<Dag>>,
+        structure: Option<Structure>,
         taken: bool,
     },
     /// Somebody asks for a run.
@@ -34,8 +35,19 @@ pub enum Event {
     RunFound(Box<DagRun>),
     /// A run with its task instances: found running at start, or the answer to [`Need::Run`].
     RunLoaded(Box<LoadedRun>),
-    /// The other answer to [`Need::Run`]: its Dag's structure can't be read. The run waits until the next start.
+    /// The other answer to [`Need::Run`]: its Dag's structure can't be read. The run waits until the Dag changes.
     RunUnavailable(RunKey),
+    /// The answer to [`Need::Structure`]. Without a structure the run goes on with the one it has.
+    StructureLoaded {
+        run: RunKey,
+        structure: Option<Structure>,
+        skips: Vec<Skip>,
+    },
+    /// The answer to [`Need::LastRuns`]: their states, the newest first.
+    LastRuns {
+        dag_id: DagId,
+        states: Vec<DagRunState>,
+    },
     /// The answer to [`Need::PreviousRun`].
     PreviousLoaded {
         run: RunKey,
@@ -78,6 +90,15 @@ pub enum Event {
 pub struct Trigger {
     pub reply: ReplyId,
     pub run: NewRun,
+    pub structure: Structure,
+}
+
+/// The structure of a Dag.
+#[derive(Clone, Debug)]
+pub struct Structure {
+    pub version: VersionId,
+    /// The version of the bundle that it is from, where the bundle has versions. A run keeps to that.
+    pub bundle_version: Option<String>,
     pub dag: Arc<Dag>,
 }
 
@@ -98,10 +119,18 @@ pub struct NewRun {
 #[derive(Clone, Debug)]
 pub struct LoadedRun {
     pub run: DagRun,
-    pub dag: Arc<Dag>,
+    /// The one that the run is to go on with: the newest one, or that of its bundle version.
+    pub structure: Structure,
     pub task_instances: Vec<TaskInstance>,
-    /// What its branches have decided so far.
-    pub skips: Vec<(TaskIndex, MapIndex, SkipDecision)>,
+    pub skips: Vec<Skip>,
+}
+
+/// What a branch of a run has decided.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Skip {
+    pub branch: TaskId,
+    pub map_index: MapIndex,
+    pub decision: SkipDecision,
 }
 
 /// What a branching task left behind for those below it.
@@ -119,7 +148,7 @@ pub struct PreviousRun {
     pub key: RunKey,
     pub logical_date: Option<Timestamp>,
     pub task_instances: Vec<(TaskId, model::TaskState)>,
-    /// Tasks of the later run that no run before it has ever had.
+    /// Those of the tasks that were asked about that no run before the later one has ever had.
     pub first_timers: Vec<TaskId>,
 }
 
@@ -151,8 +180,13 @@ pub enum Need {
     ScheduleCheck { dag_id: DagId, run_id: RunId, logical_date: Timestamp },
     /// A queued run's Dag and task instances.
     Run(RunKey),
-    /// The run before this one: of any kind, or not a manual one.
-    PreviousRun { run: RunKey, logical_date: Timestamp, scheduled_only: bool },
+    /// The run before this one: of any kind, or not a manual one. `newcomers` are tasks that wait for nothing if no run
+    /// before this one has had them.
+    PreviousRun { run: RunKey, logical_date: Timestamp, scheduled_only: bool, newcomers: Vec<TaskId> },
+    /// The newest structure of the Dag of a run that is under way, and what the run's branches have decided.
+    Structure { run: RunKey },
+    /// The states of a Dag's last runs, whatever made them, in the order in which they are to run.
+    LastRuns { dag_id: DagId, count: u32 },
 }
 
 /// Names the one who waits for an answer.
@@ -209,8 +243,41 @@ pub enum Action {
         run: Box<DagRun>,
         reason: &'static str,
     },
+    /// A Dag was paused because its last runs have failed.
+    AutoPaused {
+        dag_id: DagId,
+        failed_runs: u32,
+    },
+    /// Somebody must do something before this task instance can run.
+    Stuck {
+        ti: Box<TaskInstance>,
+        obstacle: Obstacle,
+    },
     /// A message that was not acted upon.
     Refused(Refusal),
+}
+
+/// What a task instance waits for that does not come by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    NoSuchPool { pool: Arc<str> },
+    PoolTooSmall { pool: Arc<str>, wanted: u32, size: u32 },
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::NoSuchPool { pool } => write!(
+                f,
+                "Tasks using non-existent pool '{pool}' will not be scheduled: create the pool and the task will run"
+            ),
+            Obstacle::PoolTooSmall { pool, wanted, size } => write!(
+                f,
+                "Requested pool slots ({wanted}) are greater than total pool slots: '{size}' for pool: {pool}. \
+                 Make the pool larger and the task will run"
+            ),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -227,6 +294,8 @@ pub struct StartAttempt {
 pub enum StopReason {
     RunTimedOut,
     FailFast,
+    /// Its task is no longer in the Dag.
+    Removed,
 }
 
 /// A message that came too late or from nobody.

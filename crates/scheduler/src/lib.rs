@@ -14,9 +14,11 @@ mod evaluate;
 mod event;
 mod ids;
 mod previous;
+mod run_queue;
 mod run_state;
 mod runs;
 mod slots;
+mod structure;
 mod timers;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,8 +28,8 @@ use model::{Change, DagId, RunKey, TaskInstanceId};
 
 pub use dags::DagFacts;
 pub use event::{
-    Action, Decisions, Event, LoadedRun, Need, NewRun, Outcome, PreviousRun, Refusal, ReplyId, SkipDecision,
-    StartAttempt, StopReason, Trigger, TriggerError,
+    Action, Decisions, Event, LoadedRun, Need, NewRun, Obstacle, Outcome, PreviousRun, Refusal, ReplyId, Skip,
+    SkipDecision, StartAttempt, StopReason, Structure, Trigger, TriggerError,
 };
 pub use ids::IdSource;
 
@@ -71,6 +73,8 @@ pub struct Scheduler {
     /// Runs whose end to look at in this step.
     touched: Vec<RunSerial>,
     needs: Vec<Need>,
+    /// How often a task instance was looked at.
+    evaluations: u64,
 }
 
 impl Scheduler {
@@ -91,6 +95,7 @@ impl Scheduler {
             dirty: Vec::new(),
             touched: Vec::new(),
             needs: Vec::new(),
+            evaluations: 0,
         }
     }
 
@@ -125,6 +130,16 @@ impl Scheduler {
         self.attempts.keys().copied()
     }
 
+    /// How often a task instance was looked at since the start: the measure of the scheduler's work.
+    pub fn evaluations(&self) -> u64 {
+        self.evaluations
+    }
+
+    /// Whether the Dag's facts are known, so that its runs can be taken up.
+    pub fn knows(&self, dag_id: &DagId) -> bool {
+        self.dags.contains_key(dag_id)
+    }
+
     /// Whether an attempt is the current one of its task instance. Messages from any other are refused.
     pub fn is_current(&self, attempt: TaskInstanceId) -> bool {
         self.attempts.contains_key(&attempt)
@@ -133,16 +148,22 @@ impl Scheduler {
     fn take(&mut self, event: Event, now: Timestamp, decisions: &mut Decisions) {
         match event {
             Event::DagChanged(facts) => self.dag_changed(*facts, now, decisions),
-            Event::DagGone(dag_id) => self.dag_gone(&dag_id, now),
+            Event::DagGone(dag_id) => self.dag_gone(&dag_id),
             Event::DagPaused { dag_id, paused, reply } => {
                 self.dag_paused(&dag_id, paused, now, decisions);
                 decisions.actions.push(Action::Done { to: reply });
             }
-            Event::ScheduleChecked { dag_id, dag, taken } => self.schedule_checked(&dag_id, dag, taken, now, decisions),
+            Event::ScheduleChecked { dag_id, structure, taken } => {
+                self.schedule_checked(&dag_id, structure, taken, now, decisions);
+            }
             Event::Trigger(trigger) => self.trigger(*trigger, now, decisions),
             Event::RunFound(run) => self.run_found(*run, now),
             Event::RunLoaded(loaded) => self.run_loaded(*loaded, now, decisions),
-            Event::RunUnavailable(key) => self.run_unavailable(&key, now, decisions),
+            Event::RunUnavailable(key) => self.run_unavailable(&key, now),
+            Event::StructureLoaded { run, structure, skips } => {
+                self.structure_loaded(&run, structure, skips, now, decisions);
+            }
+            Event::LastRuns { dag_id, states } => self.last_runs(&dag_id, &states, now, decisions),
             Event::PreviousLoaded { run, previous } => self.previous_loaded(&run, previous),
             Event::AttemptStarted { attempt, at, hostname, unixname, pid } => {
                 self.attempt_started(attempt, at, hostname, unixname, pid, decisions);
@@ -151,19 +172,20 @@ impl Scheduler {
                 self.attempt_ended(attempt, at, outcome, rendered_map_index, now, decisions);
             }
             Event::SkipDownstream { attempt, tasks } => self.skip_downstream(attempt, &tasks, now, decisions),
-            Event::PoolChanged { name, slots } => self.pool_changed(&name, slots),
-            Event::PoolGone { name } => self.pools.remove(&name),
+            Event::PoolChanged { name, slots } => self.pool_changed(&name, slots, decisions),
+            Event::PoolGone { name } => self.pool_gone(&name, decisions),
             Event::Drain => self.draining = true,
             Event::Tick => {}
         }
     }
 
     fn due_timers(&mut self, now: Timestamp, decisions: &mut Decisions) {
-        while let Some(timer) = self.timers.pop_due(now) {
+        while let Some((at, timer)) = self.timers.pop_due(now) {
             match timer {
-                timers::Timer::NextRun(dag_id) => self.schedule_is_due(&dag_id, now),
-                timers::Timer::RunAfter(key) => self.queued_run_is_due(&key, now, decisions),
+                timers::Timer::NextRun(dag_id) => self.schedule_is_due(&dag_id, at, now),
+                timers::Timer::RunAfter(dag_id) => self.start_queued_runs(&dag_id, now),
                 timers::Timer::RunTimeout(serial) => self.run_timed_out(serial, now, decisions),
+                timers::Timer::LogicalDate(serial) => self.logical_date_is_due(serial),
                 timers::Timer::TryAgain(task) => self.dirty.push(task),
             }
         }

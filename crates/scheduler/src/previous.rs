@@ -1,6 +1,7 @@
 //! `depends_on_past` and `wait_for_downstream`: what a task instance waits for in the run before.
 
-use model::{Dag, DagRun, RunType, Task, TaskIndex, TaskState};
+use jiff::Timestamp;
+use model::{Dag, DagRun, Task, TaskId, TaskIndex};
 
 use crate::Scheduler;
 use crate::event::{Need, PreviousRun};
@@ -22,11 +23,10 @@ impl Scheduler {
 
     fn past_is_met(&mut self, task: TaskRef) -> bool {
         let Some(state) = self.runs.get(&task.run) else { return false };
-        let definition = state.dag.task(task.task);
         match &state.previous {
             Previous::Asked => false,
             Previous::None => true,
-            Previous::Finished(previous) => finished_allows(state, definition, previous),
+            Previous::Finished(previous) => finished_allows(state, task.task, previous),
             Previous::Active(serial) => match self.runs.get(serial) {
                 Some(previous) => active_allows(state, task.task, previous),
                 None => false,
@@ -36,8 +36,12 @@ impl Scheduler {
                     // A run without a date has no run before it.
                     return true;
                 };
-                let scheduled_only = state.dag.catchup;
-                self.needs.push(Need::PreviousRun { run: state.run.key.clone(), logical_date, scheduled_only });
+                self.needs.push(Need::PreviousRun {
+                    run: state.run.key.clone(),
+                    logical_date,
+                    scheduled_only: state.dag.catchup,
+                    newcomers: newcomers(&state.dag),
+                });
                 if let Some(state) = self.runs.get_mut(&task.run) {
                     state.previous = Previous::Asked;
                 }
@@ -52,6 +56,7 @@ impl Scheduler {
         if !self.runs.get(&serial).is_some_and(|state| matches!(state.previous, Previous::Asked)) {
             return;
         }
+        let first_timers = previous.as_ref().map(|previous| previous.first_timers.clone()).unwrap_or_default();
         let known = match previous {
             None => Previous::None,
             Some(previous) => match self.run_serials.get(&previous.key) {
@@ -61,11 +66,13 @@ impl Scheduler {
         };
         if let Previous::Active(before) = known
             && let Some(before) = self.runs.get_mut(&before)
+            && !before.later.contains(&serial)
         {
             before.later.push(serial);
         }
         let Some(state) = self.runs.get_mut(&serial) else { return };
         state.previous = known;
+        state.first_timers = first_timers;
         self.dirty.extend(state.refs(serial));
     }
 
@@ -90,16 +97,16 @@ impl Scheduler {
     }
 
     /// A new run may be the one before others: they ask again.
-    pub(crate) fn new_run_before_others(&mut self, new: &DagRun, dag: &Dag) {
-        if !dag.depends_on_past() || new.logical_date.is_none() {
+    pub(crate) fn new_run_before_others(&mut self, new: &DagRun) {
+        if new.logical_date.is_none() {
             return;
         }
         let Some(entry) = self.dags.get(&new.key.dag_id) else { return };
-        for serial in entry.started.clone() {
-            let Some(state) = self.runs.get_mut(&serial) else { continue };
-            if state.run.logical_date > new.logical_date {
+        for serial in &entry.started {
+            let Some(state) = self.runs.get_mut(serial) else { continue };
+            if state.dag.depends_on_past() && state.run.logical_date > new.logical_date {
                 state.previous = Previous::Unknown;
-                self.dirty.extend(state.refs(serial));
+                self.dirty.extend(state.refs(*serial));
             }
         }
     }
@@ -119,58 +126,48 @@ impl Scheduler {
     }
 }
 
-fn is_done(state: TaskState) -> bool {
-    matches!(state, TaskState::Success | TaskState::Skipped)
+/// Tasks that do not wait for a run before if they are new.
+fn newcomers(dag: &Dag) -> Vec<TaskId> {
+    let is_newcomer = |task: &&Task| task.depends_on_past && task.ignore_first_depends_on_past;
+    dag.tasks().iter().filter(is_newcomer).map(|task| task.task_id.clone()).collect()
 }
 
-fn finished_allows(state: &RunState, task: &Task, previous: &PreviousRun) -> bool {
-    let of_task = |task_id| previous.task_instances.iter().filter(move |(other, _)| other == task_id);
-    if is_first_by_date(state, task, previous) {
-        return true;
-    }
-    if of_task(&task.task_id).next().is_none() {
-        return task.ignore_first_depends_on_past && previous.first_timers.contains(&task.task_id);
-    }
-    let mut own = of_task(&task.task_id);
-    own.all(|(_, state)| is_done(*state))
-        && (!task.wait_for_downstream
-            || task
-                .downstream
-                .iter()
-                .all(|below| of_task(&state.dag.task(*below).task_id).all(|(_, state)| is_done(*state))))
-}
-
-/// With catchup, a task that starts later than the run before does not wait for it.
-fn is_first_by_date(state: &RunState, task: &Task, previous: &PreviousRun) -> bool {
-    state.dag.catchup
-        && match (task.start_date, previous.logical_date) {
-            (Some(start), Some(logical_date)) => logical_date < start,
-            _ => false,
-        }
-}
-
-fn active_allows(state: &RunState, task: TaskIndex, previous: &RunState) -> bool {
+/// The rules of Airflow's `PrevDagrunDep`. `done` says whether every instance of a task in the run before has succeeded
+/// or was skipped; `None` if there is none.
+fn allows(
+    state: &RunState,
+    task: TaskIndex,
+    previous_date: Option<Timestamp>,
+    done: impl Fn(&TaskId) -> Option<bool>,
+) -> bool {
     let definition = state.dag.task(task);
-    let all_done = |task_id: &str| {
-        let Some(index) = previous.dag.find(task_id) else { return None };
-        let instances = &previous.tasks[index.at()].instances;
-        (!instances.is_empty()).then(|| instances.iter().all(|instance| is_done(instance.ti.state)))
-    };
-    let catchup_first = state.dag.catchup
-        && previous.run.run_type != RunType::Manual
-        && matches!((definition.start_date, previous.run.logical_date), (Some(start), Some(date)) if date < start);
-    if catchup_first {
+    // With catchup, a task that starts later than the run before does not wait for it.
+    let starts_later =
+        matches!((definition.start_date, previous_date), (Some(start), Some(previous)) if previous < start);
+    if state.dag.catchup && starts_later {
         return true;
     }
-    match all_done(definition.task_id.as_str()) {
-        None => definition.ignore_first_depends_on_past,
+    match done(&definition.task_id) {
+        None => definition.ignore_first_depends_on_past && state.first_timers.contains(&definition.task_id),
         Some(false) => false,
         Some(true) => {
             !definition.wait_for_downstream
-                || definition
-                    .downstream
-                    .iter()
-                    .all(|below| all_done(state.dag.task(*below).task_id.as_str()).unwrap_or(true))
+                || definition.downstream.iter().all(|below| done(&state.dag.task(*below).task_id).unwrap_or(true))
         }
     }
+}
+
+fn finished_allows(state: &RunState, task: TaskIndex, previous: &PreviousRun) -> bool {
+    allows(state, task, previous.logical_date, |task_id| {
+        let mut states = previous.task_instances.iter().filter(|(other, _)| other == task_id).peekable();
+        states.peek()?;
+        Some(states.all(|(_, state)| state.is_success()))
+    })
+}
+
+fn active_allows(state: &RunState, task: TaskIndex, previous: &RunState) -> bool {
+    allows(state, task, previous.run.logical_date, |task_id| {
+        let instances = &previous.tasks[previous.dag.find(task_id.as_str())?.at()].instances;
+        (!instances.is_empty()).then(|| instances.iter().all(|instance| instance.ti.state.is_success()))
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use model::transition::{NoTransition, TaskTransition, next_state};
 use model::trigger_rule::UpstreamCounts;
-use model::{Dag, DagRun, MapIndex, TaskIndex, TaskInstance, TaskState};
+use model::{Dag, DagRun, MapIndex, TaskId, TaskIndex, TaskInstance, TaskState, VersionId};
 
 use crate::event::{LoadedRun, PreviousRun, SkipDecision};
 use crate::slots::Parked;
@@ -27,6 +27,8 @@ pub(crate) struct Instance {
     pub(crate) ti: TaskInstance,
     /// The list it waits in while it is scheduled.
     pub(crate) parked: Option<Parked>,
+    /// People were told that it waits for them.
+    pub(crate) told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,10 +57,14 @@ pub(crate) enum Previous {
 #[derive(Debug)]
 pub(crate) struct RunState {
     pub(crate) run: DagRun,
+    /// That of `dag`.
+    pub(crate) version: VersionId,
     pub(crate) dag: Arc<Dag>,
     pub(crate) tasks: Vec<TaskSlot>,
     pub(crate) skips: HashMap<(TaskIndex, MapIndex), SkipDecision>,
     pub(crate) previous: Previous,
+    /// Tasks that no run before this one has had, as far as that matters.
+    pub(crate) first_timers: Vec<TaskId>,
     /// Runs that have this one before them.
     pub(crate) later: Vec<RunSerial>,
     /// Task instances that have not come to a final state.
@@ -73,13 +79,18 @@ pub(crate) struct RunState {
 
 impl RunState {
     pub(crate) fn new(loaded: LoadedRun) -> Self {
-        let LoadedRun { run, dag, task_instances, skips } = loaded;
+        let LoadedRun { run, structure, task_instances, skips } = loaded;
+        let dag = structure.dag;
+        let of_task =
+            |skip: crate::event::Skip| Some(((dag.find(skip.branch.as_str())?, skip.map_index), skip.decision));
         let mut state = Self {
             run,
+            version: structure.version,
             tasks: dag.tasks().iter().map(|_| TaskSlot::default()).collect(),
+            skips: skips.into_iter().filter_map(of_task).collect(),
             dag,
-            skips: skips.into_iter().map(|(task, map_index, decision)| ((task, map_index), decision)).collect(),
             previous: Previous::Unknown,
+            first_timers: Vec::new(),
             later: Vec::new(),
             unfinished: 0,
             live: 0,
@@ -89,7 +100,7 @@ impl RunState {
         for ti in task_instances {
             // A task that the Dag no longer has is not looked at; its record stays as it is.
             if let Some(task) = state.dag.find(ti.task_id.as_str()) {
-                state.tasks[task.at()].instances.push(Instance { ti, parked: None });
+                state.tasks[task.at()].instances.push(Instance { ti, parked: None, told: false });
             }
         }
         state.count_everything();

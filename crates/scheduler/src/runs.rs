@@ -1,7 +1,5 @@
 //! The life of a run: made, queued, started, ended.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use model::transition::TaskTransition;
 use model::{
@@ -9,8 +7,8 @@ use model::{
     TaskState,
 };
 
-use crate::dags::counts_as_active;
-use crate::event::{Action, Decisions, LoadedRun, Need, NewRun, StopReason, Trigger, TriggerError};
+use crate::dags::{Hold, counts_as_active};
+use crate::event::{Action, Decisions, LoadedRun, Need, NewRun, StopReason, Structure, Trigger, TriggerError};
 use crate::run_state::{RunSerial, RunState};
 use crate::timers::Timer;
 use crate::{Scheduler, put};
@@ -19,46 +17,37 @@ impl Scheduler {
     /// Makes a run that somebody asked for. Whether the store has one with the same id or date was checked before;
     /// what is not written yet is checked here.
     pub(crate) fn trigger(&mut self, trigger: Trigger, now: Timestamp, decisions: &mut Decisions) {
-        let Trigger { reply, run, dag } = trigger;
-        let answer = match self.trigger_error(&dag.dag_id, &run) {
+        let Trigger { reply, run, structure } = trigger;
+        let answer = match self.trigger_error(&structure.dag.dag_id, &run) {
             Some(error) => Err(error),
-            None => Ok(Box::new(self.create_run(run, dag, now, decisions))),
+            None => Ok(Box::new(self.create_run(run, structure, now, decisions))),
         };
         decisions.actions.push(Action::Reply { to: reply, answer });
     }
 
     fn trigger_error(&self, dag_id: &DagId, run: &NewRun) -> Option<TriggerError> {
-        let entry = match self.dags.get(dag_id) {
-            None => return Some(TriggerError::UnknownDag(dag_id.clone())),
-            Some(entry) => entry,
-        };
-        let key = RunKey::new(dag_id.clone(), run.run_id.clone());
-        if self.run_serials.contains_key(&key) || entry.queued.values().any(|queued| queued.key == key) {
-            return Some(TriggerError::RunIdTaken { dag_id: dag_id.clone(), run_id: run.run_id.clone() });
-        }
-        let logical_date = run.logical_date?;
-        let taken = entry.queued.values().any(|queued| queued.logical_date == Some(logical_date))
-            || self
-                .runs
-                .values()
-                .any(|active| active.run.key.dag_id == *dag_id && active.run.logical_date == Some(logical_date));
-        taken.then(|| TriggerError::LogicalDateTaken { dag_id: dag_id.clone(), logical_date })
+        let Some(entry) = self.dags.get(dag_id) else { return Some(TriggerError::UnknownDag(dag_id.clone())) };
+        let started = entry.started.iter().filter_map(|serial| self.runs.get(serial)).map(|state| &state.run);
+        let mut active = entry.waiting_runs().chain(started);
+        active.find_map(|other| {
+            if other.key.run_id == run.run_id {
+                return Some(TriggerError::RunIdTaken { dag_id: dag_id.clone(), run_id: run.run_id.clone() });
+            }
+            let logical_date = run.logical_date.filter(|_| other.logical_date == run.logical_date)?;
+            Some(TriggerError::LogicalDateTaken { dag_id: dag_id.clone(), logical_date })
+        })
     }
 
     /// Makes a run with all its task instances, and starts it if it may start. Returns it as it was when it was made.
     pub(crate) fn create_run(
         &mut self,
         new: NewRun,
-        dag: Arc<Dag>,
+        structure: Structure,
         now: Timestamp,
         decisions: &mut Decisions,
     ) -> DagRun {
-        let (version, bundle_version) = match self.dags.get(&dag.dag_id) {
-            Some(entry) => (entry.facts.version, entry.facts.bundle_version.clone()),
-            None => (self.ids.version(now), None),
-        };
         let run = DagRun {
-            key: RunKey { dag_id: dag.dag_id.clone(), run_id: new.run_id },
+            key: RunKey { dag_id: structure.dag.dag_id.clone(), run_id: new.run_id },
             run_type: new.run_type,
             triggered_by: new.triggered_by,
             triggering_user: new.triggering_user,
@@ -73,41 +62,37 @@ impl Scheduler {
             conf: new.conf,
             note: new.note,
             clear_number: 0,
-            version,
-            bundle_version,
+            version: structure.version,
+            bundle_version: structure.bundle_version.clone(),
         };
-        let task_instances = self.new_task_instances(&run, &dag, now);
+        let mut task_instances = Vec::new();
+        for task in structure.dag.indices().filter(|task| belongs_to_run(structure.dag.task(*task), &run)) {
+            task_instances.push(self.new_task_instance(&run, &structure, task, MapIndex::NONE, now));
+        }
         for ti in &task_instances {
             put(decisions, ti, Change::TaskInstance);
         }
         if self.may_start(&run, now) {
-            let loaded = LoadedRun { run: run.clone(), dag, task_instances, skips: Vec::new() };
+            let loaded = LoadedRun { run: run.clone(), structure, task_instances, skips: Vec::new() };
             self.start_run(loaded, now, decisions);
         } else {
             put(decisions, &run, Change::Run);
-            self.new_run_before_others(&run, &dag);
+            self.new_run_before_others(&run);
             self.enqueue_run(run.clone(), now);
         }
         run
     }
 
-    fn new_task_instances(&mut self, run: &DagRun, dag: &Dag, now: Timestamp) -> Vec<TaskInstance> {
-        dag.indices()
-            .filter(|task| belongs_to_run(dag.task(*task), run))
-            .map(|task| self.new_task_instance(run, dag, task, MapIndex::NONE, now))
-            .collect()
-    }
-
     pub(crate) fn new_task_instance(
         &mut self,
         run: &DagRun,
-        dag: &Dag,
+        structure: &Structure,
         task: TaskIndex,
         map_index: MapIndex,
         now: Timestamp,
     ) -> TaskInstance {
-        let priority_weight = dag.weight(task);
-        let task = dag.task(task);
+        let priority_weight = structure.dag.weight(task);
+        let task = structure.dag.task(task);
         TaskInstance {
             id: self.ids.task_instance(now),
             run: run.key.clone(),
@@ -116,14 +101,14 @@ impl Scheduler {
             state: TaskState::None,
             try_number: 0,
             max_tries: task.retries,
-            version: run.version,
+            version: structure.version,
             operator: task.operator.as_str().into(),
             operator_name: task.operator_name.as_str().into(),
             pool: task.pool.as_str().into(),
             pool_slots: task.pool_slots,
             queue: task.queue.as_str().into(),
             priority_weight,
-            executor: task.executor.as_deref().map(Arc::from),
+            executor: task.executor.as_deref().map(std::sync::Arc::from),
             scheduled_at: None,
             queued_at: None,
             start_date: None,
@@ -139,72 +124,62 @@ impl Scheduler {
 
     fn may_start(&self, run: &DagRun, now: Timestamp) -> bool {
         let Some(entry) = self.dags.get(&run.key.dag_id) else { return false };
-        !self.draining
-            && !entry.facts.paused
-            && earliest_start(run) <= now
-            && (!counts_as_active(run) || entry.running < entry.facts.limits.max_active_runs)
+        !self.draining && entry.may_start_runs() && run.run_after <= now && (!counts_as_active(run) || entry.has_room())
     }
 
     fn enqueue_run(&mut self, run: DagRun, now: Timestamp) {
-        let due = earliest_start(&run);
-        if due > now {
-            self.timers.set(due, Timer::RunAfter(run.key.clone()));
+        if run.run_after > now {
+            self.timers.set(run.run_after, Timer::RunAfter(run.key.dag_id.clone()));
         }
         if let Some(entry) = self.dags.get_mut(&run.key.dag_id) {
-            entry.queued_count += 1;
-            entry.queued.insert((run.run_after, entry.queued_count), run);
+            entry.queue.push(run);
         }
     }
 
     /// At start: a run that was queued before.
     pub(crate) fn run_found(&mut self, run: DagRun, now: Timestamp) {
-        let dag_id = run.key.dag_id.clone();
-        self.enqueue_run(run, now);
-        self.ask_for_queued_runs(&dag_id, now);
-    }
-
-    pub(crate) fn queued_run_is_due(&mut self, key: &RunKey, now: Timestamp, decisions: &mut Decisions) {
-        self.start_queued_runs(&key.dag_id, now, decisions);
+        // Not started before every run that is running has been counted.
+        self.timers.set(run.run_after.max(now), Timer::RunAfter(run.key.dag_id.clone()));
+        if let Some(entry) = self.dags.get_mut(&run.key.dag_id) {
+            entry.queue.push(run);
+        }
     }
 
     /// Fetches the queued runs of a Dag that there is room for.
-    pub(crate) fn start_queued_runs(&mut self, dag_id: &DagId, now: Timestamp, _decisions: &mut Decisions) {
-        self.ask_for_queued_runs(dag_id, now);
-    }
-
-    fn ask_for_queued_runs(&mut self, dag_id: &DagId, now: Timestamp) {
-        loop {
-            let Some(entry) = self.dags.get(dag_id) else { return };
-            let Some(position) = entry.queued.iter().find(|(_, run)| self.may_start(run, now)).map(|(key, _)| *key)
-            else {
-                return;
-            };
-            let Some(entry) = self.dags.get_mut(dag_id) else { return };
-            if let Some(run) = entry.queued.remove(&position) {
-                // It counts as running from here on, so that no other takes its place while it is fetched.
-                entry.running += u32::from(counts_as_active(&run));
-                self.needs.push(Need::Run(run.key));
-            }
+    pub(crate) fn start_queued_runs(&mut self, dag_id: &DagId, now: Timestamp) {
+        let draining = self.draining;
+        let Some(entry) = self.dags.get_mut(dag_id).filter(|entry| !draining && entry.may_start_runs()) else { return };
+        while let Some(run) = entry.queue.next(now, entry.running < entry.facts.limits.max_active_runs) {
+            // It counts as running from here on, so that no other takes its place while it is fetched.
+            entry.running += u32::from(counts_as_active(&run));
+            self.needs.push(Need::Run(run.key.clone()));
+            entry.loading.push(run);
         }
     }
 
     /// A run's task instances are there: one that waited for its turn, or one that was running at the last end.
-    pub(crate) fn run_loaded(&mut self, loaded: LoadedRun, now: Timestamp, decisions: &mut Decisions) {
-        if let Some(entry) = self.dags.get_mut(&loaded.run.key.dag_id)
-            && loaded.run.state == DagRunState::Queued
-        {
-            // `start_run` counts it again.
-            entry.running = entry.running.saturating_sub(u32::from(counts_as_active(&loaded.run)));
-        }
+    pub(crate) fn run_loaded(&mut self, mut loaded: LoadedRun, now: Timestamp, decisions: &mut Decisions) {
+        // `start_run` counts it again.
+        self.no_longer_loading(&loaded.run.key);
+        self.fit(&mut loaded, now, decisions);
         self.start_run(loaded, now, decisions);
     }
 
+    fn no_longer_loading(&mut self, key: &RunKey) -> Option<DagRun> {
+        let entry = self.dags.get_mut(&key.dag_id)?;
+        let position = entry.loading.iter().position(|run| run.key == *key)?;
+        let run = entry.loading.remove(position);
+        entry.running = entry.running.saturating_sub(u32::from(counts_as_active(&run)));
+        Some(run)
+    }
+
     /// A run that was taken out of its queue can't be started: it takes nobody's place.
-    pub(crate) fn run_unavailable(&mut self, key: &RunKey, now: Timestamp, decisions: &mut Decisions) {
-        if let Some(entry) = self.dags.get_mut(&key.dag_id) {
-            entry.running = entry.running.saturating_sub(1);
+    pub(crate) fn run_unavailable(&mut self, key: &RunKey, now: Timestamp) {
+        let run = self.no_longer_loading(key);
+        if let (Some(run), Some(entry)) = (run, self.dags.get_mut(&key.dag_id)) {
+            entry.unavailable.push(run);
         }
-        self.start_queued_runs(&key.dag_id, now, decisions);
+        self.start_queued_runs(&key.dag_id, now);
     }
 
     fn start_run(&mut self, mut loaded: LoadedRun, now: Timestamp, decisions: &mut Decisions) {
@@ -214,24 +189,43 @@ impl Scheduler {
             loaded.run.last_scheduling_decision = Some(now);
             put(decisions, &loaded.run, Change::Run);
         }
-        let serial = RunSerial(self.next_serial);
-        self.next_serial += 1;
+        let serial = self.next_serial();
         if let Some(entry) = self.dags.get_mut(&loaded.run.key.dag_id) {
             entry.running += u32::from(counts_as_active(&loaded.run));
             entry.started.push(serial);
         }
-        if let (Some(timeout), Some(start)) = (loaded.dag.dagrun_timeout, loaded.run.start_date) {
-            let at = start.saturating_add(timeout).unwrap_or(Timestamp::MAX);
-            self.timers.set(at, Timer::RunTimeout(serial));
-        }
-        self.run_serials.insert(loaded.run.key.clone(), serial);
         let state = RunState::new(loaded);
+        self.set_run_timers(serial, &state, now);
+        self.run_serials.insert(state.run.key.clone(), serial);
         let tasks = state.refs(serial);
-        self.new_run_before_others(&state.run, &state.dag);
+        self.new_run_before_others(&state.run);
         self.runs.insert(serial, state);
         self.touched.push(serial);
         for task in tasks {
             self.resume(task, now, decisions);
+        }
+    }
+
+    pub(crate) fn next_serial(&mut self) -> RunSerial {
+        let serial = RunSerial(self.next_serial);
+        self.next_serial += 1;
+        serial
+    }
+
+    pub(crate) fn set_run_timers(&mut self, serial: RunSerial, state: &RunState, now: Timestamp) {
+        if let Some(at) = timeout_of(state) {
+            self.timers.set(at, Timer::RunTimeout(serial));
+        }
+        if let Some(logical_date) = state.run.logical_date.filter(|logical_date| *logical_date > now) {
+            self.timers.set(logical_date, Timer::LogicalDate(serial));
+        }
+    }
+
+    /// A run was started before its logical date, and now that has come.
+    pub(crate) fn logical_date_is_due(&mut self, serial: RunSerial) {
+        if let Some(state) = self.runs.get(&serial) {
+            self.dirty.extend(state.refs(serial));
+            self.touched.push(serial);
         }
     }
 
@@ -242,10 +236,13 @@ impl Scheduler {
         touched.dedup();
         for serial in touched {
             let Some(state) = self.runs.get(&serial) else { continue };
-            let end = if state.unfinished == 0 {
+            let hold = self.hold(state, now);
+            let end = if hold == Hold::Everything {
+                None
+            } else if state.unfinished == 0 {
                 let failed = state.failed_leaves > 0;
                 Some(if failed { (DagRunState::Failed, "task_failure") } else { (DagRunState::Success, "success") })
-            } else if is_deadlocked(state) {
+            } else if hold == Hold::Nothing && is_deadlocked(state) {
                 Some((DagRunState::Failed, "all_tasks_deadlocked"))
             } else {
                 None
@@ -271,12 +268,17 @@ impl Scheduler {
         put(decisions, &state.run, Change::Run);
         self.run_serials.remove(&state.run.key);
         self.keep_as_previous(serial, &state);
-        self.run_ended_in_dag(serial, &state.run, now, decisions);
+        self.run_ended_in_dag(serial, &state.run, reason, now);
         decisions.actions.push(Action::RunFinished { run: Box::new(state.run), reason });
     }
 
+    /// Ends a run that has taken too long. One whose Dag is paused or gone is looked at when the Dag goes on.
     pub(crate) fn run_timed_out(&mut self, serial: RunSerial, now: Timestamp, decisions: &mut Decisions) {
         let Some(state) = self.runs.get(&serial) else { return };
+        match timeout_of(state) {
+            Some(at) if at <= now && !self.is_dag_held(&state.run.key.dag_id) => {}
+            _ => return,
+        }
         for task in state.refs(serial) {
             self.force(task, TaskTransition::TimeOut, StopReason::RunTimedOut, now, decisions);
         }
@@ -284,13 +286,14 @@ impl Scheduler {
     }
 }
 
-/// A run does not begin before its logical date either.
-fn earliest_start(run: &DagRun) -> Timestamp {
-    run.logical_date.map_or(run.run_after, |logical_date| logical_date.max(run.run_after))
+/// When a run will have taken longer than its Dag allows.
+fn timeout_of(state: &RunState) -> Option<Timestamp> {
+    let (timeout, start) = (state.dag.dagrun_timeout?, state.run.start_date?);
+    Some(start.saturating_add(timeout).unwrap_or(Timestamp::MAX))
 }
 
 /// Whether a task takes part in a run: its own dates say so.
-fn belongs_to_run(task: &Task, run: &DagRun) -> bool {
+pub(crate) fn belongs_to_run(task: &Task, run: &DagRun) -> bool {
     let Some(logical_date) = run.logical_date else { return true };
     run.run_type == RunType::Backfill
         || (task.start_date.is_none_or(|start| start <= logical_date)
@@ -302,13 +305,16 @@ fn is_deadlocked(state: &RunState) -> bool {
     if state.live > 0 || state.unfinished == 0 {
         return false;
     }
-    let waits_outside = |task: &Task| {
-        task.depends_on_past || task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some()
-    };
     !state.dag.indices().any(|task| {
-        waits_outside(state.dag.task(task))
+        waits_outside(&state.dag, task)
             && state.tasks[task.at()].instances.iter().any(|instance| !instance.ti.state.is_finished())
     })
+}
+
+/// Whether a task may wait for something that is not in its run.
+fn waits_outside(dag: &Dag, task: TaskIndex) -> bool {
+    let task = dag.task(task);
+    task.depends_on_past || task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some()
 }
 
 /// Whether the engine ends a task by itself as soon as it may run.

@@ -2,7 +2,8 @@
 //! that of the limit it met, so that an attempt's end wakes only those who waited for what it held.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -23,8 +24,8 @@ pub(crate) enum Constraint {
     TaskInRun { run: RunSerial, task_id: TaskId },
     /// `parallelism`.
     Workers,
-    /// The Dag is paused.
-    Paused(DagId),
+    /// The Dag is paused or gone.
+    Held(DagId),
     /// The process is about to end.
     Draining,
 }
@@ -48,6 +49,8 @@ pub(crate) struct Parked {
 #[derive(Debug, Default)]
 pub(crate) struct WaitLists {
     lists: HashMap<Constraint, BTreeMap<WaitKey, TaskRef>>,
+    /// For each pool the numbers of slots that someone waits for.
+    pool_lists: HashMap<Arc<str>, BTreeSet<u32>>,
     /// Limits that have room again, or may have.
     freed: Vec<Constraint>,
     arrivals: u64,
@@ -69,16 +72,31 @@ impl WaitLists {
 
     pub(crate) fn park(&mut self, constraint: Constraint, key: WaitKey, task: TaskRef) -> Parked {
         self.lists.entry(constraint.clone()).or_default().insert(key, task);
+        if let Constraint::Pool { name, slots } = &constraint {
+            self.pool_lists.entry(Arc::clone(name)).or_default().insert(*slots);
+        }
         Parked { constraint, key }
     }
 
     pub(crate) fn leave(&mut self, parked: &Parked) {
-        if let Some(list) = self.lists.get_mut(&parked.constraint) {
-            list.remove(&parked.key);
-            if list.is_empty() {
-                self.lists.remove(&parked.constraint);
+        self.take(&parked.constraint, parked.key);
+    }
+
+    fn take(&mut self, constraint: &Constraint, key: WaitKey) -> Option<TaskRef> {
+        let list = self.lists.get_mut(constraint)?;
+        let task = list.remove(&key);
+        if list.is_empty() {
+            self.lists.remove(constraint);
+            if let Constraint::Pool { name, slots } = constraint
+                && let Some(sizes) = self.pool_lists.get_mut(name)
+            {
+                sizes.remove(slots);
+                if sizes.is_empty() {
+                    self.pool_lists.remove(name);
+                }
             }
         }
+        task
     }
 
     /// A limit has room, or may have: whoever waits for it is looked at in the next [`Self::next_candidate`].
@@ -90,15 +108,24 @@ impl WaitLists {
 
     /// As [`Self::free`], for every number of slots that someone waits for in a pool.
     pub(crate) fn free_pool(&mut self, name: &str) {
-        let waiting: Vec<Constraint> = self
-            .lists
-            .keys()
-            .filter(|constraint| matches!(constraint, Constraint::Pool { name: pool, .. } if &**pool == name))
-            .cloned()
-            .collect();
+        let Some((name, sizes)) = self.pool_lists.get_key_value(name) else { return };
+        let waiting: Vec<Constraint> =
+            sizes.iter().map(|slots| Constraint::Pool { name: Arc::clone(name), slots: *slots }).collect();
         for constraint in waiting {
             self.free(constraint);
         }
+    }
+
+    /// Who waits for slots of a pool.
+    pub(crate) fn waiting_for_pool(&self, name: &str) -> Vec<(Constraint, TaskRef)> {
+        let Some((name, sizes)) = self.pool_lists.get_key_value(name) else { return Vec::new() };
+        let mut waiting = Vec::new();
+        for slots in sizes {
+            let constraint = Constraint::Pool { name: Arc::clone(name), slots: *slots };
+            let tasks = self.lists.get(&constraint).into_iter().flat_map(BTreeMap::values);
+            waiting.extend(tasks.map(|task| (constraint.clone(), *task)));
+        }
+        waiting
     }
 
     /// Nobody else gets through this limit for now.
@@ -117,11 +144,7 @@ impl WaitLists {
             .min_by_key(|(_, key)| *key)
             .filter(|(_, key)| before.is_none_or(|other| *key < other))
             .map(|(constraint, key)| (constraint.clone(), key))?;
-        let task = self.lists.get_mut(&constraint)?.remove(&key)?;
-        if self.lists.get(&constraint).is_some_and(BTreeMap::is_empty) {
-            self.lists.remove(&constraint);
-        }
-        Some((key, task))
+        Some((key, self.take(&constraint, key)?))
     }
 
     pub(crate) fn executing(&self) -> u32 {
@@ -136,32 +159,28 @@ impl WaitLists {
         self.in_run.get(&(run, task_id.clone())).copied().unwrap_or(0)
     }
 
-    /// Counts an attempt that begins. `limited` says that its task has limits of its own.
-    pub(crate) fn acquire(&mut self, run: RunSerial, dag_id: &DagId, task_id: &TaskId, limited: bool) {
+    /// Counts an attempt that begins.
+    pub(crate) fn acquire(&mut self, run: RunSerial, dag_id: &DagId, task_id: &TaskId) {
         self.executing += 1;
-        if limited {
-            *self.in_dag.entry((dag_id.clone(), task_id.clone())).or_default() += 1;
-            *self.in_run.entry((run, task_id.clone())).or_default() += 1;
-        }
+        *self.in_dag.entry((dag_id.clone(), task_id.clone())).or_default() += 1;
+        *self.in_run.entry((run, task_id.clone())).or_default() += 1;
     }
 
     /// Takes back [`Self::acquire`] and wakes those who waited for it.
-    pub(crate) fn release(&mut self, run: RunSerial, dag_id: &DagId, task_id: &TaskId, limited: bool) {
+    pub(crate) fn release(&mut self, run: RunSerial, dag_id: &DagId, task_id: &TaskId) {
         self.executing = self.executing.saturating_sub(1);
+        decrement(&mut self.in_dag, (dag_id.clone(), task_id.clone()));
+        decrement(&mut self.in_run, (run, task_id.clone()));
         self.free(Constraint::Workers);
         self.free(Constraint::RunTasks(run));
-        if limited {
-            decrement(&mut self.in_dag, (dag_id.clone(), task_id.clone()));
-            decrement(&mut self.in_run, (run, task_id.clone()));
-            self.free(Constraint::TaskInDag { dag_id: dag_id.clone(), task_id: task_id.clone() });
-            self.free(Constraint::TaskInRun { run, task_id: task_id.clone() });
-        }
+        self.free(Constraint::TaskInDag { dag_id: dag_id.clone(), task_id: task_id.clone() });
+        self.free(Constraint::TaskInRun { run, task_id: task_id.clone() });
     }
 }
 
 /// Counts down; a count of nothing is not kept.
 fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) {
-    if let std::collections::hash_map::Entry::Occupied(mut count) = counts.entry(key) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
         *count.get_mut() = count.get().saturating_sub(1);
         if *count.get() == 0 {
             count.remove();
@@ -183,6 +202,11 @@ impl Pools {
 
     pub(crate) fn remove(&mut self, name: &str) {
         self.sizes.remove(name);
+    }
+
+    /// `None` for a pool that does not exist, `Some(None)` for one without bound.
+    pub(crate) fn size(&self, name: &str) -> Option<Option<u32>> {
+        self.sizes.get(name).copied()
     }
 
     /// Whether `slots` more would fit. Nothing fits into a pool that does not exist.

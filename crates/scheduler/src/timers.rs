@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::{DagId, RunKey};
+use model::DagId;
 
 use crate::run_state::{RunSerial, TaskRef};
 
@@ -12,9 +12,11 @@ use crate::run_state::{RunSerial, TaskRef};
 pub(crate) enum Timer {
     /// A timetable's next run is due.
     NextRun(DagId),
-    /// A queued run's `run_after` has come.
-    RunAfter(RunKey),
+    /// The `run_after` of one of the Dag's queued runs has come.
+    RunAfter(DagId),
     RunTimeout(RunSerial),
+    /// The logical date of a run that has been started has come.
+    LogicalDate(RunSerial),
     /// A retry's delay or a reschedule's moment is over.
     TryAgain(TaskRef),
 }
@@ -35,8 +37,10 @@ impl Timers {
         self.by_time.first_key_value().map(|((at, _), _)| *at)
     }
 
-    pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
+    /// Takes out a timer whose moment has come, with that moment.
+    pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, Timer)> {
         let entry = self.by_time.first_entry()?;
-        (entry.key().0 <= now).then(|| entry.remove())
+        let at = entry.key().0;
+        (at <= now).then(|| (at, entry.remove()))
     }
 }

@@ -322,6 +322,10 @@ impl World {
             Action::Refused(refusal) => self.note(|| format!("refused: {refusal:?}")),
             Action::Reply { answer: Ok(run), .. } => self.note(|| format!("{} was made", run.key)),
             Action::Reply { answer: Err(error), .. } => self.note(|| format!("no run: {error}")),
+            Action::AutoPaused { dag_id, failed_runs } => {
+                self.note(|| format!("{dag_id} is paused: its last {failed_runs} runs have failed"));
+            }
+            Action::Stuck { ti, obstacle } => self.note(|| format!("{} is stuck: {obstacle}", ti.key())),
             Action::Done { to } => drop(self.unconfirmed.remove(&to.0)),
             Action::Acknowledge { .. } => {}
         }

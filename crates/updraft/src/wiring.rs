@@ -5,8 +5,8 @@ use std::sync::Arc;
 use engine::triggering::{self, RunRequest};
 use engine::{DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
 use jiff::Timestamp;
-use model::{Dag, DagRun, RunType, TaskInstanceId, TriggeredBy, VersionId};
-use scheduler::{Event, StartAttempt, StopReason, TriggerError};
+use model::{Dag, DagRun, RunType, TaskInstance, TaskInstanceId, TriggeredBy, VersionId};
+use scheduler::{Event, Obstacle, StartAttempt, StopReason, TriggerError};
 use store::Store;
 use worker::{Report, Reports, TriggerFromTask, TriggerRefused, Worker};
 
@@ -107,6 +107,10 @@ impl Dispatch for WorkerDispatch {
 
     fn acknowledge(&mut self, attempt: TaskInstanceId) {
         self.worker.acknowledge(attempt);
+    }
+
+    fn stuck(&mut self, ti: &TaskInstance, obstacle: &Obstacle) {
+        self.worker.note(ti, &obstacle.to_string());
     }
 
     fn run_finished(&mut self, run: &DagRun, reason: &str) {

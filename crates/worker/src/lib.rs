@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::{MapIndex, RunKey, TaskId, TaskInstanceId};
+use model::{MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceId};
 use process::Host;
 use python::Helper;
 use scheduler::{Outcome, StartAttempt, StopReason};
@@ -176,6 +176,14 @@ impl<R: Reports> Worker<R> {
             let _ended = Ended { worker: worker.clone(), id };
             attempt::run(&worker, attempt, stopped, acknowledged).await;
         });
+    }
+
+    /// Says something about a task instance in the log of its current try, which has not begun yet.
+    pub fn note(&self, ti: &TaskInstance, message: &str) {
+        match TaskLog::open(&self.inner.options.log_folder, ti, Masker::default()) {
+            Ok(log) => log.write(Level::Warning, attempt::TASK_LOGGER, message, &[]),
+            Err(error) => tracing::error!(ti = %ti.key(), %error, "the task's log can't be written"),
+        }
     }
 
     /// Ends an attempt that the scheduler has decided about.

@@ -15,7 +15,7 @@ const DAG_COLUMNS: &str = "dag_id, display_name, description, paused, stale, bun
     relative_fileloc, fileloc, owners, tags, timetable_type, timetable_summary, timetable_description, max_active_tasks, \
     max_active_runs, max_consecutive_failed_dag_runs, has_task_concurrency_limits, has_import_errors, allowed_run_types, \
     last_parsed_at, last_parse_duration, version_id, next_run_after, next_interval_start, next_interval_end, \
-    last_interval_start, last_interval_end, consecutive_failures, facts, last_run_state, last_run_start";
+    last_interval_start, last_interval_end, facts, last_run_state, last_run_start";
 
 fn read_dag(row: &Row<'_>) -> rusqlite::Result<DagRecord> {
     let mut columns = Columns::new(row);
@@ -49,7 +49,6 @@ fn read_dag(row: &Row<'_>) -> rusqlite::Result<DagRecord> {
                 run_after.zip(data_interval).map(|(run_after, data_interval)| NextRun { run_after, data_interval })
             },
             last_interval: columns.interval()?,
-            consecutive_failures: columns.get()?,
         },
         facts: columns.json()?,
         last_run_state: columns.opt_named()?,

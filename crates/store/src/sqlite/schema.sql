@@ -31,7 +31,6 @@ CREATE TABLE dag (
     next_interval_end INTEGER,
     last_interval_start INTEGER,
     last_interval_end INTEGER,
-    consecutive_failures INTEGER NOT NULL DEFAULT 0,
     last_run_state TEXT,
     last_run_start INTEGER
 ) STRICT, WITHOUT ROWID;

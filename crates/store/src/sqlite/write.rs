@@ -245,7 +245,7 @@ impl Writer {
         self.connection
             .prepare_cached(
                 "UPDATE dag SET next_run_after = ?2, next_interval_start = ?3, next_interval_end = ?4,
-                     last_interval_start = ?5, last_interval_end = ?6, consecutive_failures = ?7 WHERE dag_id = ?1",
+                     last_interval_start = ?5, last_interval_end = ?6 WHERE dag_id = ?1",
             )?
             .execute(params![
                 dag_id.as_str(),
@@ -254,7 +254,6 @@ impl Writer {
                 opt_micros(next.map(|next| next.data_interval.end)),
                 opt_micros(schedule.last_interval.map(|interval| interval.start)),
                 opt_micros(schedule.last_interval.map(|interval| interval.end)),
-                schedule.consecutive_failures,
             ])?;
         Ok(())
     }
