@@ -11,6 +11,7 @@ mod python_env;
 mod signals;
 mod stack;
 mod standalone;
+mod web;
 mod wiring;
 
 use std::os::fd::AsFd;

@@ -19,6 +19,7 @@ use crate::home::{Home, HomeLock};
 use crate::python_env;
 use crate::signals::Termination;
 use crate::stack::{self, Stack};
+use crate::web;
 
 /// Private memory that importing one file may take.
 pub const IMPORT_MEMORY: u64 = 4 << 30;
@@ -43,6 +44,8 @@ async fn serve(args: &StandaloneArgs, home: &Home, config: &Config, lock: &mut H
     let log_folder = config.text("logging", "base_log_folder").map_or_else(|| home.path.join("logs"), PathBuf::from);
     let dags = dags_folders(args, home, config)?;
     let stack = Stack::start(home, Some(lock), config, Arc::clone(&store), log_folder.clone())?;
+    let state = web::state(home, config, &stack, Arc::clone(&store), log_folder.clone())?;
+    let server = web::Server::start(listener, state);
     lock.announce(&url)?;
     eprintln!("Updraft {} is ready at {url} (home {})", env!("CARGO_PKG_VERSION"), home.path.display());
     let importer = start_importer(&stack, &store, config, log_folder)?;
@@ -60,7 +63,7 @@ async fn serve(args: &StandaloneArgs, home: &Home, config: &Config, lock: &mut H
         () = stack.worker.drain(grace) => {}
         _ = termination.wait() => stack.worker.drain(Duration::ZERO).await,
     }
-    drop(listener);
+    server.stop().await;
     stack.stop().await;
     eprintln!("Updraft has ended");
     Ok(())

@@ -1,5 +1,8 @@
 //! `/auth`: tokens for names and passwords.
 
+use std::collections::HashMap;
+use std::path::Path;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -9,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::Sha512;
 
-use super::{COOKIE, UserAccount};
+use super::{COOKIE, Role};
 use crate::args::Args;
 use crate::body::{Fields, JsonBody, read_body};
 use crate::error::ApiError;
@@ -70,7 +73,7 @@ async fn create_token(State(state): State<ApiState>, request: Request) -> Result
     let credentials = Credentials::read(Fields::of(&body, vec!["body".into()], &mut issues));
     issues.finish()?;
     let seconds = state.tokens().settings().expiration;
-    token_for(&state, credentials, seconds).map(created)
+    token_for(&state, credentials, seconds).await.map(created)
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -79,7 +82,7 @@ async fn create_token_cli(State(state): State<ApiState>, mut args: Args, body: J
     let credentials = Credentials::read(body.fields(&mut args.issues));
     args.finish()?;
     let seconds = state.tokens().settings().cli_expiration;
-    token_for(&state, credentials, seconds).map(created)
+    token_for(&state, credentials, seconds).await.map(created)
 }
 
 async fn create_token_all_admins(State(state): State<ApiState>) -> Result<Response, ApiError> {
@@ -134,26 +137,33 @@ fn anonymous_token(state: &ApiState) -> Result<String, ApiError> {
         let detail = "This method is only allowed if ``[core] simple_auth_manager_all_admins`` is True";
         return Err(ApiError::new(StatusCode::FORBIDDEN, detail));
     }
-    Ok(tokens.issue(ANONYMOUS, "ADMIN", tokens.settings().expiration))
+    Ok(tokens.issue(ANONYMOUS, Role::Admin.name(), tokens.settings().expiration))
 }
 
-fn token_for(state: &ApiState, credentials: Credentials, seconds: u64) -> Result<String, ApiError> {
-    let tokens = state.tokens();
-    if tokens.settings().all_admins {
-        return Ok(tokens.issue(ANONYMOUS, "ADMIN", seconds));
+async fn token_for(state: &ApiState, credentials: Credentials, seconds: u64) -> Result<String, ApiError> {
+    let settings = state.tokens().settings();
+    if settings.all_admins {
+        return Ok(state.tokens().issue(ANONYMOUS, Role::Admin.name(), seconds));
     }
-    if credentials.username.is_empty() || credentials.password.is_empty() {
+    let Credentials { username, password } = credentials;
+    if username.is_empty() || password.is_empty() {
         return Err(ApiError::bad_request("Username and password must be provided"));
     }
-    let fits = |account: &&UserAccount| {
-        account.name == credentials.username
-            && !account.password.is_empty()
-            && is_same(&account.password, &credentials.password)
-    };
-    match tokens.settings().users.iter().find(fits) {
-        Some(account) => Ok(tokens.issue(&account.name, &account.role, seconds)),
+    let file = settings.passwords_file.clone();
+    let mut passwords = state.blocking(move || read_passwords(&file)).await?;
+    let known = passwords.remove(&username).unwrap_or_default();
+    let is_right = is_same(&known, &password);
+    match settings.users.iter().find(|account| is_right && account.name == username) {
+        Some(account) => Ok(state.tokens().issue(&account.name, account.role.name(), seconds)),
         None => Err(ApiError::new(StatusCode::UNAUTHORIZED, "Invalid credentials")),
     }
+}
+
+fn read_passwords(file: &Path) -> Result<HashMap<String, String>, ApiError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| ApiError::internal(format!("{} can't be read: {error}", file.display())))?;
+    serde_json::from_str(&text)
+        .map_err(|error| ApiError::internal(format!("{} is no JSON object of passwords: {error}", file.display())))
 }
 
 /// Compares without telling by its duration how much of it was right.

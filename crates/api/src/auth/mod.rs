@@ -3,6 +3,8 @@
 mod login;
 mod token;
 
+use std::path::PathBuf;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -39,15 +41,22 @@ impl Role {
             _ => None,
         }
     }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Viewer => "VIEWER",
+            Role::User => "USER",
+            Role::Op => "OP",
+            Role::Admin => "ADMIN",
+        }
+    }
 }
 
 /// Somebody who may log in.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UserAccount {
     pub name: String,
-    /// As the configuration has it; a name that is no role gives no rights.
-    pub role: String,
-    pub password: String,
+    pub role: Role,
 }
 
 /// How people prove who they are.
@@ -55,7 +64,11 @@ pub struct UserAccount {
 pub struct AuthSettings {
     /// `[core] simple_auth_manager_all_admins`: everybody is an administrator without logging in.
     pub all_admins: bool,
+    /// `[core] simple_auth_manager_users`.
     pub users: Vec<UserAccount>,
+    /// `[core] simple_auth_manager_passwords_file`: a JSON object of passwords by name. It is read at each login, so that
+    /// a password that is changed counts at once.
+    pub passwords_file: PathBuf,
     /// `[api_auth] jwt_secret`, or the home's own.
     pub secret: String,
     /// `[api_auth] jwt_expiration_time`, in seconds.

@@ -122,6 +122,7 @@ mod tests {
         Tokens::new(AuthSettings {
             all_admins: false,
             users: Vec::new(),
+            passwords_file: "none".into(),
             secret: secret.into(),
             expiration: 60,
             cli_expiration: 60,

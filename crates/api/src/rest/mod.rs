@@ -1,9 +1,17 @@
 //! `/api/v2`, one module for each resource.
 
+mod dag_runs;
+mod dag_versions;
+mod dags;
+mod lookup;
+mod task_instances;
 mod xcom;
 
 use crate::routes::Routes;
 
-pub(crate) fn routes(routes: Routes) -> Routes {
-    xcom::routes(routes)
+pub(crate) fn routes(mut routes: Routes) -> Routes {
+    for add in [dags::routes, dag_runs::routes, task_instances::routes, xcom::routes] {
+        routes = add(routes);
+    }
+    routes
 }

@@ -1,0 +1,44 @@
+//! What lists of runs may be narrowed to.
+
+use model::{DagId, RunType};
+use store::RunFilter;
+
+use super::super::dags::filter::run_states;
+use crate::args::Args;
+use crate::error::ApiError;
+use crate::parse;
+
+/// The error is an answer that comes after all that is wrong with the parameters.
+pub(super) fn read(args: &mut Args) -> Result<RunFilter, ApiError> {
+    let dag_id = args.path("dag_id");
+    let mut filter = RunFilter { run_after: args.span("run_after"), ..RunFilter::default() };
+    filter.logical_date = args.span("logical_date");
+    filter.start_date = args.open_span("start_date");
+    filter.end_date = args.open_span("end_date");
+    filter.duration = args.durations("duration");
+    filter.updated_at = args.span("updated_at");
+    filter.conf_contains = args.text("conf_contains").filter(|text| !text.is_empty());
+    filter.run_types = run_types(args);
+    filter.states = run_states(args, "state").into_iter().flatten().collect();
+    filter.version_numbers = args.list("dag_version", parse::integer);
+    filter.bundle_version = args.text("bundle_version").filter(|version| !version.is_empty());
+    filter.run_id_pattern = args.pattern("run_id_pattern");
+    filter.run_id_prefix = args.prefix("run_id_prefix_pattern");
+    filter.triggering_user_pattern = args.pattern("triggering_user_name_pattern");
+    filter.triggering_user_prefix = args.prefix("triggering_user_name_prefix_pattern");
+    filter.dag_id_pattern = args.pattern("dag_id_pattern");
+    filter.dag_id_prefix = args.prefix("dag_id_prefix_pattern");
+    filter.dag_id = (dag_id != "~").then(|| DagId::from(dag_id));
+    Ok(filter)
+}
+
+fn run_types(args: &mut Args) -> Vec<RunType> {
+    let texts = args.texts("run_type");
+    let types: Result<Vec<RunType>, _> = texts.iter().filter(|text| *text != "none").map(|text| text.parse()).collect();
+    types.unwrap_or_else(|_| {
+        let names: Vec<&str> = RunType::ALL.iter().map(|run_type| run_type.name()).collect();
+        let detail = format!("Invalid value for run type. Valid values are {}", names.join(", "));
+        args.fail(ApiError::unprocessable(detail));
+        Vec::new()
+    })
+}
