@@ -1,0 +1,1 @@
+echo "included for {{ params.name }}"

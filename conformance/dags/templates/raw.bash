@@ -1,0 +1,1 @@
+echo "not rendered: {% raw %}{{ params.name }}{% endraw %} and {{ ds_nodash is defined }}"
