@@ -31,7 +31,7 @@ unit: ## Unit, golden, property and end-to-end tests, with the real binary and t
 sim: ## 2,500 simulated histories with crashes; a failure prints its seed.
 	cargo run --release --locked -p sim -- --count 2500
 
-conformance: build ## Airflow's own example Dags, compared with a recording of Airflow.
+conformance: build ## Dags, schedules and the API, compared with recordings of Airflow.
 	$(PYTHON) conformance/run.py --updraft $(RELEASE) --python $(PYTHON)
 
 bench: build ## Our times beside Airflow's and beside what the machine can do at best.

@@ -237,7 +237,7 @@ def compare(wanted, unstable, got, verbose):
         if theirs == mine or crashed:  # where Airflow crashes, any refusal is right
             agree.append(name)
             continue
-        print(f"{name[:240]}: {theirs['status']} wanted, {mine['status']} got")
+        print(f"{name}: {theirs['status']} wanted, {mine['status']} got")
         lines = list(difflib.unified_diff(written(theirs), written(mine), "airflow", "here", lineterm="", n=1))[2:]
         for line in lines if verbose else lines[:14]:
             print("    " + line[:300])

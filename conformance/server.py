@@ -37,6 +37,13 @@ class Server:
             self._token = get(self.url + "/auth/token")["access_token"]
         return self._token
 
+    def log_in(self, name, password):
+        """For a server with users: their token is the one that later calls send."""
+        body = json.dumps({"username": name, "password": password}).encode()
+        request = urllib.request.Request(self.url + "/auth/token", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            self._token = json.load(reply)["access_token"]
+
     def get(self, path):
         return get(self.url + path, token=self.token())
 
@@ -66,6 +73,19 @@ class Server:
                 raise SystemExit(f"Dags were not imported in {seconds} s: {', '.join(sorted(missing))}\n{self.tail()}")
             if missing:
                 time.sleep(0.1)
+
+    def wait_for_dags_or_rest(self, wanted, rest=10, seconds=180):
+        """Waits until every one of these Dag ids is known, or no new one has come for `rest` seconds."""
+        known, changed, deadline = set(), time.monotonic(), time.monotonic() + seconds
+        while set(wanted) - known and time.monotonic() < min(changed + rest, deadline):
+            found, more = set(), True
+            while more:
+                page = self.get(f"/api/v2/dags?limit=100&offset={len(found)}&order_by=dag_id")
+                found |= {dag["dag_id"] for dag in page["dags"]}
+                more = page["dags"] and len(found) < page["total_entries"]
+            if found != known:
+                known, changed = found, time.monotonic()
+            time.sleep(0.2)
 
     def tail(self, lines=30):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
