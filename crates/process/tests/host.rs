@@ -1,5 +1,7 @@
 //! The host of child processes, with real processes.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{PipeReader, Read};

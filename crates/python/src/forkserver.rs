@@ -124,10 +124,12 @@ enum Readiness {
     Gone,
 }
 
+type Forking = (oneshot::Sender<Result<u32, ForkError>>, oneshot::Sender<Exit>);
+
 #[derive(Default)]
 struct Children {
     /// Requests that were not answered yet.
-    forking: HashMap<u64, (oneshot::Sender<Result<u32, ForkError>>, oneshot::Sender<Exit>)>,
+    forking: HashMap<u64, Forking>,
     running: HashMap<u32, oneshot::Sender<Exit>>,
 }
 
