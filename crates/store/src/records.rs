@@ -34,8 +34,10 @@ pub struct DagRecord {
     pub schedule: DagSchedule,
     /// What the scheduler needs of a Dag that does not run: opaque to the store.
     pub facts: Json,
+    /// Of the run that was made last.
     pub last_run_state: Option<DagRunState>,
     pub last_run_start: Option<Timestamp>,
+    pub last_run_end: Option<Timestamp>,
 }
 
 /// One version of a Dag's structure.
@@ -160,6 +162,28 @@ pub struct PoolUsage {
     pub queued: i64,
     pub scheduled: i64,
     pub deferred: i64,
+}
+
+/// A run's configuration as Python's `json.dumps` lays it out, which is what people search in.
+pub(crate) fn conf_text(conf: &Json) -> String {
+    struct Spaced;
+    impl serde_json::ser::Formatter for Spaced {
+        fn begin_array_value<W: std::io::Write + ?Sized>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+            if first { Ok(()) } else { out.write_all(b", ") }
+        }
+
+        fn begin_object_key<W: std::io::Write + ?Sized>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+            if first { Ok(()) } else { out.write_all(b", ") }
+        }
+
+        fn begin_object_value<W: std::io::Write + ?Sized>(&mut self, out: &mut W) -> std::io::Result<()> {
+            out.write_all(b": ")
+        }
+    }
+    let mut text = Vec::new();
+    let written = serde::Serialize::serialize(conf, &mut serde_json::Serializer::with_formatter(&mut text, Spaced));
+    // Writing JSON into memory has no way to fail; the compact layout says the same if it ever does.
+    written.ok().and_then(|()| String::from_utf8(text).ok()).unwrap_or_else(|| conf.to_string())
 }
 
 /// Reads a UUID that the store wrote.

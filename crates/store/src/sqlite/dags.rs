@@ -1,12 +1,12 @@
 //! Reading Dags, their versions and files.
 
 use model::timetable::NextRun;
-use model::{DagId, DagSchedule, VersionId};
+use model::{DagId, DagRunState, DagSchedule, VersionId};
 use rusqlite::{OptionalExtension, Row};
 
 use super::SqliteStore;
 use super::column::Columns;
-use super::read::{Conditions, order_by, page};
+use super::read::{Conditions, Key, Lead, Source, order_by, page};
 use crate::query::{DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Page};
 use crate::records::{DagRecord, DagVersion, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
@@ -15,7 +15,7 @@ const DAG_COLUMNS: &str = "dag_id, display_name, description, paused, stale, bun
     relative_fileloc, fileloc, owners, tags, timetable_type, timetable_summary, timetable_description, max_active_tasks, \
     max_active_runs, max_consecutive_failed_dag_runs, has_task_concurrency_limits, has_import_errors, allowed_run_types, \
     last_parsed_at, last_parse_duration, version_id, next_run_after, next_interval_start, next_interval_end, \
-    last_interval_start, last_interval_end, facts, last_run_state, last_run_start";
+    last_interval_start, last_interval_end, facts, last_run_state, last_run_start, last_run_end";
 
 fn read_dag(row: &Row<'_>) -> rusqlite::Result<DagRecord> {
     let mut columns = Columns::new(row);
@@ -53,6 +53,7 @@ fn read_dag(row: &Row<'_>) -> rusqlite::Result<DagRecord> {
         facts: columns.json()?,
         last_run_state: columns.opt_named()?,
         last_run_start: columns.opt_moment()?,
+        last_run_end: columns.opt_moment()?,
     })
 }
 
@@ -71,7 +72,9 @@ fn read_version(row: &Row<'_>) -> rusqlite::Result<DagVersion> {
     })
 }
 
-const VERSION_COLUMNS: &str = "id, dag_id, number, hash, bundle_name, bundle_version, created_at, serialized, extras";
+const VERSION_COLUMNS: &str = "v.id, v.dag_id, v.number, v.hash, v.bundle_name, v.bundle_version, v.created_at, \
+    d.serialized, d.extras";
+const VERSION_TABLES: &str = "dag_version AS v CROSS JOIN dag_document AS d ON d.version_id = v.id";
 
 const IMPORT_ERROR_COLUMNS: &str = "id, bundle_name, filename, at, stack_trace";
 
@@ -86,24 +89,66 @@ fn read_import_error(row: &Row<'_>) -> rusqlite::Result<ImportError> {
     })
 }
 
-fn import_error_order(order: ImportErrorOrder) -> &'static str {
-    match order {
+fn import_error_order(order: ImportErrorOrder) -> Key {
+    Key::Full(match order {
         ImportErrorOrder::Id => "id",
         ImportErrorOrder::At => "at",
         ImportErrorOrder::Filename => "filename",
         ImportErrorOrder::BundleName => "bundle_name",
         ImportErrorOrder::StackTrace => "stack_trace",
+    })
+}
+
+fn dag_order(order: DagOrder) -> Key {
+    match order {
+        DagOrder::DagId => Key::Full("dag_id"),
+        DagOrder::DisplayName => Key::Full("display_name"),
+        DagOrder::NextRun => Key::Gaps("next_run_after"),
+        DagOrder::LastRunState => Key::Gaps("last_run_state"),
+        DagOrder::LastRunStart => Key::Gaps("last_run_start"),
     }
 }
 
-fn dag_order(order: DagOrder) -> &'static str {
-    match order {
-        DagOrder::DagId => "dag_id",
-        DagOrder::DisplayName => "display_name",
-        DagOrder::NextRun => "next_run_after",
-        DagOrder::LastRunState => "last_run_state",
-        DagOrder::LastRunStart => "last_run_start",
+/// One of these states, where `None` is that of a Dag without runs.
+fn last_run_states(conditions: &mut Conditions, states: &[Option<DagRunState>]) {
+    // No state has an empty name.
+    let names = states.iter().map(|state| state.map_or("", DagRunState::name).to_owned());
+    conditions.one_of("coalesce(last_run_state, '')", names);
+}
+
+fn conditions_of(filter: &DagFilter) -> Conditions {
+    let mut conditions = Conditions::default();
+    if filter.exclude_stale {
+        conditions.fixed("stale = 0");
     }
+    conditions
+        .equal("paused", filter.paused)
+        .texts("dag_id", filter.dag_id_pattern.as_deref(), filter.dag_id_prefix.as_deref())
+        .texts("display_name", filter.display_name_pattern.as_deref(), filter.display_name_prefix.as_deref())
+        .equal("bundle_name", filter.bundle_name.clone())
+        .equal("bundle_version", filter.bundle_version.clone())
+        .equal("has_import_errors", filter.has_import_errors)
+        .one_of("timetable_type", filter.timetable_types.iter().cloned())
+        .equal("last_run_state", filter.last_run_state.map(|state| state.name().to_owned()))
+        .span("last_run_start", filter.last_run_start)
+        .span("last_run_end", filter.last_run_end)
+        .contains("EXISTS (SELECT 1 FROM json_each(owners) WHERE matches(?, value))", &filter.owners);
+    last_run_states(&mut conditions, &filter.last_run_states);
+    if filter.all_tags {
+        for tag in &filter.tags {
+            conditions.with("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", tag.clone());
+        }
+    } else if !filter.tags.is_empty() {
+        let mut wanted = Conditions::default();
+        wanted.one_of("value", filter.tags.iter().cloned());
+        conditions.exists("json_each(tags)", wanted);
+    }
+    conditions
+}
+
+/// What is read where the conditions lead to it.
+pub(super) fn all<'a>(from: &'a str, columns: &'a str, conditions: &'a Conditions, order: &'a str) -> Source<'a> {
+    Source { columns, from, conditions, lead: Lead::Conditions, order }
 }
 
 impl DagStore for SqliteStore {
@@ -117,33 +162,15 @@ impl DagStore for SqliteStore {
     }
 
     fn dags(&self, filter: &DagFilter, order: &[(DagOrder, Direction)], cut: Page) -> Result<(Vec<DagRecord>, u64)> {
-        let mut conditions = Conditions::default();
-        if filter.exclude_stale {
-            conditions.fixed("stale = 0");
-        }
-        conditions
-            .optional("paused = ?", filter.paused)
-            .pattern("dag_id", filter.dag_id_pattern.as_deref())
-            .pattern("display_name", filter.display_name_pattern.as_deref())
-            .optional("bundle_name = ?", filter.bundle_name.clone())
-            .optional("has_import_errors = ?", filter.has_import_errors)
-            .optional("last_run_state = ?", filter.last_run_state.map(|state| state.name().to_owned()));
-        if filter.all_tags {
-            for tag in &filter.tags {
-                conditions.with("? IN (SELECT value FROM json_each(tags))", tag.clone());
-            }
-        } else {
-            conditions.any_of("tags", &filter.tags);
-        }
-        conditions.any_of("owners", &filter.owners);
-        let order = order_by(order, dag_order, "dag_id");
-        self.read(|connection| page(connection, DAG_COLUMNS, "dag", &conditions, &order, cut, read_dag))
+        let conditions = conditions_of(filter);
+        let order = order_by(order, dag_order, &["dag_id"]);
+        self.snapshot(|connection| page(connection, &all("dag", DAG_COLUMNS, &conditions, &order), cut, read_dag))
     }
 
     fn version(&self, id: VersionId) -> Result<Option<DagVersion>> {
         self.read(|connection| {
             connection
-                .prepare_cached(&format!("SELECT {VERSION_COLUMNS} FROM dag_version WHERE id = ?1"))?
+                .prepare_cached(&format!("SELECT {VERSION_COLUMNS} FROM {VERSION_TABLES} WHERE v.id = ?1"))?
                 .query_row([id.0.as_bytes()], read_version)
                 .optional()
         })
@@ -153,7 +180,7 @@ impl DagStore for SqliteStore {
         self.read(|connection| {
             connection
                 .prepare_cached(&format!(
-                    "SELECT {VERSION_COLUMNS} FROM dag_version WHERE dag_id = ?1 ORDER BY number DESC LIMIT 1"
+                    "SELECT {VERSION_COLUMNS} FROM {VERSION_TABLES} WHERE v.dag_id = ?1 ORDER BY v.number DESC LIMIT 1"
                 ))?
                 .query_row([dag_id.as_str()], read_version)
                 .optional()
@@ -224,12 +251,11 @@ impl DagStore for SqliteStore {
     ) -> Result<(Vec<ImportError>, u64)> {
         let mut conditions = Conditions::default();
         conditions
-            .optional("filename = ?", filter.filename.clone())
+            .equal("filename", filter.filename.clone())
             .text("filename", &filter.filenames)
-            .optional("bundle_name = ?", filter.bundle_name.clone());
-        let order = order_by(order, import_error_order, "id");
-        self.read(|connection| {
-            page(connection, IMPORT_ERROR_COLUMNS, "import_error", &conditions, &order, cut, read_import_error)
-        })
+            .equal("bundle_name", filter.bundle_name.clone());
+        let order = order_by(order, import_error_order, &["id"]);
+        let source = all("import_error", IMPORT_ERROR_COLUMNS, &conditions, &order);
+        self.snapshot(|connection| page(connection, &source, cut, read_import_error))
     }
 }

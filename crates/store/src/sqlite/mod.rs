@@ -5,29 +5,31 @@
 //! nothing of the others with it. Moving the log into the database proper is a background thread's work and never a
 //! committer's.
 
+mod checkpoint;
 mod column;
 mod dags;
+mod functions;
 mod migrate;
-mod misc;
 mod read;
 mod runs;
+mod settings;
+mod task_instances;
 mod write;
+mod xcoms;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::{Commit, Result, Store, StoreError, Write};
+use checkpoint::Checkpointer;
 
 /// Readers that may be open at once; each holds a page cache of at most `READER_CACHE_KIB`.
 const MAX_IDLE_READERS: usize = 4;
 const READER_CACHE_KIB: i64 = 1024;
 const WRITER_CACHE_KIB: i64 = 4096;
-/// How often the log is moved into the database.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
 /// How long to wait for another process that holds the database, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept for each connection: all that the code has, with some to spare.
@@ -38,8 +40,7 @@ pub struct SqliteStore {
     writer: Mutex<write::Writer>,
     queue: Mutex<Vec<Arc<Ticket>>>,
     readers: Mutex<Vec<Connection>>,
-    /// Dropped with the store, which ends the checkpointer.
-    _stop_checkpointer: Sender<()>,
+    checkpointer: Checkpointer,
 }
 
 /// A batch that waits to be written, and then its result.
@@ -64,18 +65,13 @@ impl SqliteStore {
         // The checkpointer does it; a committer must not stop for it.
         connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(|error| open_error(path, &error))?;
         migrate::migrate(&mut connection, path)?;
-        let (stop, stopped) = channel();
-        let checkpointed = path.to_owned();
-        std::thread::Builder::new()
-            .name("checkpoint".into())
-            .spawn(move || checkpoint_until(&stopped, &checkpointed))
-            .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })?;
+        let checkpointer = Checkpointer::start(path)?;
         Ok(Self {
             path: path.to_owned(),
             writer: Mutex::new(write::Writer::new(connection)),
             queue: Mutex::new(Vec::new()),
             readers: Mutex::new(Vec::new()),
-            _stop_checkpointer: stop,
+            checkpointer,
         })
     }
 
@@ -92,6 +88,16 @@ impl SqliteStore {
             readers.push(connection);
         }
         result
+    }
+
+    /// As [`Self::read`], where all that `work` reads is as it was at one moment.
+    fn snapshot<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.read(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            let result = work(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        })
     }
 
     fn error(&self, error: &rusqlite::Error) -> StoreError {
@@ -112,6 +118,7 @@ impl Commit for SqliteStore {
             let tickets = std::mem::take(&mut *lock(&self.queue));
             let batches: Vec<Vec<Write>> = tickets.iter().map(|ticket| ticket.take()).collect();
             let results = writer.write(&batches, &self.path);
+            self.checkpointer.written();
             for (ticket, result) in tickets.iter().zip(results) {
                 *lock(&ticket.state) = TicketState::Done(result);
             }
@@ -137,7 +144,8 @@ impl Ticket {
 
 impl Store for SqliteStore {
     fn check(&self) -> Result<()> {
-        self.read(|connection| connection.query_row("SELECT count(*) FROM pool", [], |_| Ok(())))
+        self.read(|connection| connection.query_row("SELECT count(*) FROM pool", [], |_| Ok(())))?;
+        lock(&self.writer).check(&self.path)
     }
 }
 
@@ -154,6 +162,7 @@ fn open(path: &Path, flags: OpenFlags, cache_kib: i64) -> Result<Connection> {
         .busy_timeout(BUSY_TIMEOUT)
         .and_then(|()| connection.pragma_update(None, "cache_size", -cache_kib))
         .and_then(|()| connection.pragma_update(None, "temp_store", "memory"))
+        .and_then(|()| functions::register(&connection))
         .map_err(|error| open_error(path, &error))?;
     Ok(connection)
 }
@@ -174,21 +183,5 @@ fn to_store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
             }
             other => StoreError::Failed(other.to_string()),
         },
-    }
-}
-
-fn checkpoint_until(stopped: &Receiver<()>, path: &Path) {
-    let mut connection = None;
-    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(CHECKPOINT_INTERVAL) {
-        if connection.is_none() {
-            connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, READER_CACHE_KIB).ok();
-        }
-        if let Some(open) = &connection {
-            // Passive: it takes what it can get and hinders nobody.
-            let result = open.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-            if let Err(error) = result {
-                tracing::warn!(%error, "the write-ahead log could not be moved into the database; tried again soon");
-            }
-        }
     }
 }

@@ -5,31 +5,59 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::column::micros;
-use crate::query::{Direction, Page, Span, TextFilter, alternatives, searched_prefix};
+use crate::query::{
+    Direction, DurationRange, Page, Span, TextFilter, alternatives, literally, searched_prefix, somewhere,
+};
+
+/// As many values stand in a query's text; more go in as one document, and SQLite has a bound.
+const MAX_LISTED: usize = 100;
 
 /// Conditions with their values, joined by AND.
 #[derive(Default)]
 pub(super) struct Conditions {
-    parts: Vec<String>,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    text: String,
     values: Vec<Value>,
 }
 
+/// What leads the database to the rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lead {
+    /// The conditions: the rows that match are collected, then sorted.
+    Conditions,
+    /// The order: rows are taken as they come in it until the page is full, whatever the conditions.
+    Order,
+}
+
 impl Conditions {
-    pub(super) fn fixed(&mut self, condition: &str) -> &mut Self {
-        self.parts.push(condition.to_owned());
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    pub(super) fn extend(&mut self, other: Conditions) {
+        self.parts.extend(other.parts);
+    }
+
+    fn add(&mut self, text: String, values: Vec<Value>) -> &mut Self {
+        self.parts.push(Part { text, values });
         self
+    }
+
+    pub(super) fn fixed(&mut self, condition: &str) -> &mut Self {
+        self.add(condition.to_owned(), Vec::new())
     }
 
     /// `condition` has one `?`.
     pub(super) fn with(&mut self, condition: &str, value: impl Into<Value>) -> &mut Self {
-        self.parts.push(condition.to_owned());
-        self.values.push(value.into());
-        self
+        self.add(condition.to_owned(), vec![value.into()])
     }
 
-    pub(super) fn optional(&mut self, condition: &str, value: Option<impl Into<Value>>) -> &mut Self {
+    pub(super) fn equal(&mut self, column: &str, value: Option<impl Into<Value>>) -> &mut Self {
         if let Some(value) = value {
-            self.with(condition, value);
+            self.with(&format!("{column} = ?"), value);
         }
         self
     }
@@ -37,65 +65,107 @@ impl Conditions {
     /// `column` holds one of the values; an empty list asks for nothing.
     pub(super) fn one_of(&mut self, column: &str, values: impl IntoIterator<Item: Into<Value>>) -> &mut Self {
         let values: Vec<Value> = values.into_iter().map(Into::into).collect();
-        if !values.is_empty() {
-            self.parts.push(format!("{column} IN ({})", vec!["?"; values.len()].join(", ")));
-            self.values.extend(values);
+        match values.len() {
+            0 => self,
+            1..=MAX_LISTED => {
+                let places = vec!["?"; values.len()].join(", ");
+                self.add(format!("{column} IN ({places})"), values)
+            }
+            _ => self.with(&format!("{column} IN (SELECT value FROM json_each(?))"), document(&values)),
         }
-        self
-    }
-
-    /// `column` is a list, one of whose texts is among these; an empty list asks for nothing.
-    pub(super) fn any_of(&mut self, column: &str, texts: &[String]) -> &mut Self {
-        if !texts.is_empty() {
-            let places = vec!["?"; texts.len()].join(", ");
-            self.parts.push(format!("EXISTS (SELECT 1 FROM json_each({column}) WHERE value IN ({places}))"));
-            self.values.extend(texts.iter().map(|text| Value::Text(text.clone())));
-        }
-        self
     }
 
     /// What [`TextFilter::pattern`] says.
     pub(super) fn pattern(&mut self, column: &str, text: Option<&str>) -> &mut Self {
         let Some(text) = text else { return self };
         let texts = alternatives(text);
-        self.parts.push(format!("({})", vec![format!("{column} LIKE ? ESCAPE '\\'"); texts.len()].join(" OR ")));
-        self.values.extend(texts.iter().map(|text| Value::Text(format!("%{text}%"))));
-        self
+        let condition = vec![format!("matches(?, {column})"); texts.len()].join(" OR ");
+        self.add(format!("({condition})"), texts.into_iter().map(|text| Value::Text(somewhere(text))).collect())
+    }
+
+    /// The text stands in the column as it is, in any case.
+    pub(super) fn contains(&mut self, condition: &str, texts: &[String]) -> &mut Self {
+        if texts.is_empty() {
+            return self;
+        }
+        let patterns = texts.iter().map(|text| Value::Text(somewhere(&literally(text)))).collect();
+        self.add(format!("({})", vec![condition; texts.len()].join(" OR ")), patterns)
     }
 
     /// What [`TextFilter::prefix`] says, as ranges that an index can serve.
     pub(super) fn prefix(&mut self, column: &str, text: Option<&str>) -> &mut Self {
         let Some(text) = text else { return self };
-        let mut ranges = Vec::new();
+        let (mut ranges, mut values) = (Vec::new(), Vec::new());
         for prefix in alternatives(text).into_iter().map(searched_prefix) {
-            let range = match (prefix.is_empty(), after_prefix(prefix)) {
+            let after = after_prefix(prefix);
+            ranges.push(match (prefix.is_empty(), &after) {
                 (true, _) => format!("{column} IS NOT NULL"),
                 (false, None) => format!("{column} >= ?"),
                 (false, Some(_)) => format!("({column} >= ? AND {column} < ?)"),
-            };
-            ranges.push(range);
+            });
             if !prefix.is_empty() {
-                self.values.push(Value::Text(prefix.to_owned()));
-                self.values.extend(after_prefix(prefix).map(Value::Text));
+                values.push(Value::Text(prefix.to_owned()));
+                values.extend(after.map(Value::Text));
             }
         }
-        self.parts.push(format!("({})", ranges.join(" OR ")));
-        self
+        self.add(format!("({})", ranges.join(" OR ")), values)
+    }
+
+    pub(super) fn texts(&mut self, column: &str, pattern: Option<&str>, prefix: Option<&str>) -> &mut Self {
+        self.pattern(column, pattern).prefix(column, prefix)
     }
 
     pub(super) fn text(&mut self, column: &str, filter: &TextFilter) -> &mut Self {
-        self.pattern(column, filter.pattern.as_deref()).prefix(column, filter.prefix.as_deref())
+        self.texts(column, filter.pattern.as_deref(), filter.prefix.as_deref())
     }
 
     pub(super) fn span(&mut self, column: &str, span: Span) -> &mut Self {
         let value = |at: Timestamp| Value::Integer(micros(at));
-        self.optional(&format!("{column} >= ?"), span.from.map(value));
-        self.optional(&format!("{column} <= ?"), span.to.map(value))
+        let or_missing = if span.or_missing { format!(" OR {column} IS NULL") } else { String::new() };
+        for (sign, end) in [(">=", span.from), ("<=", span.to)] {
+            if let Some(end) = end {
+                self.with(&format!("({column} {sign} ?{or_missing})"), value(end));
+            }
+        }
+        self
     }
 
-    fn clause(&self) -> String {
-        if self.parts.is_empty() { String::new() } else { format!(" WHERE {}", self.parts.join(" AND ")) }
+    pub(super) fn duration(&mut self, column: &str, range: DurationRange) -> &mut Self {
+        for (sign, end) in [(">=", range.from_micros), ("<=", range.to_micros)] {
+            if let Some(end) = end {
+                self.with(&format!("{column} {sign} ?"), end);
+            }
+        }
+        self
     }
+
+    /// There is a row of `table` that fulfils `other`.
+    pub(super) fn exists(&mut self, table: &str, other: Conditions) -> &mut Self {
+        let condition = format!("EXISTS (SELECT 1 FROM {table}{})", other.clause(Lead::Conditions));
+        self.add(condition, other.values().collect())
+    }
+
+    fn clause(&self, lead: Lead) -> String {
+        // SQLite looks for no index behind a plus sign.
+        let sign = if lead == Lead::Order { "+" } else { "" };
+        let parts: Vec<String> = self.parts.iter().map(|part| format!("{sign}{}", part.text)).collect();
+        if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) }
+    }
+
+    fn values(&self) -> impl Iterator<Item = Value> {
+        self.parts.iter().flat_map(|part| part.values.iter().cloned())
+    }
+}
+
+/// Values as one JSON list.
+fn document(values: &[Value]) -> String {
+    let json = |value: &Value| match value {
+        Value::Integer(number) => model::Json::from(*number),
+        Value::Text(text) => model::Json::from(text.as_str()),
+        // Lists of other kinds are not asked for.
+        _ => model::Json::Null,
+    };
+    model::Json::from_iter(values.iter().map(json)).to_string()
 }
 
 /// The first text after all that begin with the prefix, if there is one.
@@ -112,38 +182,94 @@ fn after_prefix(prefix: &str) -> Option<String> {
     None
 }
 
+/// What a list can be ordered by.
+#[derive(Clone, Copy)]
+pub(super) enum Key {
+    /// A column that always has a value.
+    Full(&'static str),
+    /// A column that may have none.
+    Gaps(&'static str),
+    /// A column that may have none, and then a full one.
+    GapsThen(&'static str, &'static str),
+}
+
+impl Key {
+    fn sql(self, direction: Direction) -> String {
+        // Said only where it matters: an index serves it for the first column of an order alone.
+        let (way, nulls) = match direction {
+            Direction::Ascending => ("ASC", "NULLS LAST"),
+            Direction::Descending => ("DESC", "NULLS FIRST"),
+        };
+        match self {
+            Key::Full(column) => format!("{column} {way}"),
+            Key::Gaps(column) => format!("{column} {way} {nulls}"),
+            Key::GapsThen(column, then) => format!("{column} {way} {nulls}, {then} {way}"),
+        }
+    }
+}
+
 /// `ORDER BY` of what was asked for, then of `last`, which makes the order whole and goes the way of the first.
-pub(super) fn order_by<O: Copy>(order: &[(O, Direction)], column: impl Fn(O) -> &'static str, last: &str) -> String {
-    let part = |column: &str, direction: Direction| match direction {
-        Direction::Ascending => format!("{column} ASC NULLS LAST"),
-        Direction::Descending => format!("{column} DESC NULLS LAST"),
-    };
+pub(super) fn order_by<O: Copy>(order: &[(O, Direction)], key: impl Fn(O) -> Key, last: &[&'static str]) -> String {
     let last_direction = order.first().map_or(Direction::Ascending, |(_, direction)| *direction);
-    let parts: Vec<String> = order
-        .iter()
-        .map(|(order, direction)| part(column(*order), *direction))
-        .chain([part(last, last_direction)])
-        .collect();
+    let last = last.iter().map(|column| Key::Full(column).sql(last_direction));
+    let parts: Vec<String> = order.iter().map(|(order, direction)| key(*order).sql(*direction)).chain(last).collect();
     format!(" ORDER BY {}", parts.join(", "))
+}
+
+/// How many rows there are.
+pub(super) fn count(connection: &Connection, from: &str, conditions: &Conditions) -> rusqlite::Result<u64> {
+    let sql = format!("SELECT count(*) FROM {from}{}", conditions.clause(Lead::Conditions));
+    let total: i64 =
+        connection.prepare_cached(&sql)?.query_row(params_from_iter(conditions.values()), |row| row.get(0))?;
+    Ok(u64::try_from(total).unwrap_or(0))
+}
+
+/// The sum of a column.
+pub(super) fn sum(connection: &Connection, from: &str, column: &str, conditions: &Conditions) -> rusqlite::Result<u64> {
+    let sql = format!("SELECT coalesce(sum({column}), 0) FROM {from}{}", conditions.clause(Lead::Conditions));
+    let sum: i64 =
+        connection.prepare_cached(&sql)?.query_row(params_from_iter(conditions.values()), |row| row.get(0))?;
+    Ok(u64::try_from(sum).unwrap_or(0))
+}
+
+/// Where a page comes from.
+pub(super) struct Source<'a> {
+    pub(super) columns: &'a str,
+    pub(super) from: &'a str,
+    pub(super) conditions: &'a Conditions,
+    pub(super) lead: Lead,
+    pub(super) order: &'a str,
+}
+
+pub(super) fn rows<T>(
+    connection: &Connection,
+    source: &Source<'_>,
+    page: Page,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let Source { columns, from, conditions, lead, order } = source;
+    let filter = conditions.clause(*lead);
+    let sql = format!("SELECT {columns} FROM {from}{filter}{order} LIMIT ? OFFSET ?");
+    let clamp = |value: u64| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
+    let values = conditions.values().chain([clamp(page.limit), clamp(page.offset)]);
+    connection.prepare_cached(&sql)?.query_map(params_from_iter(values), read)?.collect()
 }
 
 /// One page of what matches, and how many match in all.
 pub(super) fn page<T>(
     connection: &Connection,
-    columns: &str,
-    from: &str,
-    conditions: &Conditions,
-    order: &str,
+    source: &Source<'_>,
     page: Page,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<(Vec<T>, u64)> {
-    let filter = conditions.clause();
-    let total: i64 = connection
-        .prepare_cached(&format!("SELECT count(*) FROM {from}{filter}"))?
-        .query_row(params_from_iter(&conditions.values), |row| row.get(0))?;
-    let sql = format!("SELECT {columns} FROM {from}{filter}{order} LIMIT ? OFFSET ?");
-    let clamp = |value: u64| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
-    let values = conditions.values.iter().cloned().chain([clamp(page.limit), clamp(page.offset)]);
-    let rows = connection.prepare_cached(&sql)?.query_map(params_from_iter(values), read)?.collect::<Result<_, _>>()?;
-    Ok((rows, u64::try_from(total).unwrap_or(0)))
+    let total = count(connection, source.from, source.conditions)?;
+    Ok((rows(connection, source, page, read)?, total))
+}
+
+/// Which of the two ways is the shorter one, for a table of `size` rows of which `total` match, if those that match are
+/// spread evenly: to collect them all, or to take rows in order until the page is full.
+pub(super) fn shorter_lead(total: u64, size: u64, page: Page) -> Lead {
+    let needed = u128::from(page.offset) + u128::from(page.limit.min(total));
+    let (total, size) = (u128::from(total), u128::from(size));
+    if total * total > needed * size { Lead::Order } else { Lead::Conditions }
 }

@@ -1,7 +1,18 @@
 //! What may be asked for in lists.
+//!
+//! An order that is asked for goes by its first key, then by the next; records that are equal in all of them follow the
+//! order in which they were made (Dags that of their ids), the way that the first key goes. What has no value comes
+//! after all values, and before them in a descending order: PostgreSQL's rule, on which most Airflows run.
+
+mod text;
+
+use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
-use model::{DagId, DagRun, DagRunState, RunId, RunType, TaskId, TaskState};
+use model::{DagId, DagRun, DagRunState, RunId, RunType, TaskId, TaskInstance, TaskState};
+
+pub use text::TextFilter;
+pub(crate) use text::{Letters, Pattern, alternatives, literally, searched_prefix, somewhere};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Page {
@@ -104,66 +115,6 @@ impl DurationRange {
     }
 }
 
-/// What a text must look like. `|` separates alternatives in both; `None` asks for nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TextFilter {
-    /// Must stand somewhere in the text, in any case; `%` and `_` are wild cards.
-    pub pattern: Option<String>,
-    /// The text must begin like this. What follows the last letter or digit is ignored, as in Airflow.
-    pub prefix: Option<String>,
-}
-
-impl TextFilter {
-    /// A text that is missing matches only a filter that asks for nothing.
-    pub(crate) fn matches(&self, text: Option<&str>) -> bool {
-        pattern_matches(self.pattern.as_deref(), text) && prefix_matches(self.prefix.as_deref(), text)
-    }
-}
-
-pub(crate) fn pattern_matches(pattern: Option<&str>, text: Option<&str>) -> bool {
-    let Some(pattern) = pattern else { return true };
-    text.is_some_and(|text| alternatives(pattern).into_iter().any(|pattern| like(text, pattern)))
-}
-
-pub(crate) fn prefix_matches(prefix: Option<&str>, text: Option<&str>) -> bool {
-    let Some(prefix) = prefix else { return true };
-    text.is_some_and(|text| alternatives(prefix).into_iter().any(|prefix| text.starts_with(searched_prefix(prefix))))
-}
-
-/// SQL's LIKE with the pattern anywhere in the text: `%` is any text, `_` any letter, `\` takes the next letter as it
-/// is, case does not matter.
-pub(crate) fn like(text: &str, pattern: &str) -> bool {
-    fn matches(text: &[char], pattern: &[char]) -> bool {
-        match pattern {
-            [] => text.is_empty(),
-            ['%', rest @ ..] => (0..=text.len()).any(|skip| matches(&text[skip..], rest)),
-            ['_', rest @ ..] => !text.is_empty() && matches(&text[1..], rest),
-            ['\\', wanted, rest @ ..] | [wanted, rest @ ..] => {
-                text.first() == Some(wanted) && matches(&text[1..], rest)
-            }
-        }
-    }
-    let text: Vec<char> = text.to_lowercase().chars().collect();
-    let pattern: Vec<char> = format!("%{}%", pattern.to_lowercase()).chars().collect();
-    matches(&text, &pattern)
-}
-
-/// The last that is known to have happened to a run.
-pub(crate) fn run_updated_at(run: &DagRun) -> Option<Timestamp> {
-    [run.queued_at, run.start_date, run.end_date, run.last_scheduling_decision].into_iter().flatten().max()
-}
-
-/// The alternatives that `|` separates.
-pub(crate) fn alternatives(text: &str) -> Vec<&str> {
-    let parts: Vec<&str> = text.split('|').map(str::trim).filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() || !text.contains('|') { vec![text] } else { parts }
-}
-
-/// A prefix without what follows its last letter or digit; empty for one that matches everything.
-pub(crate) fn searched_prefix(prefix: &str) -> &str {
-    prefix.trim_end_matches(|letter: char| !letter.is_alphanumeric())
-}
-
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
     pub dag_id: Option<DagId>,
@@ -178,7 +129,8 @@ pub struct RunFilter {
     /// Numbers of the Dag's versions.
     pub version_numbers: Vec<i64>,
     pub bundle_version: Option<String>,
-    /// Must stand in the configuration as it is written in JSON.
+    /// Must stand in the configuration as Python writes it in JSON (`{"a": 1, "b": [2, 3]}`), in the same case; `%` and
+    /// `_` are wild cards.
     pub conf_contains: Option<String>,
     pub logical_date: Span,
     pub run_after: Span,
@@ -333,4 +285,21 @@ pub enum ImportErrorOrder {
     Filename,
     BundleName,
     StackTrace,
+}
+
+/// The last that is known to have happened to a run.
+pub(crate) fn run_updated_at(run: &DagRun) -> Option<Timestamp> {
+    [run.queued_at, run.start_date, run.end_date, run.last_scheduling_decision].into_iter().flatten().max()
+}
+
+/// The last that is known to have happened to a try.
+pub(crate) fn task_updated_at(ti: &TaskInstance) -> Option<Timestamp> {
+    [ti.scheduled_at, ti.queued_at, ti.start_date, ti.end_date].into_iter().flatten().max()
+}
+
+/// What filters of the rendered map index look at.
+pub(crate) fn rendered_map_index(ti: &TaskInstance) -> Option<Cow<'_, str>> {
+    let index = ti.map_index.0;
+    let own_name = ti.rendered_map_index.as_deref().map(Cow::Borrowed);
+    own_name.or_else(|| (index >= 0).then(|| Cow::Owned(index.to_string())))
 }

@@ -1,0 +1,135 @@
+//! Dags, their versions and files.
+
+use model::{DagId, DagRunState, VersionId};
+
+use super::order::{among, begins, compare, compare_optional, fits, is, like, sort};
+use super::{MemoryStore, State};
+use crate::query::{
+    DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Letters, Page, Pattern, literally, somewhere,
+};
+use crate::records::{DagRecord, DagVersion, FileRecord, ImportError, VersionHead};
+use crate::{DagStore, Result};
+
+fn dag_matches(filter: &DagFilter, dag: &DagRecord) -> bool {
+    let has_tag = |tag: &String| dag.tags.contains(tag);
+    let tags_match = if filter.all_tags {
+        filter.tags.iter().all(has_tag)
+    } else {
+        filter.tags.is_empty() || filter.tags.iter().any(has_tag)
+    };
+    let owned = |part: &String| {
+        let pattern = Pattern::new(&somewhere(&literally(part)), Letters::AnyCase);
+        dag.owners.iter().any(|owner| pattern.matches(owner))
+    };
+    tags_match
+        && !(filter.exclude_stale && dag.stale)
+        && is(&dag.paused, filter.paused.as_ref())
+        && like(Some(dag.dag_id.as_str()), filter.dag_id_pattern.as_deref())
+        && begins(Some(dag.dag_id.as_str()), filter.dag_id_prefix.as_deref())
+        && like(Some(&dag.display_name), filter.display_name_pattern.as_deref())
+        && begins(Some(&dag.display_name), filter.display_name_prefix.as_deref())
+        && (filter.owners.is_empty() || filter.owners.iter().any(owned))
+        && is(&dag.bundle_name, filter.bundle_name.as_ref())
+        && filter.bundle_version.as_ref().is_none_or(|version| dag.bundle_version.as_ref() == Some(version))
+        && is(&dag.has_import_errors, filter.has_import_errors.as_ref())
+        && among(&dag.timetable_type, &filter.timetable_types)
+        && filter.last_run_state.is_none_or(|state| dag.last_run_state == Some(state))
+        && among(&dag.last_run_state, &filter.last_run_states)
+        && filter.last_run_start.contains(dag.last_run_start)
+        && filter.last_run_end.contains(dag.last_run_end)
+}
+
+impl State {
+    pub(super) fn newest_version(&self, dag_id: &DagId) -> Option<&DagVersion> {
+        self.versions.values().filter(|version| version.dag_id == *dag_id).max_by_key(|version| version.number)
+    }
+}
+
+impl DagStore for MemoryStore {
+    fn dag(&self, dag_id: &DagId) -> Result<Option<DagRecord>> {
+        Ok(self.state().dags.get(dag_id).map(|dag| dag.record.clone()))
+    }
+
+    fn dags(&self, filter: &DagFilter, order: &[(DagOrder, Direction)], page: Page) -> Result<(Vec<DagRecord>, u64)> {
+        let state = self.state();
+        let mut found: Vec<&DagRecord> =
+            state.dags.values().map(|dag| &dag.record).filter(|dag| dag_matches(filter, dag)).collect();
+        let next_run = |dag: &DagRecord| dag.schedule.next_run.map(|next| next.run_after);
+        let last_state = |dag: &DagRecord| dag.last_run_state.map(DagRunState::name);
+        sort(
+            &mut found,
+            order,
+            |a, b| a.dag_id.cmp(&b.dag_id),
+            |key, a, b| match key {
+                DagOrder::DagId => compare(&a.dag_id, &b.dag_id),
+                DagOrder::DisplayName => compare(&a.display_name, &b.display_name),
+                DagOrder::NextRun => compare_optional(next_run(a), next_run(b)),
+                DagOrder::LastRunState => compare_optional(last_state(a), last_state(b)),
+                DagOrder::LastRunStart => compare_optional(a.last_run_start, b.last_run_start),
+            },
+        );
+        let (found, total) = page.cut(found);
+        Ok((found.into_iter().cloned().collect(), total))
+    }
+
+    fn version(&self, id: VersionId) -> Result<Option<DagVersion>> {
+        Ok(self.state().versions.get(&id).cloned())
+    }
+
+    fn latest_version(&self, dag_id: &DagId) -> Result<Option<DagVersion>> {
+        Ok(self.state().newest_version(dag_id).cloned())
+    }
+
+    fn version_head(&self, id: VersionId) -> Result<Option<VersionHead>> {
+        Ok(self.state().versions.get(&id).map(|version| VersionHead {
+            id: version.id,
+            dag_id: version.dag_id.clone(),
+            number: version.number,
+            bundle_name: version.bundle_name.clone(),
+            bundle_version: version.bundle_version.clone(),
+            created_at: version.created_at,
+        }))
+    }
+
+    fn files(&self) -> Result<Vec<FileRecord>> {
+        Ok(self.state().files.values().cloned().collect())
+    }
+
+    fn import_errors(&self, page: Page) -> Result<(Vec<ImportError>, u64)> {
+        self.list_import_errors(&ImportErrorFilter::default(), &[], page)
+    }
+
+    fn import_error(&self, id: i64) -> Result<Option<ImportError>> {
+        Ok(self.state().import_errors.get(&id).map(|(_, error)| error.clone()))
+    }
+
+    fn list_import_errors(
+        &self,
+        filter: &ImportErrorFilter,
+        order: &[(ImportErrorOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<ImportError>, u64)> {
+        let state = self.state();
+        let matches = |error: &&ImportError| {
+            is(&error.filename, filter.filename.as_ref())
+                && fits(Some(&error.filename), &filter.filenames)
+                && is(&error.bundle_name, filter.bundle_name.as_ref())
+        };
+        let mut found: Vec<&ImportError> =
+            state.import_errors.values().map(|(_, error)| error).filter(matches).collect();
+        sort(
+            &mut found,
+            order,
+            |a, b| a.id.cmp(&b.id),
+            |key, a, b| match key {
+                ImportErrorOrder::Id => compare(a.id, b.id),
+                ImportErrorOrder::At => compare(a.at, b.at),
+                ImportErrorOrder::Filename => compare(&a.filename, &b.filename),
+                ImportErrorOrder::BundleName => compare(&a.bundle_name, &b.bundle_name),
+                ImportErrorOrder::StackTrace => compare(&a.stack_trace, &b.stack_trace),
+            },
+        );
+        let (found, total) = page.cut(found);
+        Ok((found.into_iter().cloned().collect(), total))
+    }
+}

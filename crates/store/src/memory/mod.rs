@@ -1,0 +1,163 @@
+//! The store in memory: for tests and for the simulation. It keeps nothing beyond its own life.
+
+mod dags;
+mod order;
+mod runs;
+mod settings;
+mod table;
+mod task_instances;
+mod write;
+mod xcoms;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use model::{DagId, DagRun, Json, RunKey, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId};
+
+use crate::records::{Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, Variable, XCom, XComKey};
+use crate::{Commit, Result, Store, StoreError, Write};
+use table::{Journal, Table};
+
+/// A store whose every operation is simple enough to be seen to be right.
+pub struct MemoryStore {
+    state: Mutex<State>,
+    fault: Mutex<Option<CommitFault>>,
+}
+
+/// A fault that the simulation asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommitFault {
+    /// Fails, and nothing was written.
+    Before,
+    /// Fails after everything was written: the caller can't tell.
+    After,
+}
+
+/// A record with its place in the order in which the records of its table were made.
+#[derive(Clone)]
+struct Numbered<T> {
+    number: u64,
+    record: T,
+}
+
+#[derive(Clone)]
+struct Dag {
+    /// The file that it came from, which is an archive where the Dag's own path goes on through it.
+    source_file: String,
+    /// The number of the run that `last_run_state` is of.
+    last_run: Option<u64>,
+    record: DagRecord,
+}
+
+#[derive(Default)]
+struct State {
+    dags: Table<DagId, Dag>,
+    versions: Table<VersionId, DagVersion>,
+    files: Table<(String, String), FileRecord>,
+    /// With the file whose import failed.
+    import_errors: Table<i64, (String, ImportError)>,
+    runs: Table<RunKey, Numbered<DagRun>>,
+    task_instances: Table<TaskInstanceKey, TaskInstance>,
+    tries: Table<(TaskInstanceKey, TaskInstanceId), TaskInstance>,
+    /// By try: when each of its stretches began.
+    reschedules: Table<(TaskInstanceKey, u32), Vec<Timestamp>>,
+    rendered: Table<TaskInstanceKey, Json>,
+    xcoms: Table<XComKey, XCom>,
+    variables: Table<String, Numbered<Variable>>,
+    connections: Table<String, Numbered<Connection>>,
+    pools: Table<String, Numbered<Pool>>,
+    made: Made,
+}
+
+/// How many records of each kind have ever been made.
+#[derive(Clone, Copy, Default)]
+struct Made {
+    runs: u64,
+    import_errors: i64,
+    settings: u64,
+}
+
+impl State {
+    fn tables(&mut self) -> [&mut dyn Journal; 13] {
+        [
+            &mut self.dags,
+            &mut self.versions,
+            &mut self.files,
+            &mut self.import_errors,
+            &mut self.runs,
+            &mut self.task_instances,
+            &mut self.tries,
+            &mut self.reschedules,
+            &mut self.rendered,
+            &mut self.xcoms,
+            &mut self.variables,
+            &mut self.connections,
+            &mut self.pools,
+        ]
+    }
+
+    fn commit(&mut self, batch: Vec<Write>) -> Result<()> {
+        let made = self.made;
+        let result = batch.into_iter().try_for_each(|write| self.apply(write));
+        for table in self.tables() {
+            match result {
+                Ok(()) => table.keep(),
+                Err(_) => table.undo(),
+            }
+        }
+        if result.is_err() {
+            self.made = made;
+        }
+        result
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store, but for the default pool.
+    pub fn new() -> Self {
+        let mut state = State::default();
+        state.put_pool(Pool {
+            name: "default_pool".into(),
+            slots: 128,
+            description: Some("Default pool".into()),
+            include_deferred: false,
+        });
+        state.tables().into_iter().for_each(Journal::keep);
+        Self { state: Mutex::new(state), fault: Mutex::default() }
+    }
+
+    /// Lets the next commit fail.
+    pub fn fail_next_commit(&self, fault: CommitFault) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Commit for MemoryStore {
+    fn commit(&self, batch: Vec<Write>) -> Result<()> {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if fault == Some(CommitFault::Before) {
+            return Err(StoreError::Failed("simulated: nothing was written".into()));
+        }
+        self.state().commit(batch)?;
+        match fault {
+            Some(CommitFault::After) => Err(StoreError::Failed("simulated: written, but nobody was told".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}

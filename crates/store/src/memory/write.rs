@@ -1,0 +1,275 @@
+//! Everything that is ever written.
+
+use model::{Change, DagId, DagRun, DagSchedule, RunKey, VersionId};
+
+use super::{Dag, Numbered, State};
+use crate::records::{Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, Variable};
+use crate::write::{ImportedDag, ImportedFile};
+use crate::{Result, StoreError, Write};
+
+fn conflict(what: String) -> Result<()> {
+    Err(StoreError::Conflict { what })
+}
+
+fn missing(what: String) -> Result<()> {
+    Err(StoreError::Missing { what })
+}
+
+impl State {
+    pub(super) fn apply(&mut self, write: Write) -> Result<()> {
+        match write {
+            Write::Decision(change) => return self.change(change),
+            Write::XCom(xcom) => {
+                self.require_run(&xcom.key.run)?;
+                self.xcoms.put(xcom.key.clone(), *xcom);
+            }
+            Write::DeleteXCom(key) => {
+                self.require_run(&key.run)?;
+                self.xcoms.remove(&key);
+            }
+            Write::ClearXComs(key) => {
+                self.require_run(&key.run)?;
+                self.xcoms.remove_where(|xcom, _| {
+                    (&xcom.run, &xcom.task_id, xcom.map_index) == (&key.run, &key.task_id, key.map_index)
+                });
+            }
+            Write::RenderedFields { key, fields } => {
+                self.require_run(&key.run)?;
+                self.rendered.put(key, fields);
+            }
+            Write::Rescheduled { key, try_number, start, .. } => {
+                self.require_run(&key.run)?;
+                let key = (key, try_number);
+                let mut starts = self.reschedules.get(&key).cloned().unwrap_or_default();
+                starts.push(start);
+                self.reschedules.put(key, starts);
+            }
+            Write::Imported(file) => self.imported(*file),
+            Write::FileGone { bundle_name, relative_fileloc } => self.file_gone(&bundle_name, &relative_fileloc),
+            Write::RunNote { run, note } => {
+                if !self.runs.change(&run, |run| run.record.note = note) {
+                    return missing(format!("the run {run}"));
+                }
+            }
+            write => return self.setting(write),
+        }
+        Ok(())
+    }
+
+    fn setting(&mut self, write: Write) -> Result<()> {
+        match write {
+            Write::NewVariable(variable) if self.variables.contains(&variable.key) => {
+                return conflict(format!("the variable {:?}", variable.key));
+            }
+            Write::NewVariable(variable) | Write::Variable(variable) => self.put_variable(variable),
+            Write::NewConnection(connection) if self.connections.contains(&connection.connection_id) => {
+                return conflict(format!("the connection {:?}", connection.connection_id));
+            }
+            Write::NewConnection(connection) | Write::Connection(connection) => self.put_connection(*connection),
+            Write::NewPool(pool) if self.pools.contains(&pool.name) => {
+                return conflict(format!("the pool {:?}", pool.name));
+            }
+            Write::NewPool(pool) | Write::Pool(pool) => self.put_pool(pool),
+            Write::DeleteVariable(key) if !self.variables.remove(&key) => {
+                return missing(format!("the variable {key:?}"));
+            }
+            Write::DeleteConnection(id) if !self.connections.remove(&id) => {
+                return missing(format!("the connection {id:?}"));
+            }
+            Write::DeletePool(name) if !self.pools.remove(&name) => return missing(format!("the pool {name:?}")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn put_variable(&mut self, variable: Variable) {
+        let number = self.variables.get(&variable.key).map_or_else(|| self.made.next_setting(), |known| known.number);
+        self.variables.put(variable.key.clone(), Numbered { number, record: variable });
+    }
+
+    fn put_connection(&mut self, connection: Connection) {
+        let known = self.connections.get(&connection.connection_id);
+        let number = known.map_or_else(|| self.made.next_setting(), |known| known.number);
+        self.connections.put(connection.connection_id.clone(), Numbered { number, record: connection });
+    }
+
+    pub(super) fn put_pool(&mut self, pool: Pool) {
+        let number = self.pools.get(&pool.name).map_or_else(|| self.made.next_setting(), |known| known.number);
+        self.pools.put(pool.name.clone(), Numbered { number, record: pool });
+    }
+
+    fn require_run(&self, run: &RunKey) -> Result<()> {
+        if self.runs.contains(run) { Ok(()) } else { missing(format!("the run {run}")) }
+    }
+
+    fn change(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::Run(run) => return self.run(*run),
+            Change::TaskInstance(ti) => {
+                self.require_run(&ti.run)?;
+                self.task_instances.put(ti.key(), *ti);
+            }
+            Change::ArchivedTry(ti) => {
+                self.require_run(&ti.run)?;
+                self.tries.put((ti.key(), ti.id), *ti);
+            }
+            Change::Schedule { dag_id, schedule } => {
+                self.dags.change(&dag_id, |dag| dag.record.schedule = *schedule);
+            }
+            Change::Paused { dag_id, paused } => {
+                self.dags.change(&dag_id, |dag| dag.record.paused = paused);
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, mut run: DagRun) -> Result<()> {
+        let same_date = |other: &DagRun| other.logical_date.is_some() && other.logical_date == run.logical_date;
+        if self.runs_of(&run.key.dag_id).any(|other| other.record.key != run.key && same_date(&other.record)) {
+            return conflict(format!("a run of Dag {} with this logical date", run.key.dag_id));
+        }
+        let number = match self.runs.get(&run.key) {
+            Some(known) => {
+                // What people write about a run is theirs alone once it is there.
+                run.note = known.record.note.clone();
+                known.number
+            }
+            None => {
+                self.made.runs += 1;
+                self.made.runs
+            }
+        };
+        if self.dags.get(&run.key.dag_id).is_some_and(|dag| dag.last_run.is_none_or(|last| last <= number)) {
+            self.dags.change(&run.key.dag_id, |dag| {
+                dag.last_run = Some(number);
+                dag.record.last_run_state = Some(run.state);
+                dag.record.last_run_start = run.start_date;
+                dag.record.last_run_end = run.end_date;
+            });
+        }
+        self.runs.put(run.key.clone(), Numbered { number, record: run });
+        Ok(())
+    }
+
+    fn imported(&mut self, file: ImportedFile) {
+        let place = (file.bundle_name.clone(), file.relative_fileloc.clone());
+        let dag_ids: Vec<DagId> = file.dags.iter().map(|dag| dag.dag_id.clone()).collect();
+        self.forget_errors(&place.0, &place.1);
+        for (filename, stack_trace) in &file.errors {
+            self.made.import_errors += 1;
+            let error = ImportError {
+                id: self.made.import_errors,
+                bundle_name: file.bundle_name.clone(),
+                filename: filename.clone(),
+                at: file.at,
+                stack_trace: stack_trace.clone(),
+            };
+            self.import_errors.put(error.id, (file.relative_fileloc.clone(), error));
+        }
+        // What a file that failed no longer shows is kept as it was: those are its last good Dags.
+        let failed = !file.errors.is_empty();
+        for dag_id in self.dags_of_file(&place.0, &place.1).into_iter().filter(|dag_id| !dag_ids.contains(dag_id)) {
+            self.dags.change(&dag_id, |dag| {
+                dag.record.has_import_errors = failed;
+                dag.record.stale |= !failed;
+            });
+        }
+        for dag in &file.dags {
+            let version = self.version(&file, dag);
+            self.imported_dag(&file, dag, version);
+        }
+        let record = FileRecord {
+            bundle_name: file.bundle_name,
+            relative_fileloc: file.relative_fileloc,
+            fingerprint: file.fingerprint,
+            imported_at: file.at,
+            duration: file.duration,
+            dag_ids,
+        };
+        self.files.put(place, record);
+    }
+
+    fn forget_errors(&mut self, bundle_name: &str, source_file: &str) {
+        self.import_errors.remove_where(|_, (source, error)| error.bundle_name == bundle_name && source == source_file);
+    }
+
+    fn dags_of_file(&self, bundle_name: &str, source_file: &str) -> Vec<DagId> {
+        self.dags.keys_where(|_, dag| dag.record.bundle_name == bundle_name && dag.source_file == source_file)
+    }
+
+    fn version(&mut self, file: &ImportedFile, dag: &ImportedDag) -> VersionId {
+        let number = match self.newest_version(&dag.dag_id) {
+            Some(last) if last.hash == dag.hash && last.bundle_version == dag.bundle_version => return last.id,
+            Some(last) => last.number + 1,
+            None => 1,
+        };
+        let version = DagVersion {
+            id: dag.version,
+            dag_id: dag.dag_id.clone(),
+            number,
+            hash: dag.hash.clone(),
+            bundle_name: file.bundle_name.clone(),
+            bundle_version: dag.bundle_version.clone(),
+            created_at: file.at,
+            serialized: dag.serialized.clone(),
+            extras: dag.extras.clone(),
+        };
+        self.versions.put(version.id, version);
+        dag.version
+    }
+
+    fn imported_dag(&mut self, file: &ImportedFile, dag: &ImportedDag, version: VersionId) {
+        let known = self.dags.get(&dag.dag_id);
+        let last_run = known.and_then(|known| known.last_run);
+        let record = record_of(file, dag, version, known.map(|known| &known.record));
+        self.dags.put(dag.dag_id.clone(), Dag { source_file: file.relative_fileloc.clone(), last_run, record });
+    }
+
+    fn file_gone(&mut self, bundle_name: &str, relative_fileloc: &str) {
+        self.files.remove(&(bundle_name.to_owned(), relative_fileloc.to_owned()));
+        self.forget_errors(bundle_name, relative_fileloc);
+        for dag_id in self.dags_of_file(bundle_name, relative_fileloc) {
+            self.dags.change(&dag_id, |dag| dag.record.stale = true);
+        }
+    }
+}
+
+impl super::Made {
+    fn next_setting(&mut self) -> u64 {
+        self.settings += 1;
+        self.settings
+    }
+}
+
+fn record_of(file: &ImportedFile, dag: &ImportedDag, version: VersionId, known: Option<&DagRecord>) -> DagRecord {
+    DagRecord {
+        dag_id: dag.dag_id.clone(),
+        display_name: dag.display_name.clone(),
+        description: dag.description.clone(),
+        paused: known.map_or(dag.paused_upon_creation, |known| known.paused),
+        stale: false,
+        bundle_name: file.bundle_name.clone(),
+        bundle_version: dag.bundle_version.clone(),
+        relative_fileloc: dag.relative_fileloc.clone(),
+        fileloc: dag.fileloc.clone(),
+        owners: dag.owners.clone(),
+        tags: dag.tags.clone(),
+        timetable_type: dag.timetable_type.clone(),
+        timetable_summary: dag.timetable_summary.clone(),
+        timetable_description: dag.timetable_description.clone(),
+        max_active_tasks: dag.max_active_tasks,
+        max_active_runs: dag.max_active_runs,
+        max_consecutive_failed_dag_runs: dag.max_consecutive_failed_dag_runs,
+        has_task_concurrency_limits: dag.has_task_concurrency_limits,
+        has_import_errors: !file.errors.is_empty(),
+        allowed_run_types: dag.allowed_run_types.clone(),
+        last_parsed_at: file.at,
+        last_parse_duration: file.duration,
+        version,
+        schedule: known.map_or_else(DagSchedule::default, |known| known.schedule.clone()),
+        facts: dag.facts.clone(),
+        last_run_state: known.and_then(|known| known.last_run_state),
+        last_run_start: known.and_then(|known| known.last_run_start),
+        last_run_end: known.and_then(|known| known.last_run_end),
+    }
+}

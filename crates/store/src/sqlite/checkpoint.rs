@@ -1,0 +1,87 @@
+//! Moving the write-ahead log into the database.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{READER_CACHE_KIB, open};
+use crate::{Result, StoreError};
+
+/// How often the log is moved into the database.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// A log of so many pages (64 MiB) is emptied even if committers have to wait for it.
+const MAX_LOG_PAGES: i64 = 16 * 1024;
+/// How long committers may wait for readers that still need a log that is too long.
+const MAX_HOLD: Duration = Duration::from_millis(100);
+
+/// The thread that does it, so that a committer never has to. Ends when it is dropped.
+pub(super) struct Checkpointer {
+    written: Arc<AtomicBool>,
+    _stop: Sender<()>,
+}
+
+impl Checkpointer {
+    pub(super) fn start(path: &Path) -> Result<Self> {
+        let (stop, stopped) = channel();
+        // A log that the last process left behind is moved as well.
+        let written = Arc::new(AtomicBool::new(true));
+        let work = Work { path: path.into(), written: Arc::clone(&written) };
+        std::thread::Builder::new()
+            .name("checkpoint".into())
+            .spawn(move || work.until(&stopped))
+            .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })?;
+        Ok(Self { written, _stop: stop })
+    }
+
+    /// There is something in the log again.
+    pub(super) fn written(&self) {
+        self.written.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Work {
+    path: Box<Path>,
+    written: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn until(&self, stopped: &Receiver<()>) {
+        let mut connection = None;
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
+            if !self.written.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            if let Err(error) = self.checkpoint(&mut connection) {
+                self.written.store(true, Ordering::Relaxed);
+                tracing::warn!(%error, "the write-ahead log could not be moved into the database; tried again soon");
+            }
+        }
+    }
+
+    fn checkpoint(&self, connection: &mut Option<Connection>) -> Result<()> {
+        let open = match connection {
+            Some(open) => open,
+            None => connection.insert(open(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE, READER_CACHE_KIB)?),
+        };
+        let failed = |error: rusqlite::Error| super::to_store_error(&self.path, &error);
+        let run = |mode: &str| -> rusqlite::Result<(i64, i64)> {
+            let sql = format!("PRAGMA wal_checkpoint({mode})");
+            open.query_row(&sql, [], |row| Ok((row.get(1)?, row.get(2)?)))
+        };
+        // Passive: it takes what it can get and hinders nobody. As long as commits follow each other without a pause it
+        // never gets all, and the log grows; so now and then everybody has to wait for the rest.
+        let (pages, moved) = run("PASSIVE").map_err(failed)?;
+        if pages > MAX_LOG_PAGES {
+            open.busy_timeout(MAX_HOLD).map_err(failed)?;
+            run("TRUNCATE").map_err(failed)?;
+        } else if moved < pages {
+            // A reader was in the way.
+            self.written.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,305 @@
+//! Reading task instances; and the trait that has both them and runs.
+
+use jiff::Timestamp;
+use model::{
+    DagId, DagRun, Json, MapIndex, RunId, RunKey, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TaskState,
+    VersionId,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::column::Columns;
+use super::read::{Conditions, Key, Lead, Source, count, order_by, rows, shorter_lead};
+use super::{SqliteStore, runs};
+use crate::query::{Direction, Page, RunFilter, RunOrder, TaskInstanceFilter, TaskInstanceOrder};
+use crate::records::TaskTry;
+use crate::{Result, RunExists, RunStore};
+
+const TASK_COLUMNS: &str = "r.dag_id, r.run_id, t.task_id, t.map_index, t.id, t.state, t.try_number, t.max_tries, \
+    t.version_id, t.operator, t.operator_name, t.pool, t.pool_slots, t.queue, t.priority_weight, t.executor, \
+    t.scheduled_at, t.queued_at, t.start_date, t.end_date, t.hostname, t.unixname, t.pid, t.rendered_map_index, \
+    t.retry_delay_override, t.reschedule_date";
+
+/// Runs first, then what belongs to them.
+const BY_RUN: &str = "dag_run AS r CROSS JOIN task_instance AS t ON t.run_rid = r.rid";
+
+const UPDATED_AT: &str = "nullif(max(coalesce(t.scheduled_at, -1), coalesce(t.queued_at, -1), \
+    coalesce(t.start_date, -1), coalesce(t.end_date, -1)), -1)";
+
+const DURATION: &str = "(t.end_date - t.start_date)";
+
+/// The map index stands in where a mapped task instance has no name of its own.
+const RENDERED_MAP_INDEX: &str =
+    "coalesce(t.rendered_map_index, CASE WHEN t.map_index >= 0 THEN CAST(t.map_index AS TEXT) END)";
+
+fn read_task_instance(row: &Row<'_>) -> rusqlite::Result<TaskInstance> {
+    let mut columns = Columns::new(row);
+    Ok(TaskInstance {
+        run: RunKey { dag_id: DagId::from(columns.get::<String>()?), run_id: RunId::from(columns.get::<String>()?) },
+        task_id: TaskId::from(columns.get::<String>()?),
+        map_index: MapIndex(columns.get()?),
+        id: TaskInstanceId(columns.uuid()?),
+        state: columns.named()?,
+        try_number: columns.get()?,
+        max_tries: columns.get()?,
+        version: VersionId(columns.uuid()?),
+        operator: columns.shared()?,
+        operator_name: columns.shared()?,
+        pool: columns.shared()?,
+        pool_slots: columns.get()?,
+        queue: columns.shared()?,
+        priority_weight: columns.get()?,
+        executor: columns.opt_shared()?,
+        scheduled_at: columns.opt_moment()?,
+        queued_at: columns.opt_moment()?,
+        start_date: columns.opt_moment()?,
+        end_date: columns.opt_moment()?,
+        hostname: columns.opt_shared()?,
+        unixname: columns.opt_shared()?,
+        pid: columns.get()?,
+        rendered_map_index: columns.get()?,
+        retry_delay_override: columns.opt_duration()?,
+        reschedule_date: columns.opt_moment()?,
+    })
+}
+
+fn task_order(order: TaskInstanceOrder) -> Key {
+    match order {
+        TaskInstanceOrder::Id => Key::Full("t.id"),
+        TaskInstanceOrder::State => Key::Gaps("nullif(t.state, 'none')"),
+        TaskInstanceOrder::Duration => Key::Gaps(DURATION),
+        TaskInstanceOrder::StartDate => Key::Gaps("t.start_date"),
+        TaskInstanceOrder::EndDate => Key::Gaps("t.end_date"),
+        TaskInstanceOrder::MapIndex => Key::Full("t.map_index"),
+        TaskInstanceOrder::TaskId => Key::Full("t.task_id"),
+        TaskInstanceOrder::RunAfter => Key::Full("r.run_after"),
+        TaskInstanceOrder::LogicalDate => Key::Gaps("r.logical_date"),
+        TaskInstanceOrder::TryNumber => Key::Full("t.try_number"),
+        TaskInstanceOrder::IntervalStart => Key::Gaps("r.interval_start"),
+        TaskInstanceOrder::IntervalEnd => Key::Gaps("r.interval_end"),
+        TaskInstanceOrder::RenderedMapIndex => Key::GapsThen("t.rendered_map_index", "t.map_index"),
+        TaskInstanceOrder::Operator => Key::Full("t.operator"),
+    }
+}
+
+/// The tables as they are read in the order that is asked for, if the rows can be taken from them one after the other.
+fn in_order(order: &[(TaskInstanceOrder, Direction)]) -> Option<String> {
+    let index = match order.first() {
+        None | Some((TaskInstanceOrder::Id, _)) => "task_instance_id",
+        Some((TaskInstanceOrder::MapIndex, _)) => "task_instance_map_index",
+        Some((TaskInstanceOrder::StartDate, _)) => "task_instance_start",
+        Some((TaskInstanceOrder::RunAfter, _)) => {
+            let runs = "dag_run AS r INDEXED BY dag_run_after";
+            return Some(format!("{runs} CROSS JOIN task_instance AS t ON t.run_rid = r.rid"));
+        }
+        _ => return None,
+    };
+    Some(format!("task_instance AS t INDEXED BY {index} CROSS JOIN dag_run AS r ON r.rid = t.run_rid"))
+}
+
+/// What is asked of the runs, and what of the task instances themselves. The Dag and the states stand apart: of them it
+/// is known how many there are.
+fn conditions_of(filter: &TaskInstanceFilter) -> (Conditions, Conditions) {
+    let (mut of_run, mut of_task) = (Conditions::default(), Conditions::default());
+    of_run
+        .equal("r.run_id", filter.run_id.as_ref().map(RunId::to_string))
+        .texts("r.dag_id", filter.dag_id_pattern.as_deref(), filter.dag_id_prefix.as_deref())
+        .texts("r.run_id", filter.run_id_pattern.as_deref(), filter.run_id_prefix.as_deref())
+        .span("r.logical_date", filter.logical_date)
+        .span("r.run_after", filter.run_after);
+    of_task
+        .one_of("t.task_id", filter.task_ids.iter().cloned())
+        .texts("t.task_id", filter.task_id_pattern.as_deref(), filter.task_id_prefix.as_deref())
+        .one_of("t.pool", filter.pools.iter().cloned())
+        .texts("t.pool", filter.pool_pattern.as_deref(), filter.pool_prefix.as_deref())
+        .one_of("t.queue", filter.queues.iter().cloned())
+        .texts("t.queue", filter.queue_pattern.as_deref(), filter.queue_prefix.as_deref())
+        .one_of("t.executor", filter.executors.iter().cloned())
+        .one_of("t.operator", filter.operators.iter().cloned())
+        .texts("t.operator_name", filter.operator_name_pattern.as_deref(), filter.operator_name_prefix.as_deref())
+        .one_of("t.try_number", filter.try_numbers.iter().copied())
+        .equal("t.map_index", filter.map_index)
+        .one_of("t.map_index", filter.map_indexes.iter().copied())
+        .texts(
+            RENDERED_MAP_INDEX,
+            filter.rendered_map_index_pattern.as_deref(),
+            filter.rendered_map_index_prefix.as_deref(),
+        )
+        .span("t.start_date", filter.start_date)
+        .span("t.end_date", filter.end_date)
+        .span(UPDATED_AT, filter.updated_at)
+        .duration(DURATION, filter.duration);
+    if filter.mapped_only {
+        of_task.fixed("t.map_index >= 0");
+    }
+    runs::version_numbers(&mut of_task, "t.version_id", &filter.version_numbers);
+    (of_run, of_task)
+}
+
+fn states_of(filter: &TaskInstanceFilter) -> impl Iterator<Item = String> {
+    filter.states.iter().map(TaskState::to_string)
+}
+
+/// How many there are of a Dag, or in all, in some states or in any.
+fn tally(connection: &Connection, filter: &TaskInstanceFilter) -> rusqlite::Result<u64> {
+    let mut conditions = Conditions::default();
+    conditions
+        .fixed("kind = 'task'")
+        .equal("dag_id", filter.dag_id.as_ref().map(DagId::to_string))
+        .one_of("state", states_of(filter));
+    super::read::sum(connection, "tally", "count", &conditions)
+}
+
+fn list(
+    connection: &Connection,
+    filter: &TaskInstanceFilter,
+    order: &[(TaskInstanceOrder, Direction)],
+    page: Page,
+) -> rusqlite::Result<(Vec<TaskInstance>, u64)> {
+    let (of_run, of_task) = conditions_of(filter);
+    let is_tallied = of_run.is_empty() && of_task.is_empty();
+    let needs_run = !of_run.is_empty() || filter.dag_id.is_some();
+    let mut conditions = Conditions::default();
+    conditions.equal("r.dag_id", filter.dag_id.as_ref().map(DagId::to_string));
+    conditions.extend(of_run);
+    conditions.extend(of_task);
+    conditions.one_of("t.state", states_of(filter));
+    if !filter.states.is_empty() && !filter.states.contains(&TaskState::Success) {
+        // Says it as the index does, which is of these states only.
+        conditions.fixed("t.state <> 'success'");
+    }
+    let total = match (is_tallied, needs_run) {
+        (true, _) => tally(connection, filter)?,
+        (false, true) => count(connection, BY_RUN, &conditions)?,
+        (false, false) => count(connection, "task_instance AS t", &conditions)?,
+    };
+    let size = tally(connection, &TaskInstanceFilter::default())?;
+    let (from, lead) = match in_order(order).filter(|_| shorter_lead(total, size, page) == Lead::Order) {
+        Some(from) => (from, Lead::Order),
+        None if needs_run => (BY_RUN.to_owned(), Lead::Conditions),
+        None => ("task_instance AS t CROSS JOIN dag_run AS r ON r.rid = t.run_rid".to_owned(), Lead::Conditions),
+    };
+    let order = order_by(order, task_order, &["t.id"]);
+    let source = Source { columns: TASK_COLUMNS, from: &from, conditions: &conditions, lead, order: &order };
+    Ok((rows(connection, &source, page, read_task_instance)?, total))
+}
+
+impl RunStore for SqliteStore {
+    fn run(&self, key: &RunKey) -> Result<Option<DagRun>> {
+        self.read(|connection| runs::one(connection, key))
+    }
+
+    fn runs(&self, filter: &RunFilter, order: &[(RunOrder, Direction)], page: Page) -> Result<(Vec<DagRun>, u64)> {
+        self.snapshot(|connection| runs::list(connection, filter, order, page))
+    }
+
+    fn active_runs(&self) -> Result<Vec<DagRun>> {
+        self.read(runs::active)
+    }
+
+    fn run_exists(&self, key: &RunKey, logical_date: Option<Timestamp>) -> Result<RunExists> {
+        self.snapshot(|connection| runs::exists(connection, key, logical_date))
+    }
+
+    fn run_before(&self, dag_id: &DagId, before: Timestamp, scheduled_only: bool) -> Result<Option<DagRun>> {
+        let condition = if scheduled_only { "run_type <> 'manual'" } else { "true" };
+        self.read(|connection| runs::before(connection, dag_id, before, condition))
+    }
+
+    fn task_ran_before(&self, dag_id: &DagId, task_id: &TaskId, before: Timestamp) -> Result<bool> {
+        self.read(|connection| runs::had_task_before(connection, dag_id, task_id, before))
+    }
+
+    fn last_successful_run(&self, dag_id: &DagId, before: Timestamp) -> Result<Option<DagRun>> {
+        self.read(|connection| runs::before(connection, dag_id, before, "state = 'success'"))
+    }
+
+    fn task_instance(&self, key: &TaskInstanceKey) -> Result<Option<TaskInstance>> {
+        let sql = format!(
+            "SELECT {TASK_COLUMNS} FROM {BY_RUN}
+             WHERE r.dag_id = ?1 AND r.run_id = ?2 AND t.task_id = ?3 AND t.map_index = ?4"
+        );
+        self.read(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_row(
+                    params![key.run.dag_id.as_str(), key.run.run_id.as_str(), key.task_id.as_str(), key.map_index.0],
+                    read_task_instance,
+                )
+                .optional()
+        })
+    }
+
+    fn task_instances_of(&self, run: &RunKey) -> Result<Vec<TaskInstance>> {
+        let sql = format!(
+            "SELECT {TASK_COLUMNS} FROM {BY_RUN} WHERE r.dag_id = ?1 AND r.run_id = ?2
+             ORDER BY t.task_id, t.map_index"
+        );
+        self.read(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map(params![run.dag_id.as_str(), run.run_id.as_str()], read_task_instance)?
+                .collect()
+        })
+    }
+
+    fn task_instances(
+        &self,
+        filter: &TaskInstanceFilter,
+        order: &[(TaskInstanceOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<TaskInstance>, u64)> {
+        self.snapshot(|connection| list(connection, filter, order, page))
+    }
+
+    fn archived_tries(&self, key: &TaskInstanceKey) -> Result<Vec<TaskTry>> {
+        let sql = format!(
+            "SELECT {TASK_COLUMNS} FROM dag_run AS r JOIN task_try AS t ON t.run_rid = r.rid
+             WHERE r.dag_id = ?1 AND r.run_id = ?2 AND t.task_id = ?3 AND t.map_index = ?4 ORDER BY t.id"
+        );
+        self.read(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map(
+                    params![key.run.dag_id.as_str(), key.run.run_id.as_str(), key.task_id.as_str(), key.map_index.0],
+                    |row| read_task_instance(row).map(|task_instance| TaskTry { task_instance }),
+                )?
+                .collect()
+        })
+    }
+
+    fn rendered_fields(&self, key: &TaskInstanceKey) -> Result<Option<Json>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT f.fields FROM dag_run AS r JOIN rendered_fields AS f ON f.run_rid = r.rid
+                     WHERE r.dag_id = ?1 AND r.run_id = ?2 AND f.task_id = ?3 AND f.map_index = ?4",
+                )?
+                .query_row(
+                    params![key.run.dag_id.as_str(), key.run.run_id.as_str(), key.task_id.as_str(), key.map_index.0],
+                    |row| Columns::new(row).json(),
+                )
+                .optional()
+        })
+    }
+
+    fn reschedules(&self, key: &TaskInstanceKey) -> Result<(u32, Option<Timestamp>)> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT min(s.start_date), count(*) FROM dag_run AS r
+                     JOIN task_instance AS t ON t.run_rid = r.rid
+                     JOIN task_reschedule AS s ON s.run_rid = t.run_rid AND s.task_id = t.task_id
+                         AND s.map_index = t.map_index AND s.try_number = t.try_number
+                     WHERE r.dag_id = ?1 AND r.run_id = ?2 AND t.task_id = ?3 AND t.map_index = ?4",
+                )?
+                .query_row(
+                    params![key.run.dag_id.as_str(), key.run.run_id.as_str(), key.task_id.as_str(), key.map_index.0],
+                    |row| {
+                        let mut columns = Columns::new(row);
+                        let first = columns.opt_moment()?;
+                        Ok((columns.get()?, first))
+                    },
+                )
+        })
+    }
+}

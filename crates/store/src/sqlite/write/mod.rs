@@ -1,0 +1,191 @@
+//! The one connection that writes.
+
+mod imports;
+mod runs;
+mod settings;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use model::{Change, RunKey};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::column::micros;
+use super::to_store_error;
+use crate::{Result, StoreError, Write};
+
+/// Run numbers that are remembered between batches; runs that are under way at once are far fewer.
+const REMEMBERED_RUNS: usize = 10_000;
+
+pub(super) struct Writer {
+    connection: Connection,
+    run_rids: HashMap<RunKey, i64>,
+    /// The last batches did not fit on the disk.
+    is_full: bool,
+}
+
+/// What goes wrong inside a batch.
+enum WriteError {
+    Sql(rusqlite::Error),
+    Store(StoreError),
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        WriteError::Sql(error)
+    }
+}
+
+type WriteResult<T> = std::result::Result<T, WriteError>;
+
+impl Writer {
+    pub(super) fn new(connection: Connection) -> Self {
+        Self { connection, run_rids: HashMap::new(), is_full: false }
+    }
+
+    /// Whether it could write; the error says why not.
+    pub(super) fn check(&mut self, path: &Path) -> Result<()> {
+        let tried = self.execute("BEGIN IMMEDIATE").and_then(|()| self.execute("ROLLBACK"));
+        tried.map_err(|error| to_store_error(path, &error))?;
+        // Only a commit shows that a disk is full, and only the next one that it no longer is.
+        if self.is_full { Err(StoreError::Full { path: path.to_owned() }) } else { Ok(()) }
+    }
+
+    /// Writes the batches in one transaction. Each has its own result: one that fails is undone alone.
+    pub(super) fn write(&mut self, batches: &[Vec<Write>], path: &Path) -> Vec<Result<()>> {
+        let results = self.write_all(batches, path);
+        self.is_full = results.iter().any(|result| matches!(result, Err(StoreError::Full { .. })));
+        results
+    }
+
+    fn write_all(&mut self, batches: &[Vec<Write>], path: &Path) -> Vec<Result<()>> {
+        let failed = |error: rusqlite::Error| to_store_error(path, &error);
+        if self.run_rids.len() > REMEMBERED_RUNS {
+            self.run_rids.clear();
+        }
+        if let Err(error) = self.execute("BEGIN IMMEDIATE") {
+            return batches.iter().map(|_| Err(to_store_error(path, &error))).collect();
+        }
+        let mut results: Vec<Result<()>> = Vec::with_capacity(batches.len());
+        for batch in batches {
+            results.push(self.write_batch(batch).map_err(|error| match error {
+                WriteError::Sql(error) => failed(error),
+                WriteError::Store(error) => error,
+            }));
+            if self.connection.is_autocommit() {
+                // SQLite gave up the whole transaction (a full disk does that): nothing of anybody's was written.
+                self.run_rids.clear();
+                let reason = "the transaction that it was part of was undone";
+                let last = results.pop().unwrap_or(Ok(()));
+                let lost = |_: &Vec<Write>| Err(StoreError::Failed(reason.to_owned()));
+                let mut all: Vec<Result<()>> = batches.iter().map(lost).collect();
+                if let (Err(error), Some(own)) = (last, all.get_mut(results.len())) {
+                    *own = Err(error);
+                }
+                return all;
+            }
+        }
+        if let Err(error) = self.execute("COMMIT") {
+            // Nobody's writes are durable, whatever became of each.
+            let _ = self.execute("ROLLBACK");
+            self.run_rids.clear();
+            return batches.iter().map(|_| Err(to_store_error(path, &error))).collect();
+        }
+        results
+    }
+
+    fn execute(&self, statement: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(statement)?.execute([]).map(|_| ())
+    }
+
+    fn write_batch(&mut self, batch: &[Write]) -> WriteResult<()> {
+        self.execute("SAVEPOINT batch")?;
+        let result = batch.iter().try_for_each(|write| self.write_one(write));
+        if result.is_err() {
+            self.run_rids.clear();
+            self.execute("ROLLBACK TO batch")?;
+        }
+        self.execute("RELEASE batch")?;
+        result
+    }
+
+    fn write_one(&mut self, write: &Write) -> WriteResult<()> {
+        match write {
+            Write::Decision(change) => self.change(change),
+            Write::XCom(xcom) => self.xcom(xcom),
+            Write::DeleteXCom(key) => self.delete_xcom(key),
+            Write::ClearXComs(key) => {
+                self.of_task("DELETE FROM xcom WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3", key, &[])
+            }
+            Write::RenderedFields { key, fields } => self.of_task(
+                "INSERT INTO rendered_fields (run_rid, task_id, map_index, fields) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (run_rid, task_id, map_index) DO UPDATE SET fields = excluded.fields",
+                key,
+                &[&fields.to_string()],
+            ),
+            Write::Rescheduled { key, try_number, start, end, until } => self.of_task(
+                "INSERT INTO task_reschedule (run_rid, task_id, map_index, try_number, start_date, end_date, reschedule_date)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                key,
+                &[try_number, &micros(*start), &micros(*end), &micros(*until)],
+            ),
+            Write::Imported(file) => self.imported(file),
+            Write::FileGone { bundle_name, relative_fileloc } => self.file_gone(bundle_name, relative_fileloc),
+            Write::NewVariable(variable) => self.variable(variable, true),
+            Write::Variable(variable) => self.variable(variable, false),
+            Write::DeleteVariable(key) => self.delete("DELETE FROM variable WHERE key = ?1", "variable", key),
+            Write::NewConnection(connection) => self.put_connection(connection, true),
+            Write::Connection(connection) => self.put_connection(connection, false),
+            Write::DeleteConnection(id) => self.delete("DELETE FROM connection WHERE connection_id = ?1", "connection", id),
+            Write::NewPool(pool) => self.pool(pool, true),
+            Write::Pool(pool) => self.pool(pool, false),
+            Write::DeletePool(name) => self.delete("DELETE FROM pool WHERE name = ?1", "pool", name),
+            Write::RunNote { run, note } => {
+                let rid = self.rid(run)?;
+                self.connection.prepare_cached("UPDATE dag_run SET note = ?2 WHERE rid = ?1")?.execute(params![rid, note])?;
+                Ok(())
+            }
+        }
+    }
+
+    fn change(&mut self, change: &Change) -> WriteResult<()> {
+        match change {
+            Change::Run(run) => self.run(run),
+            Change::TaskInstance(ti) => self.task_instance(ti),
+            Change::ArchivedTry(ti) => self.archived_try(ti),
+            Change::Schedule { dag_id, schedule } => self.schedule(dag_id, schedule),
+            Change::Paused { dag_id, paused } => {
+                self.connection
+                    .prepare_cached("UPDATE dag SET paused = ?2 WHERE dag_id = ?1")?
+                    .execute(params![dag_id.as_str(), paused])?;
+                Ok(())
+            }
+        }
+    }
+
+    /// The number of a run that was written before.
+    fn rid(&mut self, run: &RunKey) -> WriteResult<i64> {
+        if let Some(rid) = self.run_rids.get(run) {
+            return Ok(*rid);
+        }
+        let rid: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT rid FROM dag_run WHERE dag_id = ?1 AND run_id = ?2")?
+            .query_row(params![run.dag_id.as_str(), run.run_id.as_str()], |row| row.get(0))
+            .optional()?;
+        let rid = rid.ok_or_else(|| missing(format!("the run {run}")))?;
+        self.run_rids.insert(run.clone(), rid);
+        Ok(rid)
+    }
+}
+
+fn missing(what: String) -> WriteError {
+    WriteError::Store(StoreError::Missing { what })
+}
+
+fn conflict(error: rusqlite::Error, what: impl FnOnce() -> String) -> WriteError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::ConstraintViolation) => WriteError::Store(StoreError::Conflict { what: what() }),
+        _ => WriteError::Sql(error),
+    }
+}

@@ -1,0 +1,254 @@
+//! Writing runs, task instances and what belongs to them.
+//!
+//! The hot path changes rows that are there. It names only columns that no index has where it can: SQLite renews an
+//! index's entry whenever one of its columns is assigned, even to what it was.
+
+use std::sync::LazyLock;
+
+use model::{DagId, DagRun, DagSchedule, TaskInstance, TaskInstanceKey};
+use rusqlite::{OptionalExtension, ToSql, params};
+
+use super::super::column::{duration_micros, micros, opt_micros};
+use super::{WriteResult, Writer, conflict};
+use crate::records::{XCom, XComKey, conf_text};
+
+/// The columns of a task instance behind those of its key, in the order in which `values_of` has them.
+const TASK_COLUMNS: &str = "id, state, try_number, max_tries, version_id, operator, operator_name, pool, pool_slots, queue, priority_weight, \
+     executor, scheduled_at, queued_at, start_date, end_date, hostname, unixname, pid, rendered_map_index, \
+     retry_delay_override, reschedule_date";
+
+static PUT_TASK_INSTANCE: LazyLock<String> = LazyLock::new(|| put_try("task_instance", "run_rid, task_id, map_index"));
+static PUT_ARCHIVED_TRY: LazyLock<String> = LazyLock::new(|| put_try("task_try", "run_rid, task_id, map_index, id"));
+
+fn put_try(table: &str, key: &str) -> String {
+    let assigned: Vec<String> = TASK_COLUMNS.split(", ").map(|name| format!("{name} = excluded.{name}")).collect();
+    format!(
+        "INSERT INTO {table} (run_rid, task_id, map_index, {TASK_COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,
+             ?24, ?25)
+         ON CONFLICT ({key}) DO UPDATE SET {}",
+        assigned.join(", ")
+    )
+}
+
+impl Writer {
+    pub(super) fn run(&mut self, run: &DagRun) -> WriteResult<()> {
+        let rid = match self.change_run(run)? {
+            Some(rid) => rid,
+            None => self.put_run(run)?,
+        };
+        self.run_rids.insert(run.key.clone(), rid);
+        self.connection
+            .prepare_cached(
+                "UPDATE dag SET last_run_rid = ?2, last_run_state = ?3, last_run_start = ?4, last_run_end = ?5
+                 WHERE dag_id = ?1 AND coalesce(last_run_rid, 0) <= ?2",
+            )?
+            .execute(params![
+                run.key.dag_id.as_str(),
+                rid,
+                run.state.name(),
+                opt_micros(run.start_date),
+                opt_micros(run.end_date)
+            ])?;
+        Ok(())
+    }
+
+    /// Writes what may change about a run that is there and is still due when it was. The note is people's.
+    fn change_run(&self, run: &DagRun) -> WriteResult<Option<i64>> {
+        let rid = self
+            .connection
+            .prepare_cached(
+                "UPDATE dag_run SET state = ?3, queued_at = ?4, start_date = ?5, end_date = ?6,
+                     last_scheduling_decision = ?7, conf = ?8, clear_number = ?9, version_id = ?10, bundle_version = ?11
+                 WHERE dag_id = ?1 AND run_id = ?2 AND logical_date IS ?12 AND run_after = ?13 AND run_type = ?14
+                     AND triggered_by = ?15 AND triggering_user IS ?16 AND interval_start IS ?17 AND interval_end IS ?18
+                 RETURNING rid",
+            )?
+            .query_row(
+                params![
+                    run.key.dag_id.as_str(),
+                    run.key.run_id.as_str(),
+                    run.state.name(),
+                    opt_micros(run.queued_at),
+                    opt_micros(run.start_date),
+                    opt_micros(run.end_date),
+                    opt_micros(run.last_scheduling_decision),
+                    conf_text(&run.conf),
+                    run.clear_number,
+                    run.version.0.as_bytes(),
+                    run.bundle_version,
+                    opt_micros(run.logical_date),
+                    micros(run.run_after),
+                    run.run_type.name(),
+                    run.triggered_by.name(),
+                    run.triggering_user,
+                    opt_micros(run.data_interval.map(|interval| interval.start)),
+                    opt_micros(run.data_interval.map(|interval| interval.end)),
+                ],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(rid)
+    }
+
+    fn put_run(&self, run: &DagRun) -> WriteResult<i64> {
+        // The conflict target keeps a second run with the same logical date an error.
+        self.connection
+            .prepare_cached(
+                "INSERT INTO dag_run (dag_id, run_id, run_type, triggered_by, triggering_user, state, logical_date,
+                     interval_start, interval_end, run_after, queued_at, start_date, end_date, last_scheduling_decision,
+                     conf, note, clear_number, version_id, bundle_version)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                 ON CONFLICT (dag_id, run_id) DO UPDATE SET run_type = excluded.run_type,
+                     triggered_by = excluded.triggered_by, triggering_user = excluded.triggering_user,
+                     state = excluded.state, logical_date = excluded.logical_date,
+                     interval_start = excluded.interval_start, interval_end = excluded.interval_end,
+                     run_after = excluded.run_after, queued_at = excluded.queued_at, start_date = excluded.start_date,
+                     end_date = excluded.end_date, last_scheduling_decision = excluded.last_scheduling_decision,
+                     conf = excluded.conf, clear_number = excluded.clear_number, version_id = excluded.version_id,
+                     bundle_version = excluded.bundle_version
+                 RETURNING rid",
+            )?
+            .query_row(
+                params![
+                    run.key.dag_id.as_str(),
+                    run.key.run_id.as_str(),
+                    run.run_type.name(),
+                    run.triggered_by.name(),
+                    run.triggering_user,
+                    run.state.name(),
+                    opt_micros(run.logical_date),
+                    opt_micros(run.data_interval.map(|interval| interval.start)),
+                    opt_micros(run.data_interval.map(|interval| interval.end)),
+                    micros(run.run_after),
+                    opt_micros(run.queued_at),
+                    opt_micros(run.start_date),
+                    opt_micros(run.end_date),
+                    opt_micros(run.last_scheduling_decision),
+                    conf_text(&run.conf),
+                    run.note,
+                    run.clear_number,
+                    run.version.0.as_bytes(),
+                    run.bundle_version,
+                ],
+                |row| row.get(0),
+            )
+            .map_err(|error| conflict(error, || format!("a run of Dag {} with this logical date", run.key.dag_id)))
+    }
+
+    pub(super) fn task_instance(&mut self, ti: &TaskInstance) -> WriteResult<()> {
+        if self.change_try(ti)? { Ok(()) } else { self.put_try(&PUT_TASK_INSTANCE, ti) }
+    }
+
+    pub(super) fn archived_try(&mut self, ti: &TaskInstance) -> WriteResult<()> {
+        self.put_try(&PUT_ARCHIVED_TRY, ti)
+    }
+
+    fn put_try(&mut self, sql: &str, ti: &TaskInstance) -> WriteResult<()> {
+        let rid = self.rid(&ti.run)?;
+        with_values(rid, ti, |values| self.connection.prepare_cached(sql)?.execute(values))?;
+        Ok(())
+    }
+
+    /// Writes what may change while a try is the current one. Says whether the try is there.
+    fn change_try(&mut self, ti: &TaskInstance) -> WriteResult<bool> {
+        let rid = self.rid(&ti.run)?;
+        let sql = "UPDATE task_instance SET
+                 state = ?5, try_number = ?6, max_tries = ?7, version_id = ?8, operator = ?9, operator_name = ?10,
+                 pool = ?11, pool_slots = ?12, queue = ?13, priority_weight = ?14, executor = ?15, scheduled_at = ?16,
+                 queued_at = ?17, end_date = ?19, hostname = ?20, unixname = ?21, pid = ?22, rendered_map_index = ?23,
+                 retry_delay_override = ?24, reschedule_date = ?25
+             WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3 AND id = ?4 AND start_date IS ?18";
+        let changed = with_values(rid, ti, |values| self.connection.prepare_cached(sql)?.execute(values))?;
+        Ok(changed > 0)
+    }
+
+    pub(super) fn schedule(&self, dag_id: &DagId, schedule: &DagSchedule) -> WriteResult<()> {
+        let next = schedule.next_run;
+        self.connection
+            .prepare_cached(
+                "UPDATE dag SET next_run_after = ?2, next_interval_start = ?3, next_interval_end = ?4,
+                     last_interval_start = ?5, last_interval_end = ?6 WHERE dag_id = ?1",
+            )?
+            .execute(params![
+                dag_id.as_str(),
+                opt_micros(next.map(|next| next.run_after)),
+                opt_micros(next.map(|next| next.data_interval.start)),
+                opt_micros(next.map(|next| next.data_interval.end)),
+                opt_micros(schedule.last_interval.map(|interval| interval.start)),
+                opt_micros(schedule.last_interval.map(|interval| interval.end)),
+            ])?;
+        Ok(())
+    }
+
+    /// Runs a statement whose first three parameters name a task instance.
+    pub(super) fn of_task(&mut self, sql: &str, key: &TaskInstanceKey, more: &[&dyn ToSql]) -> WriteResult<()> {
+        let rid = self.rid(&key.run)?;
+        let task_id = key.task_id.as_str();
+        let mut values: Vec<&dyn ToSql> = vec![&rid, &task_id, &key.map_index.0];
+        values.extend(more);
+        self.connection.prepare_cached(sql)?.execute(values.as_slice())?;
+        Ok(())
+    }
+
+    pub(super) fn xcom(&mut self, xcom: &XCom) -> WriteResult<()> {
+        let key = TaskInstanceKey {
+            run: xcom.key.run.clone(),
+            task_id: xcom.key.task_id.clone(),
+            map_index: xcom.key.map_index,
+        };
+        self.of_task(
+            "INSERT INTO xcom (run_rid, task_id, map_index, key, value, at, mapped_length, dag_result)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (run_rid, task_id, map_index, key) DO UPDATE SET value = excluded.value, at = excluded.at,
+                 mapped_length = excluded.mapped_length, dag_result = excluded.dag_result",
+            &key,
+            &[&xcom.key.key, &xcom.value.to_string(), &micros(xcom.at), &xcom.mapped_length, &xcom.dag_result],
+        )
+    }
+
+    pub(super) fn delete_xcom(&mut self, key: &XComKey) -> WriteResult<()> {
+        let XComKey { run, task_id, map_index, key } = key;
+        let ti = TaskInstanceKey { run: run.clone(), task_id: task_id.clone(), map_index: *map_index };
+        self.of_task(
+            "DELETE FROM xcom WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3 AND key = ?4",
+            &ti,
+            &[key],
+        )
+    }
+}
+
+/// Runs a statement whose parameters are a task instance's key and all its columns.
+fn with_values<T>(
+    rid: i64,
+    ti: &TaskInstance,
+    run: impl FnOnce(&[&dyn ToSql]) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    run(params![
+        rid,
+        ti.task_id.as_str(),
+        ti.map_index.0,
+        ti.id.0.as_bytes(),
+        ti.state.name().unwrap_or("none"),
+        ti.try_number,
+        ti.max_tries,
+        ti.version.0.as_bytes(),
+        &*ti.operator,
+        &*ti.operator_name,
+        &*ti.pool,
+        ti.pool_slots,
+        &*ti.queue,
+        ti.priority_weight,
+        ti.executor.as_deref(),
+        opt_micros(ti.scheduled_at),
+        opt_micros(ti.queued_at),
+        opt_micros(ti.start_date),
+        opt_micros(ti.end_date),
+        ti.hostname.as_deref(),
+        ti.unixname.as_deref(),
+        ti.pid,
+        ti.rendered_map_index,
+        ti.retry_delay_override.map(duration_micros),
+        opt_micros(ti.reschedule_date),
+    ])
+}

@@ -1,0 +1,196 @@
+//! Reading XComs.
+
+use model::{DagId, MapIndex, RunId, RunKey, TaskId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::column::{Columns, micros};
+use super::read::{Conditions, Key, Lead, Source, count, order_by, rows, sum};
+use super::{SqliteStore, runs};
+use crate::query::{Direction, Page, XComFilter, XComOrder};
+use crate::records::{XCom, XComHead, XComKey};
+use crate::{Result, XComStore};
+
+/// Runs first, then what belongs to them.
+const BY_RUN: &str = "dag_run AS r CROSS JOIN xcom AS x ON x.run_rid = r.rid";
+const BY_DAG: &str = "dag_run AS r INDEXED BY dag_run_key CROSS JOIN xcom AS x ON x.run_rid = r.rid";
+
+const HEAD_COLUMNS: &str = "r.dag_id, r.run_id, x.task_id, x.map_index, x.key, x.at, r.logical_date, r.run_after";
+
+const XCOM_COLUMNS: &str =
+    "r.dag_id, r.run_id, x.task_id, x.map_index, x.key, x.value, x.at, x.mapped_length, x.dag_result";
+
+fn read_xcom_key(columns: &mut Columns<'_>) -> rusqlite::Result<XComKey> {
+    Ok(XComKey {
+        run: RunKey { dag_id: DagId::from(columns.get::<String>()?), run_id: RunId::from(columns.get::<String>()?) },
+        task_id: TaskId::from(columns.get::<String>()?),
+        map_index: MapIndex(columns.get()?),
+        key: columns.get()?,
+    })
+}
+
+fn read_xcom(row: &Row<'_>) -> rusqlite::Result<XCom> {
+    let mut columns = Columns::new(row);
+    Ok(XCom {
+        key: read_xcom_key(&mut columns)?,
+        value: columns.json()?,
+        at: columns.moment()?,
+        mapped_length: columns.get()?,
+        dag_result: columns.get()?,
+    })
+}
+
+fn read_xcom_head(row: &Row<'_>) -> rusqlite::Result<XComHead> {
+    let mut columns = Columns::new(row);
+    Ok(XComHead {
+        key: read_xcom_key(&mut columns)?,
+        at: columns.moment()?,
+        logical_date: columns.opt_moment()?,
+        run_after: columns.moment()?,
+    })
+}
+
+fn xcom_order(order: XComOrder) -> Key {
+    Key::Full(match order {
+        XComOrder::Key => "x.key",
+        XComOrder::DagId => "r.dag_id",
+        XComOrder::RunId => "r.run_id",
+        XComOrder::TaskId => "x.task_id",
+        XComOrder::MapIndex => "x.map_index",
+        XComOrder::At => "x.at",
+        XComOrder::RunAfter => "r.run_after",
+    })
+}
+
+fn conditions_of(filter: &XComFilter) -> Conditions {
+    let mut conditions = Conditions::default();
+    conditions
+        .equal("r.run_id", filter.run_id.as_ref().map(RunId::to_string))
+        .text("r.run_id", &filter.run_ids)
+        .span("r.logical_date", filter.logical_date)
+        .span("r.run_after", filter.run_after)
+        .equal("x.task_id", filter.task_id.as_ref().map(TaskId::to_string))
+        .equal("x.map_index", filter.map_index)
+        .equal("x.key", filter.key.clone())
+        .text("x.key", &filter.keys)
+        .text("x.task_id", &filter.task_ids);
+    let mut display_name = Conditions::default();
+    display_name.text("d.display_name", &filter.dag_display_names);
+    if !display_name.is_empty() {
+        display_name.fixed("d.dag_id = r.dag_id");
+        conditions.exists("dag AS d", display_name);
+    }
+    conditions
+}
+
+fn list(
+    connection: &Connection,
+    filter: &XComFilter,
+    order: &[(XComOrder, Direction)],
+    page: Page,
+) -> rusqlite::Result<(Vec<XComHead>, u64)> {
+    let more = conditions_of(filter);
+    let is_tallied = more.is_empty();
+    let mut conditions = Conditions::default();
+    conditions.equal("r.dag_id", filter.dag_id.as_ref().map(DagId::to_string));
+    conditions.extend(more);
+    let total = if is_tallied {
+        let mut tallied = Conditions::default();
+        tallied.fixed("kind = 'xcom'").equal("dag_id", filter.dag_id.as_ref().map(DagId::to_string));
+        sum(connection, "tally", "count", &tallied)?
+    } else {
+        count(connection, BY_RUN, &conditions)?
+    };
+    // Over all Dags, one Dag after the other is sorted, and only until the page is full.
+    let dag_by_dag = matches!(order.first(), Some((XComOrder::DagId, _))) && filter.dag_id.is_none();
+    let (from, lead) = if dag_by_dag { (BY_DAG, Lead::Order) } else { (BY_RUN, Lead::Conditions) };
+    let order = order_by(order, xcom_order, &["r.rid", "x.task_id", "x.map_index", "x.key"]);
+    let source = Source { columns: HEAD_COLUMNS, from, conditions: &conditions, lead, order: &order };
+    Ok((rows(connection, &source, page, read_xcom_head)?, total))
+}
+
+/// The newest entry of a task among runs that are not after the given one. A run without a logical date counts by when it
+/// was due.
+fn newest(connection: &Connection, key: &XComKey) -> rusqlite::Result<Option<XCom>> {
+    let Some(run) = runs::one(connection, &key.run)? else { return Ok(None) };
+    let until = micros(run.logical_date.unwrap_or(run.run_after));
+    // Each of the two is the first hit of a walk back along an index.
+    let newest_by = |date: &str, which: &str| -> rusqlite::Result<Option<(i64, i64, XCom)>> {
+        let sql = format!(
+            "SELECT {XCOM_COLUMNS}, r.{date}, r.rid FROM dag_run AS r CROSS JOIN xcom AS x ON x.run_rid = r.rid
+             WHERE r.dag_id = ?1 AND r.logical_date {which} AND r.{date} <= ?2 AND x.task_id = ?3 AND x.map_index = ?4
+                 AND x.key = ?5
+             ORDER BY r.{date} DESC, x.at DESC, r.rid DESC LIMIT 1"
+        );
+        connection
+            .prepare_cached(&sql)?
+            .query_row(params![key.run.dag_id.as_str(), until, key.task_id.as_str(), key.map_index.0, key.key], |row| {
+                Ok((row.get(date)?, row.get("rid")?, read_xcom(row)?))
+            })
+            .optional()
+    };
+    let dated = newest_by("logical_date", "IS NOT NULL")?;
+    let undated = newest_by("run_after", "IS NULL")?;
+    let found = [dated, undated].into_iter().flatten().max_by_key(|(date, rid, xcom)| (*date, xcom.at, *rid));
+    Ok(found.map(|(_, _, xcom)| xcom))
+}
+
+impl XComStore for SqliteStore {
+    fn xcom(&self, key: &XComKey) -> Result<Option<XCom>> {
+        let sql = format!(
+            "SELECT {XCOM_COLUMNS} FROM dag_run AS r JOIN xcom AS x ON x.run_rid = r.rid
+             WHERE r.dag_id = ?1 AND r.run_id = ?2 AND x.task_id = ?3 AND x.map_index = ?4 AND x.key = ?5"
+        );
+        self.read(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_row(
+                    params![
+                        key.run.dag_id.as_str(),
+                        key.run.run_id.as_str(),
+                        key.task_id.as_str(),
+                        key.map_index.0,
+                        key.key
+                    ],
+                    read_xcom,
+                )
+                .optional()
+        })
+    }
+
+    fn xcoms(
+        &self,
+        run: &RunKey,
+        task_id: Option<&TaskId>,
+        map_index: Option<MapIndex>,
+        key: Option<&str>,
+    ) -> Result<Vec<XCom>> {
+        let mut conditions = Conditions::default();
+        conditions
+            .with("r.dag_id = ?", run.dag_id.to_string())
+            .with("r.run_id = ?", run.run_id.to_string())
+            .equal("x.task_id", task_id.map(TaskId::to_string))
+            .equal("x.map_index", map_index.map(|index| index.0))
+            .equal("x.key", key.map(str::to_owned));
+        let source = Source {
+            columns: XCOM_COLUMNS,
+            from: BY_RUN,
+            conditions: &conditions,
+            lead: Lead::Conditions,
+            order: " ORDER BY x.task_id, x.map_index, x.key",
+        };
+        self.read(|connection| rows(connection, &source, Page::ALL, read_xcom))
+    }
+
+    fn list_xcoms(
+        &self,
+        filter: &XComFilter,
+        order: &[(XComOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<XComHead>, u64)> {
+        self.snapshot(|connection| list(connection, filter, order, page))
+    }
+
+    fn xcom_with_prior_dates(&self, key: &XComKey) -> Result<Option<XCom>> {
+        self.snapshot(|connection| newest(connection, key))
+    }
+}

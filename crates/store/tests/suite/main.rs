@@ -1,0 +1,71 @@
+//! What every back end must do. Each case runs on all of them; a new back end is one more line at the end.
+
+mod agreement;
+mod batches;
+mod dag_lists;
+mod fixtures;
+mod imports;
+mod keyed;
+mod run_lists;
+mod sqlite_files;
+mod sqlite_kill;
+mod task_lists;
+mod xcom_lists;
+
+/// Runs the list of cases on every back end. A back end is an expression for an empty store and what keeps it alive.
+macro_rules! cases {
+    ([$(($backend:ident, $open:expr)),+ $(,)?] $cases:tt) => { $(cases!(@backend $backend, $open, $cases);)+ };
+    (@backend $backend:ident, $open:expr, [$($module:ident: $($case:ident),+;)+]) => {
+        mod $backend {
+            $(mod $module {
+                $(#[test]
+                fn $case() {
+                    let (store, _alive) = $open;
+                    crate::$module::$case(&store);
+                })+
+            })+
+        }
+    };
+}
+
+cases!(
+    [
+        (memory, (store::memory::MemoryStore::new(), ())),
+        (sqlite, crate::fixtures::temporary_sqlite()),
+    ]
+    [
+        batches:
+            a_batch_is_written_whole_or_not_at_all,
+            a_batch_that_fails_takes_nothing_of_others_with_it,
+            many_threads_commit_at_once,
+            what_is_missing_is_named,
+            what_exists_already_is_a_conflict,
+            a_decision_can_be_written_twice;
+        keyed:
+            a_run_is_read_back_as_it_was_written,
+            a_task_instance_is_read_back_as_it_was_written,
+            tries_are_archived_in_the_order_they_were_made,
+            reschedules_are_those_of_the_current_try,
+            rendered_fields_are_replaced,
+            runs_before_a_date,
+            a_run_is_known_by_its_id_and_by_its_date,
+            notes_belong_to_people,
+            pools_are_used_by_what_is_under_way,
+            settings_are_replaced_and_deleted,
+            xcoms_are_replaced_and_cleared,
+            xcoms_of_prior_dates;
+        imports:
+            a_version_is_made_only_on_change,
+            what_people_and_the_scheduler_decided_is_kept,
+            dags_that_left_their_file_are_stale,
+            a_file_that_fails_keeps_its_last_good_dags,
+            a_file_that_is_gone_takes_its_dags_along,
+            a_dag_moves_to_the_file_that_had_it_last,
+            errors_are_replaced,
+            the_last_run_is_the_one_made_last;
+        run_lists: filters_of_runs, orders_of_runs, pages_of_runs;
+        task_lists: filters_of_task_instances, orders_of_task_instances;
+        dag_lists: filters_of_dags, orders_of_dags, lists_of_import_errors;
+        xcom_lists: filters_of_xcoms, orders_of_xcoms, lists_of_settings;
+    ]
+);
