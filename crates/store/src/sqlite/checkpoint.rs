@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -18,10 +19,20 @@ const MAX_LOG_PAGES: i64 = 16 * 1024;
 /// How long committers may wait for readers that still need a log that is too long.
 const MAX_HOLD: Duration = Duration::from_millis(100);
 
-/// The thread that does it, so that a committer never has to. Ends when it is dropped.
+/// The thread that does it, so that a committer never has to. Has ended when it is dropped.
 pub(super) struct Checkpointer {
     written: Arc<AtomicBool>,
-    _stop: Sender<()>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.stop.take();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that moves the write-ahead log into the database has panicked; this is a bug");
+        }
+    }
 }
 
 impl Checkpointer {
@@ -30,11 +41,11 @@ impl Checkpointer {
         // A log that the last process left behind is moved as well.
         let written = Arc::new(AtomicBool::new(true));
         let work = Work { path: path.into(), written: Arc::clone(&written) };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || work.until(&stopped))
             .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })?;
-        Ok(Self { written, _stop: stop })
+        Ok(Self { written, stop: Some(stop), thread: Some(thread) })
     }
 
     /// There is something in the log again.

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub use migrate::SCHEMA_VERSION;
+
 use crate::{Commit, Result, Store, StoreError, Write};
 use checkpoint::Checkpointer;
 
@@ -37,10 +39,11 @@ const STATEMENT_CACHE: usize = 128;
 
 pub struct SqliteStore {
     path: PathBuf,
-    writer: Mutex<write::Writer>,
     queue: Mutex<Vec<Arc<Ticket>>>,
+    // Dropped in this order: the last connection moves the rest of the log, which one that only reads can't.
     readers: Mutex<Vec<Connection>>,
     checkpointer: Checkpointer,
+    writer: Mutex<write::Writer>,
 }
 
 /// A batch that waits to be written, and then its result.
@@ -60,10 +63,21 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self> {
         let mut connection =
             open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, WRITER_CACHE_KIB)?;
-        connection.pragma_update(None, "journal_mode", "wal").map_err(|error| open_error(path, &error))?;
-        connection.pragma_update(None, "synchronous", "full").map_err(|error| open_error(path, &error))?;
+        let failed = |error: rusqlite::Error| open_error(path, &error);
+        // Looked at before anything is written: it may belong to somebody else.
+        migrate::check(&connection, path)?;
+        if connection.is_readonly("main").map_err(failed)? {
+            return Err(no_rights(path));
+        }
+        let mode: String =
+            connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
+        if mode != "wal" {
+            let reason = format!("its file system does not carry a write-ahead log (SQLite answers {mode:?})");
+            return Err(StoreError::Open { path: path.to_owned(), reason });
+        }
+        connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
         // The checkpointer does it; a committer must not stop for it.
-        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(|error| open_error(path, &error))?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
         migrate::migrate(&mut connection, path)?;
         let checkpointer = Checkpointer::start(path)?;
         Ok(Self {
@@ -73,6 +87,12 @@ impl SqliteStore {
             readers: Mutex::new(Vec::new()),
             checkpointer,
         })
+    }
+
+    /// Lets the database grow to so many pages only, for tests of what happens when it is full.
+    #[doc(hidden)]
+    pub fn limit_pages(&self, pages: u32) -> Result<()> {
+        lock(&self.writer).limit_pages(pages, &self.path)
     }
 
     /// Runs `work` on a connection that only reads.
@@ -168,10 +188,26 @@ fn open(path: &Path, flags: OpenFlags, cache_kib: i64) -> Result<Connection> {
 }
 
 fn open_error(path: &Path, error: &rusqlite::Error) -> StoreError {
-    match to_store_error(path, error) {
-        StoreError::Failed(reason) => StoreError::Open { path: path.to_owned(), reason },
-        other => other,
-    }
+    let reason = match (to_store_error(path, error), error.sqlite_error_code()) {
+        (_, Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly)) => return no_rights(path),
+        (_, Some(ErrorCode::NotADatabase)) => "the file is not a database".to_owned(),
+        (StoreError::Failed(reason), _) => reason,
+        (other, _) => return other,
+    };
+    StoreError::Open { path: path.to_owned(), reason }
+}
+
+/// SQLite does not say why it can't open a file.
+fn no_rights(path: &Path) -> StoreError {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let reason = if path.is_dir() {
+        "it is a folder".to_owned()
+    } else if !folder.is_dir() {
+        format!("the folder {} does not exist", folder.display())
+    } else {
+        format!("this user needs the rights to read and write it, and to make files in {}", folder.display())
+    };
+    StoreError::Open { path: path.to_owned(), reason }
 }
 
 fn to_store_error(path: &Path, error: &rusqlite::Error) -> StoreError {

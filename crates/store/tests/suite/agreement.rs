@@ -159,7 +159,7 @@ fn some_task(random: &mut Random, run: &DagRun, task_id: &str, index: i32, id: u
         queued_at: random.maybe(80, |random| at(random.below(500))),
         start_date: random.maybe(80, |_| at(start)),
         end_date: random.maybe(60, |random| at(start + random.below(40))),
-        rendered_map_index: random.maybe(40, |random| name(random)),
+        rendered_map_index: random.maybe(40, name),
         ..ti(&run.key, task_id, id)
     }
 }

@@ -43,6 +43,11 @@ impl Writer {
         Self { connection, run_rids: HashMap::new(), is_full: false }
     }
 
+    pub(super) fn limit_pages(&self, pages: u32, path: &Path) -> Result<()> {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&sql, [], |_| Ok(())).map_err(|error| to_store_error(path, &error))
+    }
+
     /// Whether it could write; the error says why not.
     pub(super) fn check(&mut self, path: &Path) -> Result<()> {
         let tried = self.execute("BEGIN IMMEDIATE").and_then(|()| self.execute("ROLLBACK"));
