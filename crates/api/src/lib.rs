@@ -23,9 +23,10 @@ mod order;
 mod parse;
 mod rest;
 mod routes;
+mod signed;
 mod state;
 mod wire;
 
 pub use auth::{AuthSettings, Role, UserAccount};
 pub use routes::{RouteInfo, route_table, router};
-pub use state::{ApiConfig, ApiOptions, ApiState, Structures};
+pub use state::{ApiConfig, ApiOptions, ApiState, ConfigSection, Structures};

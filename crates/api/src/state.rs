@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use engine::{DagSource, EngineHandle};
+use engine::{DagSource, EngineHandle, Pulse};
+use jiff::Timestamp;
 use model::{Dag, VersionId};
 use store::Store;
 
@@ -28,11 +29,30 @@ pub struct ApiConfig {
     pub max_page_limit: u64,
     /// `[api] secret_key`: signs the file tokens of Dags.
     pub secret_key: String,
+    /// The configuration as `/config` shows it, if `[api] expose_config` lets it.
+    pub exposed: Option<Vec<ConfigSection>>,
+    /// Where the server runs, and as whom.
+    pub hostname: String,
+    pub unixname: String,
+}
+
+/// A section of the configuration: its name, and its options with their values. Secrets are hidden when it is shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigSection {
+    pub name: String,
+    pub options: Vec<(String, String)>,
 }
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self { page_limit: 50, max_page_limit: 100, secret_key: String::new() }
+        Self {
+            page_limit: 50,
+            max_page_limit: 100,
+            secret_key: String::new(),
+            exposed: None,
+            hostname: String::new(),
+            unixname: String::new(),
+        }
     }
 }
 
@@ -55,6 +75,9 @@ struct Shared {
     tokens: Tokens,
     config: ApiConfig,
     dags: Mutex<DagCache>,
+    started: Timestamp,
+    importer: OnceLock<Pulse>,
+    pool_changes: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -71,7 +94,18 @@ impl ApiState {
     pub fn new(options: ApiOptions) -> Self {
         let ApiOptions { store, engine, structures, log_folder, auth, config } = options;
         let tokens = Tokens::new(auth);
-        Self(Arc::new(Shared { store, engine, structures, log_folder, tokens, config, dags: Mutex::default() }))
+        Self(Arc::new(Shared {
+            store,
+            engine,
+            structures,
+            log_folder,
+            tokens,
+            config,
+            dags: Mutex::default(),
+            started: Timestamp::now(),
+            importer: OnceLock::new(),
+            pool_changes: tokio::sync::Mutex::default(),
+        }))
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -92,6 +126,25 @@ impl ApiState {
 
     pub(crate) fn config(&self) -> &ApiConfig {
         &self.0.config
+    }
+
+    /// Lets answers tell whether the importer of Dag files still works. Only the first one counts.
+    pub fn watch_importer(&self, pulse: Pulse) {
+        let _ = self.0.importer.set(pulse);
+    }
+
+    /// The importer's pulse, if there is an importer.
+    pub(crate) fn importer(&self) -> Option<&Pulse> {
+        self.0.importer.get()
+    }
+
+    pub(crate) fn started(&self) -> Timestamp {
+        self.0.started
+    }
+
+    /// Held while pools are changed and the engine is told of it.
+    pub(crate) fn pool_changes(&self) -> &tokio::sync::Mutex<()> {
+        &self.0.pool_changes
     }
 
     /// The structure of a Dag. Blocks when it is not in the cache.

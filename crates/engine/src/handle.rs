@@ -9,6 +9,7 @@ use scheduler::{Event, NewRun, ReplyId, TriggerError};
 use tokio::sync::oneshot;
 
 use crate::core::{Input, TriggerRequest};
+use crate::pulse::Pulse;
 
 /// The engine's loop has ended.
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +72,20 @@ impl Replies {
 pub struct EngineHandle {
     pub(crate) inputs: flume::Sender<Input>,
     pub(crate) replies: Arc<Replies>,
+    pub(crate) pulse: Pulse,
 }
 
 impl EngineHandle {
+    /// Whether somebody still reads what the engine is told.
+    pub fn is_running(&self) -> bool {
+        !self.inputs.is_disconnected()
+    }
+
+    /// When the engine's loop last turned; it does so every second, unless it waits for the database.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
     /// Tells the engine something. Waits while its queue is full.
     pub async fn tell(&self, input: Input) -> Result<(), EngineStopped> {
         self.inputs.send_async(input).await.map_err(|_| EngineStopped)

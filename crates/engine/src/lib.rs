@@ -3,10 +3,12 @@
 mod core;
 mod facts;
 mod handle;
+mod pulse;
 mod run_loop;
 pub mod triggering;
 
 pub use crate::core::{Core, DagSource, Input, Started, TriggerRequest};
 pub use facts::{FactsError, facts_of, facts_to_json};
 pub use handle::{EngineHandle, EngineStopped, TriggerFailure};
+pub use pulse::Pulse;
 pub use run_loop::{Clock, Dispatch, Engine, EngineInbox, EngineOptions, SystemClock};

@@ -11,6 +11,7 @@ use store::{Store, StoreError};
 
 use crate::core::{Core, DagSource, Input};
 use crate::handle::{EngineHandle, EngineStopped, Replies};
+use crate::pulse::Pulse;
 
 /// Inputs that may wait; whoever brings more waits himself.
 const QUEUE_LENGTH: usize = 4096;
@@ -75,7 +76,7 @@ impl Engine {
     /// The engine's ends before it runs: what is told to the handle waits in the inbox.
     pub fn channel() -> (EngineHandle, EngineInbox) {
         let (inputs, receiver) = flume::bounded(QUEUE_LENGTH);
-        let handle = EngineHandle { inputs, replies: Arc::new(Replies::default()) };
+        let handle = EngineHandle { inputs, replies: Arc::new(Replies::default()), pulse: Pulse::default() };
         (handle.clone(), EngineInbox { handle, receiver })
     }
 
@@ -92,11 +93,11 @@ impl Engine {
         D: DagSource + 'static,
     {
         let EngineInbox { handle, receiver } = inbox;
-        let replies = Arc::clone(&handle.replies);
+        let (replies, pulse) = (Arc::clone(&handle.replies), handle.pulse.clone());
         let mut clock = SystemClock::default();
         let mut core = Core::new(options.config, IdSource::new(options.seed), store, dags);
         let recovered = core.recover(clock.now())?;
-        let mut run_loop = RunLoop { core, inputs: receiver, replies, clock, dispatch, lazy_since: None };
+        let mut run_loop = RunLoop { core, inputs: receiver, replies, pulse, clock, dispatch, lazy_since: None };
         let thread = std::thread::Builder::new()
             .name("engine".into())
             .spawn(move || {
@@ -130,6 +131,7 @@ struct RunLoop<S: ?Sized, D, P> {
     core: Core<S, D>,
     inputs: flume::Receiver<Input>,
     replies: Arc<Replies>,
+    pulse: Pulse,
     clock: SystemClock,
     dispatch: P,
     /// Since when writes wait for company.
@@ -148,6 +150,7 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
             let mut batch: Vec<Input> = first.into_iter().collect();
             batch.extend(self.inputs.try_iter().take(BATCH));
             let now = self.clock.now();
+            self.pulse.beat(now);
             let result = self.core.step(batch, now);
             self.act_or_retry(result);
             self.flush_lazy();

@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::EngineHandle;
+use engine::{EngineHandle, Pulse};
+use jiff::Timestamp;
 use python::Helper;
 use python::import::{Answers, ImportLimits};
 use store::Store;
@@ -50,9 +51,13 @@ pub struct Progress {
     pub failed: usize,
 }
 
+/// How often it gives a sign of life, as Airflow's Dag processor does.
+const PULSE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// A running importer. It ends when this is dropped.
 pub struct Importer {
     progress: watch_channel::Receiver<Progress>,
+    pulse: Pulse,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -67,17 +72,38 @@ impl Importer {
     ) -> Self {
         let (progress, receiver) = watch_channel::channel(Progress::default());
         let service = service::Service::new(options, store, engine, helper, answers, progress);
-        Self { progress: receiver, task: tokio::spawn(service.run()) }
+        let pulse = Pulse::default();
+        let task = tokio::spawn(with_pulse(service.run(), pulse.clone()));
+        Self { progress: receiver, pulse, task }
     }
 
     pub fn progress(&self) -> watch_channel::Receiver<Progress> {
         self.progress.clone()
     }
 
+    /// Beats for as long as the importer goes on.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
     /// Waits until every file that was there at the start has been looked at.
     pub async fn settled(&self) {
         let mut progress = self.progress.clone();
         let _ = progress.wait_for(|progress| progress.is_settled).await;
+    }
+}
+
+/// Beats between the steps of the work, in the same task: if one of them never ends, it stops.
+async fn with_pulse(work: impl Future<Output = ()>, pulse: Pulse) {
+    let beat = async {
+        loop {
+            pulse.beat(Timestamp::now());
+            tokio::time::sleep(PULSE_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = beat => {}
     }
 }
 

@@ -2,4 +2,3 @@
 //! the worker's.
 
 pub mod bash;
-pub mod pyrepr;

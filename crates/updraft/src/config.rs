@@ -1,6 +1,6 @@
 //! Airflow's configuration: `AIRFLOW__SECTION__KEY` variables, then `airflow.cfg` in the home, then defaults.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -53,6 +53,18 @@ impl Config {
             "f" | "false" | "0" => Ok(false),
             _ => Err(self.wrong(section, key, &text, "it must be true or false")),
         }
+    }
+
+    /// Everything that the deployment says, by section and key.
+    pub fn all(&self) -> BTreeMap<(String, String), String> {
+        let mut all: BTreeMap<_, _> = self.file.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        for (variable, value) in std::env::vars() {
+            let name = variable.strip_prefix("AIRFLOW__").and_then(|name| name.split_once("__"));
+            if let Some((section, key)) = name {
+                all.insert((section.to_lowercase(), key.to_lowercase()), value);
+            }
+        }
+        all
     }
 
     fn wrong(&self, section: &str, key: &str, text: &str, reason: &str) -> anyhow::Error {

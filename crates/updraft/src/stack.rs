@@ -11,7 +11,7 @@ use process::Host;
 use python::{Helper, HelperOptions};
 use scheduler::Config as SchedulerConfig;
 use store::Store;
-use worker::{MaskRules, Masker, StoreAnswers, Worker, WorkerOptions};
+use worker::{Masker, StoreAnswers, Worker, WorkerOptions};
 
 use crate::config::Config;
 use crate::home::{Home, HomeLock};
@@ -22,6 +22,9 @@ pub struct Stack {
     pub worker: Worker<EngineReports>,
     pub helper: Helper,
     pub dags: StoredDags,
+    /// Where and as whom tasks run.
+    pub hostname: String,
+    pub unixname: String,
     /// Dropped last: with it every child process ends.
     _host: Host,
 }
@@ -42,20 +45,19 @@ impl Stack {
         let reports = EngineReports { engine: handle.clone(), store: Arc::clone(&store), dags: dags.clone() };
         let mut options = WorkerOptions::here(log_folder);
         options.overtime = Duration::from_secs(config.get("core", "task_success_overtime", 20)?);
-        options.mask_rules = Arc::new(mask_rules(config)?);
-        options.max_rendered_field = config.get("core", "max_templated_field_length", 4096)?;
+        let (hostname, unixname) = (options.hostname.to_string(), options.unixname.to_string());
         let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);
         let dispatch = WorkerDispatch { worker: worker.clone(), runtime: tokio::runtime::Handle::current() };
         let scheduling = SchedulerConfig { parallelism: config.get("core", "parallelism", 32)? };
         let options = EngineOptions { config: scheduling, seed: random_seed()? };
         let engine = Engine::start(inbox, options, store, dags.clone(), dispatch)
             .context("the engine can't take up what the database has")?;
-        Ok(Self { engine, worker, helper, dags, _host: host })
+        Ok(Self { engine, worker, helper, dags, hostname, unixname, _host: host })
     }
 
     /// Ends the engine when everything that it was told is dealt with, and all children.
     pub async fn stop(self) {
-        let Self { engine, worker, helper, dags, _host } = self;
+        let Self { engine, worker, helper, dags, _host, .. } = self;
         drop((worker, helper, dags));
         let joined = tokio::task::spawn_blocking(move || engine.join());
         if tokio::time::timeout(Duration::from_secs(5), joined).await.is_err() {
@@ -79,14 +81,6 @@ fn start_host(home: &Home, lock: Option<&HomeLock>) -> Result<Host> {
     let keep_open = lock.map(HomeLock::share).transpose()?;
     let env = [("AIRFLOW_HOME", home.path.as_os_str())];
     Host::start(&program, &[crate::HOST], &env, keep_open).context("the process that starts children can't be started")
-}
-
-/// What counts as a secret in logs.
-fn mask_rules(config: &Config) -> Result<MaskRules> {
-    let more = config.text("core", "sensitive_var_conn_names").unwrap_or_default();
-    let more: Vec<String> = more.split(',').map(str::to_owned).collect();
-    let by_name = config.flag("core", "hide_sensitive_var_conn_fields", true)?;
-    Ok(MaskRules::new(by_name, &more, config.get("logging", "min_length_masked_secret", 5)?))
 }
 
 fn random_seed() -> Result<u64> {

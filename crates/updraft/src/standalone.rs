@@ -45,10 +45,12 @@ async fn serve(args: &StandaloneArgs, home: &Home, config: &Config, lock: &mut H
     let dags = dags_folders(args, home, config)?;
     let stack = Stack::start(home, Some(lock), config, Arc::clone(&store), log_folder.clone())?;
     let state = web::state(home, config, &stack, Arc::clone(&store), log_folder.clone())?;
-    let server = web::Server::start(listener, state);
+    let server = web::Server::start(listener, state.clone());
     lock.announce(&url)?;
     eprintln!("Updraft {} is ready at {url} (home {})", env!("CARGO_PKG_VERSION"), home.path.display());
     let importer = start_importer(&stack, &store, config, log_folder)?;
+    state.watch_importer(importer.pulse());
+    drop(state);
     let prepared = prepare_python(args, home, &stack, dags).await;
     if let Err(error) = &prepared {
         eprintln!("error: {error:#}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use api::{ApiConfig, ApiOptions, ApiState, AuthSettings, Role, UserAccount};
+use api::{ApiConfig, ApiOptions, ApiState, AuthSettings, ConfigSection, Role, UserAccount};
 use axum::serve::ListenerExt;
 use store::Store;
 use tokio::net::TcpListener;
@@ -32,6 +32,9 @@ pub fn state(
         page_limit: config.get("api", "fallback_page_limit", 50)?,
         max_page_limit: config.get("api", "maximum_page_limit", 100)?,
         secret_key: config.text("api", "secret_key").unwrap_or_else(|| secret.clone()),
+        exposed: exposed(config)?,
+        hostname: stack.hostname.clone(),
+        unixname: stack.unixname.clone(),
     };
     Ok(ApiState::new(ApiOptions {
         store,
@@ -41,6 +44,23 @@ pub fn state(
         auth: auth_settings(home, config, secret)?,
         config: api_config,
     }))
+}
+
+/// What `/config` shows, if `[api] expose_config` lets it show anything.
+fn exposed(config: &Config) -> Result<Option<Vec<ConfigSection>>> {
+    // Airflow's older way to say yes.
+    let is_old_yes = config.text("api", "expose_config").is_some_and(|text| text.trim() == "non-sensitive-only");
+    if !is_old_yes && !config.flag("api", "expose_config", false)? {
+        return Ok(None);
+    }
+    let mut sections: Vec<ConfigSection> = Vec::new();
+    for ((section, key), value) in config.all() {
+        match sections.last_mut().filter(|last| last.name == section) {
+            Some(last) => last.options.push((key, value)),
+            None => sections.push(ConfigSection { name: section, options: vec![(key, value)] }),
+        }
+    }
+    Ok(Some(sections))
 }
 
 fn auth_settings(home: &Home, config: &Config, secret: String) -> Result<AuthSettings> {

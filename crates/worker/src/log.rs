@@ -149,7 +149,9 @@ impl TaskLog {
     }
 
     fn put(&self, mut line: Json) {
-        self.masker.redact(&mut line, None);
+        if !self.masker.is_empty() {
+            self.masker.mask_texts(&mut line);
+        }
         if let Some(event) = line.get_mut("event")
             && let Some(text) = event.as_str().filter(|text| text.len() > MAX_LINE)
         {

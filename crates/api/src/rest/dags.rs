@@ -1,7 +1,6 @@
 //! Dags.
 
 pub(crate) mod filter;
-mod token;
 
 use axum::Json;
 use axum::extract::State;
@@ -9,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use model::DagId;
 use serde::Serialize;
+use serde_json::json;
 use store::{DagOrder, DagRecord, Direction, Page, Store};
 
 use crate::args::Args;
@@ -17,6 +17,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::order;
 use crate::parse;
 use crate::routes::{Access, Routes};
+use crate::signed;
 use crate::state::ApiState;
 use crate::wire::{Moment, moment};
 
@@ -26,6 +27,12 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .patch("/dags", Access::WriteDags, patch_many)
         .get("/dags/{dag_id}", Access::ReadDags, get)
         .patch("/dags/{dag_id}", Access::WriteDags, patch)
+}
+
+/// The token by which clients name a Dag's file: signed, so that nobody can name another.
+fn file_token(state: &ApiState, bundle_name: &str, relative_fileloc: &str) -> String {
+    let file = json!({"bundle_name": bundle_name, "relative_fileloc": relative_fileloc});
+    signed::dumps(&state.config().secret_key, &file)
 }
 
 /// `DAGResponse`.
@@ -102,7 +109,7 @@ impl DagResponse {
             last_parsed_time: Moment(record.last_parsed_at),
             last_parse_duration: model::operations::total_seconds(record.last_parse_duration),
             last_expired: None,
-            file_token: token::file_token(&state.config().secret_key, &record.bundle_name, &record.relative_fileloc),
+            file_token: file_token(state, &record.bundle_name, &record.relative_fileloc),
             bundle_name: record.bundle_name,
             bundle_version: record.bundle_version,
             relative_fileloc: record.relative_fileloc,

@@ -1,17 +1,40 @@
 //! `/api/v2`, one module for each resource.
 
+mod about;
+mod bulk;
+mod config;
+mod connections;
 mod dag_runs;
 mod dag_versions;
 mod dags;
+mod health;
+mod import_errors;
+mod logs;
 mod lookup;
+mod pools;
+mod strict;
 mod task_instances;
-mod version;
+mod variables;
 mod xcom;
 
 use crate::routes::Routes;
 
 pub(crate) fn routes(mut routes: Routes) -> Routes {
-    for add in [dags::routes, dag_runs::routes, task_instances::routes, version::routes, xcom::routes] {
+    let resources = [
+        about::routes,
+        config::routes,
+        connections::routes,
+        dag_runs::routes,
+        dags::routes,
+        health::routes,
+        import_errors::routes,
+        logs::routes,
+        pools::routes,
+        task_instances::routes,
+        variables::routes,
+        xcom::routes,
+    ];
+    for add in resources {
         routes = add(routes);
     }
     routes
