@@ -111,22 +111,29 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         for pool in self.store.pools(None, Page::ALL)?.0 {
             events.push(Event::PoolChanged { name: pool.name.into(), slots: u32::try_from(pool.slots).ok() });
         }
-        let mut known = HashSet::new();
         let in_files = DagFilter { exclude_stale: true, ..DagFilter::default() };
+        let mut seen = HashSet::new();
         for record in self.store.dags(&in_files, &[], Page::ALL)?.0 {
             events.extend(changed(&record, "the Dag is left out until it is imported again"));
-            known.insert(record.dag_id);
+            seen.insert(record.dag_id);
         }
         let runs = self.store.active_runs()?;
+        let mut gone = Vec::new();
         for run in &runs {
-            if known.insert(run.key.dag_id.clone()) {
-                events.extend(self.dag_events(&run.key.dag_id)?);
+            let dag_id = &run.key.dag_id;
+            if seen.insert(dag_id.clone())
+                && let Some(record) = self.store.dag(dag_id)?
+            {
+                events.extend(changed(&record, "the Dag's runs wait until it is imported again"));
+                gone.push(Event::DagGone(dag_id.clone()));
             }
         }
-        let readable: HashSet<DagId> = events.iter().filter_map(known_dag).collect();
+        let readable: HashSet<DagId> = events.iter().filter_map(known_dag).cloned().collect();
         for run in runs.into_iter().filter(|run| readable.contains(&run.key.dag_id)) {
             events.extend(self.take_up(run)?);
         }
+        // Last, because a Dag that is gone is forgotten unless it has runs.
+        events.append(&mut gone);
         self.work = Some(Work { events, ..Work::default() });
         self.retry(now)
     }
@@ -270,16 +277,8 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             }
             Input::DagsChanged(dag_ids) => {
                 for dag_id in dag_ids {
-                    let found = self.dag_events(dag_id)?;
-                    events.extend(found.into_iter().map(|event| with_pending_pause(event, events)).collect::<Vec<_>>());
-                    // The runs of a Dag that could not be taken up before.
-                    let is_new =
-                        !self.scheduler.knows(dag_id) && !events.iter().any(|event| is_taken_up(event, dag_id));
-                    if is_new && events.iter().filter_map(known_dag).any(|known| known == *dag_id) {
-                        for run in self.active_runs_of(dag_id)? {
-                            events.extend(self.take_up(run)?);
-                        }
-                    }
+                    let more = self.dag_events(dag_id, events)?;
+                    events.extend(more);
                 }
             }
         }
@@ -347,12 +346,21 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         }
     }
 
-    /// What the store says about a Dag.
-    fn dag_events(&self, dag_id: &DagId) -> Result<Vec<Event>, StoreError> {
+    /// What the store says about a Dag. `pending` has happened but is not decided yet.
+    fn dag_events(&mut self, dag_id: &DagId, pending: &[Event]) -> Result<Vec<Event>, StoreError> {
         let Some(record) = self.store.dag(dag_id)? else { return Ok(vec![Event::DagGone(dag_id.clone())]) };
-        let mut events: Vec<Event> = Vec::new();
-        if !record.stale || !self.scheduler.knows(dag_id) {
-            events.extend(changed(&record, "the Dag keeps its last good schedule"));
+        let is_known =
+            self.scheduler.knows(dag_id) || pending.iter().filter_map(known_dag).any(|known| known == dag_id);
+        let mut events = Vec::new();
+        if !record.stale || !is_known {
+            let event = changed(&record, "the Dag keeps its last good schedule");
+            events.extend(event.map(|event| with_pending_pause(event, pending)));
+        }
+        // The runs of a Dag whose facts could not be read before.
+        if !is_known && !events.is_empty() {
+            for run in self.active_runs_of(dag_id)? {
+                events.extend(self.take_up(run)?);
+            }
         }
         if record.stale {
             events.push(Event::DagGone(dag_id.clone()));
@@ -478,19 +486,10 @@ fn changed(record: &DagRecord, otherwise: &str) -> Option<Event> {
 }
 
 /// The Dag whose facts an event brings.
-fn known_dag(event: &Event) -> Option<DagId> {
+fn known_dag(event: &Event) -> Option<&DagId> {
     match event {
-        Event::DagChanged(facts) => Some(facts.dag_id.clone()),
+        Event::DagChanged(facts) => Some(&facts.dag_id),
         _ => None,
-    }
-}
-
-/// Whether an event takes up a run of a Dag.
-fn is_taken_up(event: &Event, dag_id: &DagId) -> bool {
-    match event {
-        Event::RunFound(run) => run.key.dag_id == *dag_id,
-        Event::RunLoaded(loaded) => loaded.run.key.dag_id == *dag_id,
-        _ => false,
     }
 }
 

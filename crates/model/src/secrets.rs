@@ -10,7 +10,7 @@ pub const MASK: &str = "***";
 /// How deep the value of a sensitive name is walked through; what lies deeper is masked as a whole.
 const MAX_DEPTH: usize = 5;
 /// Names whose values are secrets: those that one of these stands in.
-const SENSITIVE_NAMES: [&str; 21] = [
+pub const SENSITIVE_NAMES: [&str; 21] = [
     "access_key",
     "access_token",
     "api_key",
@@ -41,7 +41,7 @@ pub fn is_sensitive(name: &str) -> bool {
 }
 
 /// Lower case, with one `_` for every run of letters that can't stand in a word: `Api-Key` is `api_key`.
-fn normalized(name: &str) -> String {
+pub fn normalized(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut between = false;
     for letter in name.trim().to_lowercase().chars() {

@@ -69,7 +69,12 @@ pub fn prepare(spec: &BashSpec, context: &Context<'_>) -> Result<Command, BashEr
         Some(own) if spec.append_env => Environment::Inherited(own.into_iter().chain(context_vars).collect()),
         Some(own) => Environment::Exactly(own.into_iter().chain(context_vars).collect()),
     };
-    let rendered_fields = json!({"bash_command": bash_command, "env": env, "cwd": cwd});
+    // Shown in the order of their names, as the task runner shows dicts.
+    let mut shown_env = env;
+    if let Some(Json::Object(fields)) = &mut shown_env {
+        fields.sort_keys();
+    }
+    let rendered_fields = json!({"bash_command": bash_command, "env": shown_env, "cwd": cwd});
     Ok(Command { bash_command, environment, cwd, rendered_fields })
 }
 
@@ -130,32 +135,6 @@ fn is_python_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }
 
-/// A list of texts as Python writes it.
-pub fn python_list(items: &[&str]) -> String {
-    let items: Vec<String> = items.iter().map(|item| python_repr(item)).collect();
-    format!("[{}]", items.join(", "))
-}
-
-/// `repr()` of a text.
-fn python_repr(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-    let mut repr = String::with_capacity(text.len() + 2);
-    repr.push(quote);
-    for c in text.chars() {
-        match c {
-            '\n' => repr.push_str("\\n"),
-            '\r' => repr.push_str("\\r"),
-            '\t' => repr.push_str("\\t"),
-            '\\' => repr.push_str("\\\\"),
-            c if c == quote => repr.extend(['\\', c]),
-            c if c.is_control() => repr.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c => repr.push(c),
-        }
-    }
-    repr.push(quote);
-    repr
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,10 +152,5 @@ mod tests {
         assert_eq!(decode_line(b"plain  \t\r"), "plain");
         assert_eq!(decode_line(b"\xff\xe4 \xc3\xa4"), "\\xff\\xe4 ä");
         assert_eq!(decode_line(b"  "), "");
-    }
-
-    #[test]
-    fn texts_are_quoted_as_python_quotes_them() {
-        assert_eq!(python_list(&["/bin/bash", "it's", "a\n\"b'"]), r#"['/bin/bash', "it's", 'a\n"b\'']"#);
     }
 }

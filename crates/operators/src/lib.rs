@@ -2,3 +2,4 @@
 //! the worker's.
 
 pub mod bash;
+pub mod pyrepr;

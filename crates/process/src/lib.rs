@@ -12,5 +12,5 @@ mod table;
 
 pub use client::{Child, Environment, Exit, Host, SpawnError, SpawnRequest, kill_group, signal_group};
 pub use host::run as run_host;
-pub use packet::{MAX_DESCRIPTORS, MAX_PACKET, PacketSocket};
+pub use packet::{MAX_DESCRIPTORS, MAX_PACKET, PacketSocket, send_with_descriptor};
 pub use table::{Mark, kill_marked, kill_tree};

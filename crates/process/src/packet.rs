@@ -86,6 +86,15 @@ impl PacketSocket {
     }
 }
 
+/// Sends bytes with a descriptor over a connected stream; returns how many bytes were taken. Does not wait: a stream
+/// that takes nothing now says [`io::ErrorKind::WouldBlock`].
+pub fn send_with_descriptor(stream: BorrowedFd<'_>, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+    let raw = [descriptor.as_raw_fd()];
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let rights = [ControlMessage::ScmRights(&raw)];
+    Ok(sendmsg::<UnixAddr>(stream.as_raw_fd(), &[IoSlice::new(bytes)], &rights, flags, None)?)
+}
+
 /// Takes ownership of a descriptor that the kernel has just made for this process.
 #[allow(unsafe_code, reason = "the kernel hands descriptors over as bare numbers, and there is no safe way to own one")]
 fn own(fd: RawFd) -> OwnedFd {

@@ -80,9 +80,9 @@ pub fn kill_tree(pid: u32) {
 /// How to recognise a process that was started for some purpose and got away from those who started it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Mark {
-    /// Variables, as `NAME=value`, that its environment has all of. None means that the environment says nothing.
-    pub variables: Vec<String>,
-    /// A text that its command line has.
+    /// Sets of variables, as `NAME=value`: a process is recognised whose environment has all of one set.
+    pub variables: Vec<Vec<String>>,
+    /// A process is recognised that has this in its command line.
     pub title: Option<String>,
 }
 
@@ -94,12 +94,9 @@ impl Mark {
         {
             return true;
         }
-        if self.variables.is_empty() {
-            return false;
-        }
         let environment = read("environ");
         let has = |wanted: &String| environment.split(|byte| *byte == 0).any(|found| found == wanted.as_bytes());
-        self.variables.iter().all(has)
+        self.variables.iter().any(|set| !set.is_empty() && set.iter().all(has))
     }
 }
 

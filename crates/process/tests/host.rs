@@ -1,5 +1,7 @@
 //! The host of child processes, with real processes.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{PipeReader, Read};
@@ -164,9 +166,9 @@ async fn who_got_away_is_found_by_the_mark() {
         pids_in(&pids, if mark == "one" { 1 } else { 2 });
     }
     let [one, two] = pids_in(&pids, 2)[..] else { panic!("two daemons") };
-    let mark = Mark { variables: vec!["MARK=one".into(), "PATH=never this".into()], title: None };
+    let mark = Mark { variables: vec![vec!["MARK=one".into(), "PATH=never this".into()]], title: None };
     assert_eq!(kill_marked(host.pid().unwrap(), &mark), 0);
-    let mark = Mark { variables: vec!["MARK=one".into()], title: None };
+    let mark = Mark { variables: vec![vec!["MARK=two".into(), "X=".into()], vec!["MARK=one".into()]], title: None };
     assert!(kill_marked(host.pid().unwrap(), &mark) >= 1);
     wait_until("the marked one is gone", || !is_alive(one));
     assert!(is_alive(two));

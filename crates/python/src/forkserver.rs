@@ -1,17 +1,24 @@
 //! The warm Python process that forks a child for each attempt and each import.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use process::{Environment, Exit, Host, MAX_PACKET, PacketSocket, SpawnError, SpawnRequest};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+
+/// How long a warm helper may take for a fork before it counts as hung.
+const FORK_LIMIT: Duration = Duration::from_secs(60);
+/// What the helper printed last is repeated, so many lines of it, where it ends before it is warm.
+const SHOWN_LINES: usize = 30;
 
 const HELPER: &str = include_str!("helper/updraft_helper.py");
 const IMPORTER: &str = include_str!("helper/updraft_import.py");
@@ -117,10 +124,12 @@ enum Readiness {
     Gone,
 }
 
+type Forking = (oneshot::Sender<Result<u32, ForkError>>, oneshot::Sender<Exit>);
+
 #[derive(Default)]
 struct Children {
     /// Requests that were not answered yet.
-    forking: HashMap<u64, (oneshot::Sender<Result<u32, ForkError>>, oneshot::Sender<Exit>)>,
+    forking: HashMap<u64, Forking>,
     running: HashMap<u32, oneshot::Sender<Exit>>,
 }
 
@@ -128,6 +137,8 @@ struct Shared {
     children: Mutex<Children>,
     readiness: watch::Sender<Readiness>,
     last_id: AtomicU64,
+    /// Its end is wanted.
+    is_closing: AtomicBool,
 }
 
 impl Shared {
@@ -145,11 +156,15 @@ pub struct ForkServer {
 }
 
 /// Closes the connection when the last user is gone, which ends the helper.
-struct Control(Arc<PacketSocket>);
+struct Control {
+    socket: Arc<PacketSocket>,
+    shared: Arc<Shared>,
+}
 
 impl Drop for Control {
     fn drop(&mut self) {
-        self.0.shutdown();
+        self.shared.is_closing.store(true, Ordering::Relaxed);
+        self.socket.shutdown();
     }
 }
 
@@ -200,22 +215,31 @@ impl ForkServer {
             .await?;
         let pid = child.pid;
         let (readiness, _) = watch::channel(Readiness::Starting);
-        let shared = Arc::new(Shared { children: Mutex::default(), readiness, last_id: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            children: Mutex::default(),
+            readiness,
+            last_id: AtomicU64::new(0),
+            is_closing: AtomicBool::new(false),
+        });
         let control = Arc::new(ours);
         let (reader, listener) = (Arc::clone(&shared), Arc::clone(&control));
         std::thread::Builder::new().name("python-helper".into()).spawn(move || listen(&reader, &listener))?;
         output.set_nonblocking(true)?;
         let output = UnixStream::from_std(output)?;
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(output).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                tracing::info!(target: "python_helper", "{line}");
-            }
-        });
+        let listened = tokio::spawn(last_lines(output));
         let ended = Arc::clone(&shared);
         tokio::spawn(async move {
             let exit = child.wait().await;
-            tracing::debug!(?exit, pid, "the Python helper has ended");
+            // Whatever it started in groups of its own is the host's to end.
+            let said = timeout(Duration::from_secs(1), listened).await.ok().and_then(Result::ok).unwrap_or_default();
+            let was_starting = matches!(*ended.readiness.borrow(), Readiness::Starting | Readiness::Broken(_));
+            if ended.is_closing.load(Ordering::Relaxed) {
+                tracing::debug!(pid, "the Python helper has ended");
+            } else if was_starting {
+                tracing::error!(?exit, pid, "the Python helper has ended before it was warm:\n{}", said.join("\n"));
+            } else {
+                tracing::warn!(?exit, pid, "the Python helper has ended");
+            }
             ended.readiness.send_if_modified(|state| {
                 let change = !matches!(state, Readiness::Broken(_));
                 if change {
@@ -224,7 +248,8 @@ impl ForkServer {
                 change
             });
         });
-        Ok(ForkServer { shared, control: Arc::new(Control(control)), pid })
+        let control = Arc::new(Control { socket: control, shared: Arc::clone(&shared) });
+        Ok(ForkServer { shared, control, pid })
     }
 
     /// Waits until the helper is warm, or says why it never will be.
@@ -264,7 +289,7 @@ impl ForkServer {
         self.shared.children().forking.insert(id, (forked, exit));
         let packet = serde_json::to_vec(&ForkMessage { id, job }).map_err(io::Error::from)?;
         let descriptors: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
-        if let Err(error) = self.control.0.send(&packet, &descriptors) {
+        if let Err(error) = self.control.socket.send(&packet, &descriptors) {
             self.shared.children().forking.remove(&id);
             return Err(match error.kind() {
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ForkError::Gone,
@@ -272,7 +297,12 @@ impl ForkServer {
             });
         }
         drop(theirs);
-        let pid = is_forked.await.map_err(|_| ForkError::Gone)??;
+        let Ok(is_forked) = timeout(FORK_LIMIT, is_forked).await else {
+            tracing::error!(pid = self.pid, "the Python helper does not answer; it is killed and started again");
+            process::kill_group(self.pid);
+            return Err(ForkError::Gone);
+        };
+        let pid = is_forked.map_err(|_| ForkError::Gone)??;
         let mut ours = ours.into_iter();
         match (ours.next(), ours.next(), ours.next(), ours.next()) {
             (Some(requests), Some(stdout), Some(stderr), Some(logs)) => {
@@ -284,6 +314,22 @@ impl ForkServer {
     }
 }
 
+/// Follows what the helper prints, and keeps the end of it.
+async fn last_lines(output: UnixStream) -> Vec<String> {
+    let mut kept = VecDeque::new();
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    while let Ok(1..) = output.read_until(b'\n', &mut line).await {
+        let text = String::from_utf8_lossy(&std::mem::take(&mut line)).trim_end().to_owned();
+        tracing::debug!(target: "python_helper", "{text}");
+        if kept.len() == SHOWN_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(text);
+    }
+    kept.into()
+}
+
 fn listen(shared: &Shared, control: &PacketSocket) {
     let mut buffer = vec![0; MAX_PACKET];
     while let Ok(Some((length, _))) = control.receive(&mut buffer) {
@@ -292,7 +338,9 @@ fn listen(shared: &Shared, control: &PacketSocket) {
             Err(error) => tracing::error!(%error, "a message of the Python helper can't be read"),
         }
     }
-    // Whoever waits for a child learns that nobody knows.
+    // Nobody would ever learn how the children end: they go with the helper. Whoever waits for one hears of it after.
+    let pids: Vec<u32> = shared.children().running.keys().copied().collect();
+    pids.into_iter().for_each(process::kill_tree);
     *shared.children() = Children::default();
 }
 

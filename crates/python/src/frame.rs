@@ -1,10 +1,14 @@
 //! Frames: a 4-byte big-endian length, then MessagePack. `[id, body]` from the child, `[id, body, error]` to it.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use model::Json;
 use rmpv::Value;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 
 /// The longest frame that is read. A larger XCom belongs into an object store; a child that speaks nonsense must not
 /// make the engine reserve gigabytes.
@@ -87,14 +91,31 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     }
 
     async fn write<T: serde::Serialize>(&mut self, frame: &T) -> Result<(), FrameError> {
-        let mut bytes = vec![0; 4];
-        rmp_serde::encode::write_named(&mut bytes, frame).map_err(|error| FrameError::Invalid(error.to_string()))?;
-        let length = bytes.len() - 4;
-        let header = u32::try_from(length).map_err(|_| FrameError::TooLong { length })?;
-        bytes[..4].copy_from_slice(&header.to_be_bytes());
-        self.inner.write_all(&bytes).await?;
+        self.inner.write_all(&encode(frame)?).await?;
         Ok(())
     }
+}
+
+impl FrameWriter<OwnedWriteHalf> {
+    /// Answers a request for a new log channel: its end goes with the answer.
+    pub async fn answer_with_descriptor(&mut self, id: i64, descriptor: OwnedFd) -> Result<(), FrameError> {
+        let number = descriptor.as_raw_fd();
+        let bytes = encode(&(id, &json!({"type": "SentFDs", "fds": [number]}), None::<&Json>))?;
+        let stream: &UnixStream = self.inner.as_ref();
+        let send = || process::send_with_descriptor(stream.as_fd(), &bytes, descriptor.as_fd());
+        let taken = stream.async_io(Interest::WRITABLE, send).await?;
+        self.inner.write_all(&bytes[taken..]).await?;
+        Ok(())
+    }
+}
+
+fn encode<T: serde::Serialize>(frame: &T) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = vec![0; 4];
+    rmp_serde::encode::write_named(&mut bytes, frame).map_err(|error| FrameError::Invalid(error.to_string()))?;
+    let length = bytes.len() - 4;
+    let header = u32::try_from(length).map_err(|_| FrameError::TooLong { length })?;
+    bytes[..4].copy_from_slice(&header.to_be_bytes());
+    Ok(bytes)
 }
 
 fn parse_request(frame: &[u8]) -> Result<Request, FrameError> {
@@ -173,8 +194,6 @@ fn moment(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn frame(bytes: &[u8]) -> Vec<u8> {

@@ -38,7 +38,7 @@ impl Helper {
         Self { server, options: Arc::new(options) }
     }
 
-    /// Says how to start the helper. A helper that runs is replaced; its children go on.
+    /// Says how to start the helper. A helper that runs is replaced, and its children end with it.
     pub fn configure(&self, options: HelperOptions) {
         self.options.send_replace(Some(options));
     }

@@ -158,6 +158,33 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     Ok((builder.build()?, listing))
 }
 
+/// The tasks below a task group of a serialized Dag, those of its inner groups included. `None` if there is no such
+/// group.
+pub fn tasks_of_group(serialized: &Json, group_id: &str) -> Option<Vec<String>> {
+    fn find<'a>(group: &'a Json, group_id: &str) -> Option<&'a Json> {
+        if group.get("_group_id").and_then(Json::as_str) == Some(group_id) {
+            return Some(group);
+        }
+        inner_groups(group).find_map(|inner| find(inner, group_id))
+    }
+    fn inner_groups(group: &Json) -> impl Iterator<Item = &Json> {
+        children(group).filter(|(kind, _)| *kind == "taskgroup").map(|(_, inner)| inner)
+    }
+    fn children(group: &Json) -> impl Iterator<Item = (&str, &Json)> {
+        let children = group.get("children").and_then(Json::as_object).into_iter().flat_map(|map| map.values());
+        children.filter_map(|child| Some((child.get(0)?.as_str()?, child.get(1)?)))
+    }
+    fn collect(group: &Json, tasks: &mut Vec<String>) {
+        let direct = children(group).filter(|(kind, _)| *kind == "operator");
+        tasks.extend(direct.filter_map(|(_, task)| task.as_str().map(str::to_owned)));
+        inner_groups(group).for_each(|inner| collect(inner, tasks));
+    }
+    let found = find(serialized.get("dag")?.get("task_group")?, group_id)?;
+    let mut tasks = Vec::new();
+    collect(found, &mut tasks);
+    Some(tasks)
+}
+
 static EMPTY: std::sync::LazyLock<serde_json::Map<String, Json>> = std::sync::LazyLock::new(serde_json::Map::new);
 
 fn read_timetable(fields: &Fields<'_>, timetable: &Json) -> Result<Timetable, SerializedError> {
@@ -368,14 +395,21 @@ fn read_bash(bash: &Json) -> Option<BashSpec> {
     })
 }
 
+/// The ends of names of files whose content is the template.
+const BASH_TEMPLATE_EXT: [&str; 2] = [".sh", ".bash"];
+
 /// Why templates of a task can only be rendered by Python.
 fn check_bash(spec: &BashSpec) -> Result<(), String> {
-    template::check(&spec.bash_command).map_err(|error| format!("bash_command: {error}"))?;
-    if let Some(cwd) = &spec.cwd {
-        template::check(cwd).map_err(|error| format!("cwd: {error}"))?;
+    let fields = [
+        ("bash_command", Some(Json::from(spec.bash_command.as_str()))),
+        ("env", spec.env.clone()),
+        ("cwd", spec.cwd.as_deref().map(Json::from)),
+    ];
+    for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        // The import has put the files' contents in their names' place where it found them.
+        template::check_names_no_file(&value, &BASH_TEMPLATE_EXT)
+            .and_then(|()| template::check_value(&value))
+            .map_err(|error| format!("{name}: {error}"))?;
     }
-    match &spec.env {
-        Some(env) => template::check_value(env).map_err(|error| format!("env: {error}")),
-        None => Ok(()),
-    }
+    Ok(())
 }

@@ -241,7 +241,7 @@ impl Scheduler {
         ti.retry_delay_override = delay;
         put(decisions, state.ti(task), Change::TaskInstance);
         // Looked at again at once: that sets the clock for the next try.
-        self.dirty.push(task);
+        self.dirty.push_back(task);
         self.touched.push(task.run);
     }
 
@@ -283,7 +283,7 @@ impl Scheduler {
         match state.ti(task).state {
             TaskState::Scheduled => self.wait_for_slot(task),
             executing if executing.is_executing() => self.interrupted(task, now, decisions),
-            schedulable if schedulable.is_schedulable() => self.dirty.push(task),
+            schedulable if schedulable.is_schedulable() => self.dirty.push_back(task),
             _ => {}
         }
     }

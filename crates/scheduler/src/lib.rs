@@ -21,7 +21,7 @@ mod slots;
 mod structure;
 mod timers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::Timestamp;
 use model::{Change, DagId, RunKey, TaskInstanceId};
@@ -68,8 +68,8 @@ pub struct Scheduler {
     timers: Timers,
     /// Nothing new is started while this is set.
     draining: bool,
-    /// Task instances to look at again in this step.
-    dirty: Vec<TaskRef>,
+    /// Task instances to look at again in this step, in the order in which something happened to them.
+    dirty: VecDeque<TaskRef>,
     /// Runs whose end to look at in this step.
     touched: Vec<RunSerial>,
     needs: Vec<Need>,
@@ -92,7 +92,7 @@ impl Scheduler {
             fresh: BTreeMap::new(),
             timers: Timers::default(),
             draining: false,
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             touched: Vec::new(),
             needs: Vec::new(),
             evaluations: 0,
@@ -186,14 +186,14 @@ impl Scheduler {
                 timers::Timer::RunAfter(dag_id) => self.start_queued_runs(&dag_id, now),
                 timers::Timer::RunTimeout(serial) => self.run_timed_out(serial, now, decisions),
                 timers::Timer::LogicalDate(serial) => self.logical_date_is_due(serial),
-                timers::Timer::TryAgain(task) => self.dirty.push(task),
+                timers::Timer::TryAgain(task) => self.dirty.push_back(task),
             }
         }
     }
 
     /// Looks at every task instance for which something changed, and at those for which that changes something.
     fn settle(&mut self, now: Timestamp, decisions: &mut Decisions) {
-        while let Some(task) = self.dirty.pop() {
+        while let Some(task) = self.dirty.pop_front() {
             self.evaluate(task, now, decisions);
         }
     }

@@ -119,7 +119,7 @@ impl Scheduler {
         } else if state == TaskState::Scheduled {
             self.wait_for_slot(task);
         } else {
-            self.dirty.push(task);
+            self.dirty.push_back(task);
         }
     }
 

@@ -11,7 +11,7 @@ use process::Host;
 use python::{Helper, HelperOptions};
 use scheduler::Config as SchedulerConfig;
 use store::Store;
-use worker::{Masker, StoreAnswers, Worker, WorkerOptions};
+use worker::{MaskRules, Masker, StoreAnswers, Worker, WorkerOptions};
 
 use crate::config::Config;
 use crate::home::{Home, HomeLock};
@@ -45,6 +45,8 @@ impl Stack {
         let reports = EngineReports { engine: handle.clone(), store: Arc::clone(&store), dags: dags.clone() };
         let mut options = WorkerOptions::here(log_folder);
         options.overtime = Duration::from_secs(config.get("core", "task_success_overtime", 20)?);
+        options.mask_rules = Arc::new(mask_rules(config)?);
+        options.max_rendered_field = config.get("core", "max_templated_field_length", 4096)?;
         let (hostname, unixname) = (options.hostname.to_string(), options.unixname.to_string());
         let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);
         let dispatch = WorkerDispatch { worker: worker.clone(), runtime: tokio::runtime::Handle::current() };
@@ -81,6 +83,14 @@ fn start_host(home: &Home, lock: Option<&HomeLock>) -> Result<Host> {
     let keep_open = lock.map(HomeLock::share).transpose()?;
     let env = [("AIRFLOW_HOME", home.path.as_os_str())];
     Host::start(&program, &[crate::HOST], &env, keep_open).context("the process that starts children can't be started")
+}
+
+/// What counts as a secret in logs.
+fn mask_rules(config: &Config) -> Result<MaskRules> {
+    let more = config.text("core", "sensitive_var_conn_names").unwrap_or_default();
+    let more: Vec<String> = more.split(',').map(str::to_owned).collect();
+    let by_name = config.flag("core", "hide_sensitive_var_conn_fields", true)?;
+    Ok(MaskRules::new(by_name, &more, config.get("logging", "min_length_masked_secret", 5)?))
 }
 
 fn random_seed() -> Result<u64> {

@@ -1,7 +1,6 @@
 //! Answers to what code in a child asks for. Reads and writes go to the store; they mean what the execution API of
 //! Airflow 3.3 means by them (`airflow/api_fastapi/execution_api/routes`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -31,8 +30,6 @@ pub struct StoreAnswers {
 pub struct OwnTask {
     pub ti: TaskInstance,
     pub logical_date: Option<Timestamp>,
-    /// The tasks of its Dag, by task group, for questions about groups.
-    pub groups: BTreeMap<String, Vec<String>>,
 }
 
 impl Answers for StoreAnswers {
@@ -111,10 +108,7 @@ impl StoreAnswers {
                 let count = self.runs(&dag_id, logical_dates.as_deref(), run_ids.as_deref(), states.as_deref())?.len();
                 body(json!({"type": "DRCount", "count": count}))
             }
-            T::GetTICount { filter, states } => {
-                let count = self.count_task_instances(&filter, states.as_deref())?;
-                body(json!({"type": "TICount", "count": count}))
-            }
+            T::GetTICount { filter, states } => self.count_task_instances(&filter, states.as_deref()),
             T::GetTaskStates(filter) => self.task_states(&filter),
             T::GetTaskBreadcrumbs { dag_id, run_id } => self.breadcrumbs(&RunKey::new(dag_id, run_id)),
             T::GetTaskRescheduleStartDate {} => {
@@ -201,9 +195,7 @@ impl StoreAnswers {
         let Some(connection) = self.store.connection(conn_id)? else {
             return body(ErrorType::ConnectionNotFound.response(json!({"conn_id": conn_id})));
         };
-        for secret in [&connection.password, &connection.extra].into_iter().flatten() {
-            self.masker.add(&Json::from(secret.as_str()), None);
-        }
+        self.masker.add_connection(connection.password.as_deref(), connection.extra.as_deref());
         body(json!({
             "type": "ConnectionResult",
             "conn_id": connection.connection_id,
@@ -267,16 +259,8 @@ impl StoreAnswers {
             .collect())
     }
 
-    /// The task instances that a filter means.
-    fn task_instances(&self, filter: &TaskFilter) -> Result<Vec<TaskInstance>, StoreError> {
-        let group =
-            filter.task_group_id.as_ref().map(|group| match self.own.as_ref().and_then(|own| own.groups.get(group)) {
-                Some(tasks) => tasks.clone(),
-                // A group that is none may be a task.
-                None => vec![group.clone()],
-            });
-        let mut task_ids = filter.task_ids.clone().unwrap_or_default();
-        task_ids.extend(group.into_iter().flatten());
+    /// The task instances that a filter means, beside its task group.
+    fn task_instances(&self, filter: &TaskFilter, task_ids: &[String]) -> Result<Vec<TaskInstance>, StoreError> {
         let dag_id = DagId::from(filter.dag_id.as_str());
         let runs = self.runs(&filter.dag_id, filter.logical_dates.as_deref(), filter.run_ids.as_deref(), None)?;
         let mut found = Vec::new();
@@ -284,7 +268,7 @@ impl StoreAnswers {
             let query = TaskInstanceFilter {
                 dag_id: Some(dag_id.clone()),
                 run_id: Some(run.key.run_id.clone()),
-                task_ids: task_ids.clone(),
+                task_ids: task_ids.to_vec(),
                 map_index: filter.map_index.filter(|index| *index >= 0),
                 ..TaskInstanceFilter::default()
             };
@@ -293,11 +277,37 @@ impl StoreAnswers {
         Ok(found)
     }
 
+    /// The tasks of a task group, or an answer that there is no such group.
+    fn group_tasks(&self, dag_id: &str, group: &str) -> Result<Result<Vec<String>, Answer>, StoreError> {
+        let dag = self.store.dag(&DagId::from(dag_id))?;
+        let version = dag.map(|dag| self.store.version(dag.version)).transpose()?.flatten();
+        let tasks = version.and_then(|version| python::serialized::tasks_of_group(&version.serialized, group));
+        Ok(tasks.ok_or_else(|| {
+            Answer::Refused(server_error(404, &format!("Task group {group} not found in DAG {dag_id}")))
+        }))
+    }
+
     fn count_task_instances(
         &self,
         filter: &TaskFilter,
         states: Option<&[Option<String>]>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Answer, StoreError> {
+        let mut task_ids = filter.task_ids.clone().unwrap_or_default();
+        if let Some(group) = &filter.task_group_id {
+            let of_group = match self.group_tasks(&filter.dag_id, group)? {
+                Ok(tasks) => tasks,
+                Err(refused) => return Ok(refused),
+            };
+            // Both conditions hold.
+            task_ids = if task_ids.is_empty() {
+                of_group
+            } else {
+                task_ids.into_iter().filter(|task| of_group.contains(task)).collect()
+            };
+            if task_ids.is_empty() {
+                return body(json!({"type": "TICount", "count": 0}));
+            }
+        }
         let wanted: Option<Vec<TaskState>> = states.filter(|states| !states.is_empty()).map(|states| {
             let state = |name: &Option<String>| match name.as_deref() {
                 None | Some("null" | "None") => Some(TaskState::None),
@@ -306,12 +316,24 @@ impl StoreAnswers {
             states.iter().filter_map(state).collect()
         });
         let is_counted = |ti: &TaskInstance| wanted.as_ref().is_none_or(|wanted| wanted.contains(&ti.state));
-        Ok(self.task_instances(filter)?.iter().filter(|ti| is_counted(ti)).count())
+        let count = self.task_instances(filter, &task_ids)?.iter().filter(|ti| is_counted(ti)).count();
+        body(json!({"type": "TICount", "count": count}))
     }
 
     fn task_states(&self, filter: &TaskFilter) -> Result<Answer, StoreError> {
+        let mut task_ids = filter.task_ids.clone().unwrap_or_default();
+        if let Some(group) = &filter.task_group_id {
+            match self.group_tasks(&filter.dag_id, group)? {
+                // Those of the group come on top.
+                Ok(tasks) => task_ids.extend(tasks),
+                Err(refused) => return Ok(refused),
+            }
+            if task_ids.is_empty() {
+                return body(json!({"type": "TaskStatesResult", "task_states": {}}));
+            }
+        }
         let mut states: Map<String, Json> = Map::new();
-        for ti in self.task_instances(filter)? {
+        for ti in self.task_instances(filter, &task_ids)? {
             let name = if ti.map_index.is_mapped() {
                 format!("{}_{}", ti.task_id, ti.map_index.0)
             } else {

@@ -8,6 +8,7 @@ mod attempt;
 mod log;
 mod lookups;
 mod mask;
+mod rendered;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,16 +17,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::{MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceId};
+use model::{MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId};
 use process::Host;
 use python::Helper;
 use scheduler::{Outcome, StartAttempt, StopReason};
-use store::{Store, Write};
+use store::{Store, StoreError, Write};
 use tokio::sync::{oneshot, watch};
 
 pub use answers::{OwnTask, StoreAnswers};
 pub use log::{Level, Lines, MAX_LOG, TaskLog, log_path};
-pub use mask::Masker;
+pub use mask::{MaskRules, Masker};
+
+/// Versions whose bundle is remembered.
+const MAX_BUNDLES: usize = 10_000;
 
 /// How long a process that was asked to end has before it is killed.
 pub const KILL_GRACE: Duration = Duration::from_secs(5);
@@ -98,6 +102,9 @@ pub struct WorkerOptions {
     pub unixname: Arc<str>,
     /// After a task has told its end its process may go on for so long (`[core] task_success_overtime`).
     pub overtime: Duration,
+    pub mask_rules: Arc<MaskRules>,
+    /// The longest text of a template field that is shown (`[core] max_templated_field_length`), in characters.
+    pub max_rendered_field: usize,
 }
 
 impl WorkerOptions {
@@ -110,6 +117,8 @@ impl WorkerOptions {
             hostname: hostname.unwrap_or_else(|| "localhost".into()).into(),
             unixname: user.unwrap_or_else(|| nix::unistd::getuid().to_string()).into(),
             overtime: Duration::from_secs(20),
+            mask_rules: Arc::new(MaskRules::new(true, &[], 5)),
+            max_rendered_field: 4096,
         }
     }
 }
@@ -132,8 +141,18 @@ struct Inner<R> {
     store: Arc<dyn Store>,
     reports: R,
     running: Mutex<HashMap<TaskInstanceId, Running>>,
+    bundles: Mutex<HashMap<VersionId, Bundle>>,
+    /// How often task instances that are not done were lost with the Python helper.
+    losses: Mutex<HashMap<TaskInstanceKey, u32>>,
     /// How many attempts are under way.
     count: watch::Sender<usize>,
+}
+
+/// The bundle of a Dag's version.
+#[derive(Clone, Debug)]
+pub(crate) struct Bundle {
+    pub(crate) name: Arc<str>,
+    pub(crate) version: Option<Arc<str>>,
 }
 
 /// The worker's ends of an attempt.
@@ -155,8 +174,51 @@ impl<R: Reports> Worker<R> {
     /// Must be called inside of the async runtime that attempts are to run on.
     pub fn new(options: WorkerOptions, host: Host, helper: Helper, store: Arc<dyn Store>, reports: R) -> Self {
         let (count, _) = watch::channel(0);
-        let running = Mutex::default();
-        Self { inner: Arc::new(Inner { options, host, helper, store, reports, running, count }) }
+        let inner = Inner {
+            options,
+            host,
+            helper,
+            store,
+            reports,
+            running: Mutex::default(),
+            bundles: Mutex::default(),
+            losses: Mutex::default(),
+            count,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The bundle of a version, from memory if it was asked for before: reading a version means reading a whole Dag.
+    /// Blocks.
+    pub(crate) fn bundle_of(&self, id: VersionId) -> Result<Option<Bundle>, StoreError> {
+        let bundles = || self.inner.bundles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = bundles().get(&id) {
+            return Ok(Some(found.clone()));
+        }
+        let Some(version) = self.inner.store.version(id)? else { return Ok(None) };
+        let bundle = Bundle { name: version.bundle_name.into(), version: version.bundle_version.map(Arc::from) };
+        let mut bundles = bundles();
+        if bundles.len() >= MAX_BUNDLES {
+            bundles.clear();
+        }
+        bundles.insert(id, bundle.clone());
+        Ok(Some(bundle))
+    }
+
+    fn losses(&self) -> MutexGuard<'_, HashMap<TaskInstanceKey, u32>> {
+        self.inner.losses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts that a task instance was lost through no fault of its own; returns how often that has happened.
+    pub(crate) fn count_loss(&self, key: TaskInstanceKey) -> u32 {
+        let mut losses = self.losses();
+        let count = losses.entry(key).or_default();
+        *count += 1;
+        *count
+    }
+
+    pub(crate) fn forget_losses(&self, key: &TaskInstanceKey) {
+        self.losses().remove(key);
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<TaskInstanceId, Running>> {

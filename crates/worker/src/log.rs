@@ -149,9 +149,7 @@ impl TaskLog {
     }
 
     fn put(&self, mut line: Json) {
-        if !self.masker.is_empty() {
-            self.masker.mask_texts(&mut line);
-        }
+        self.masker.redact(&mut line, None);
         if let Some(event) = line.get_mut("event")
             && let Some(text) = event.as_str().filter(|text| text.len() > MAX_LINE)
         {

@@ -50,9 +50,7 @@ impl Lookups for StoreLookups<'_> {
 
     fn connection(&self, conn_id: &str) -> Result<Option<Connection>, LookupError> {
         let Some(found) = self.store.connection(conn_id).map_err(unavailable)? else { return Ok(None) };
-        for secret in [&found.password, &found.extra].into_iter().flatten() {
-            self.masker.add(&Json::from(secret.as_str()), None);
-        }
+        self.masker.add_connection(found.password.as_deref(), found.extra.as_deref());
         Ok(Some(Connection {
             conn_id: found.connection_id,
             conn_type: Some(found.conn_type),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::Json;
 use model::task::BashSpec;
 use operators::bash::{self, BashError, Command, LOGGER, Verdict};
+use operators::pyrepr::python_list;
 use process::{Child, Exit, SpawnRequest};
 use scheduler::Outcome;
 use store::{Write, XCom, XComKey};
@@ -16,9 +17,11 @@ use template::{Context, RenderError};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
+use super::runner::MARK;
 use super::{Attempt, End, TASK_LOGGER, end_group, now};
 use crate::log::{Level, Lines};
 use crate::lookups::StoreLookups;
+use crate::rendered::shown;
 use crate::{Reports, Started, Stop};
 
 /// A task that is not done after this time is shown as running, with its rendered templates; a shorter one tells its
@@ -52,8 +55,10 @@ pub(super) async fn run<R: Reports>(attempt: &mut Attempt<'_, R>, spec: &BashSpe
     };
     let started = attempt.started(child.pid);
     // The command runs already; the log's first lines cost it nothing.
-    log_start(attempt, &command, &place);
-    let rendered = attempt.rendered_fields(&command.rendered_fields);
+    log_start(attempt, &place);
+    let options = &attempt.worker.inner.options;
+    let fields = shown(command.rendered_fields, attempt.log.masker(), options.max_rendered_field);
+    let rendered = Write::RenderedFields { key: attempt.key(), fields };
     let mut told = Told { started: Some(started), rendered: Some(rendered) };
     let watched = watch(attempt, &mut child, output, &mut told).await;
     let end = finish(attempt, spec, watched, told);
@@ -77,7 +82,7 @@ struct Place {
 
 enum Watched {
     Ended { exit: Exit, last_line: String },
-    TimedOut { after: Duration },
+    TimedOut { pid: u32 },
     Stopped(Stop),
 }
 
@@ -125,17 +130,14 @@ async fn spawn<R: Reports>(
     Ok((child, output, Place { _folder: temporary, _script: script, argv }))
 }
 
-fn log_start<R: Reports>(attempt: &Attempt<'_, R>, command: &Command, place: &Place) {
+fn log_start<R: Reports>(attempt: &Attempt<'_, R>, place: &Place) {
     let log = &attempt.log;
     log.info(TASK_LOGGER, "::group::Pre Execute");
     log.info(TASK_LOGGER, "Running this BashOperator in the engine, without Python");
     log.info(TASK_LOGGER, "::endgroup::");
     log.info(LOGGER, &format!("Tmp dir root location: {}", std::env::temp_dir().display()));
-    if command.is_script() {
-        log.info(LOGGER, "Running the command as a script");
-    }
     let argv: Vec<&str> = place.argv.iter().map(String::as_str).collect();
-    log.info(LOGGER, &format!("Running command: {}", bash::python_list(&argv)));
+    log.info(LOGGER, &format!("Running command: {}", python_list(&argv)));
     log.info(LOGGER, "Output:");
 }
 
@@ -168,8 +170,7 @@ async fn watch<R: Reports>(
         () = tokio::time::sleep(QUIET_START) => {}
     }
     tell_start(attempt, told).await;
-    let timeout = attempt.start.dag.task(attempt.start.task).execution_timeout;
-    let timeout = timeout.and_then(|timeout| Duration::try_from(timeout).ok());
+    let timeout = attempt.execution_timeout();
     let timed_out = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout.saturating_sub(QUIET_START)).await,
@@ -178,17 +179,19 @@ async fn watch<R: Reports>(
     };
     let cut = tokio::select! {
         ended = &mut follow => return ended,
-        () = timed_out => Watched::TimedOut { after: timeout.unwrap_or_default() },
+        () = timed_out => Watched::TimedOut { pid },
         stop = attempt.stop_wanted() => Watched::Stopped(stop),
     };
-    if let Watched::Stopped(stop) = &cut {
-        attempt.log_stop(*stop);
+    match &cut {
+        Watched::Stopped(stop) => attempt.log_stop(*stop),
+        _ => attempt.log.write(Level::Error, TASK_LOGGER, "Process timed out", &[("pid", pid.into())]),
     }
     attempt.log.info(LOGGER, "Sending SIGTERM signal to process group");
     end_group(pid, async {
         follow.await;
     })
     .await;
+    attempt.kill_leftovers(MARK).await;
     cut
 }
 
@@ -211,8 +214,8 @@ fn finish<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec, watched: Watche
     let writes: Vec<Write> = rendered.into_iter().collect();
     let (exit, last_line) = match watched {
         Watched::Ended { exit, last_line } => (exit, last_line),
-        Watched::TimedOut { after } => {
-            let message = format!("Timeout after {} seconds (execution_timeout)", after.as_secs_f64());
+        Watched::TimedOut { pid } => {
+            let message = format!("Timeout, PID: {pid}");
             return fail(attempt, "AirflowTaskTimeout", &message, started, writes);
         }
         Watched::Stopped(Stop::Interrupted) => {

@@ -1,18 +1,21 @@
 //! One attempt, from its start to its end.
 
 mod bash;
+mod conversation;
 mod runner;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use model::{Execution, Json, NativeOperator, TaskInstanceKey};
-use process::signal_group;
+use process::{Mark, kill_marked, kill_tree, signal_group};
 use scheduler::{Outcome, StartAttempt, StopReason};
 use serde_json::json;
 use store::Write;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use crate::log::{Level, TaskLog};
 use crate::mask::Masker;
@@ -21,9 +24,6 @@ use crate::{KILL_GRACE, Report, Reports, Started, Stop, Worker};
 /// The logger of the lines that the official task runner writes.
 pub(crate) const TASK_LOGGER: &str = "task";
 const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
-/// Airflow's default of `[core] max_templated_field_length`.
-const MAX_RENDERED_FIELD: usize = 4096;
 
 /// What an attempt works with.
 pub(crate) struct Attempt<'a, R> {
@@ -59,7 +59,7 @@ pub(crate) async fn run<R: Reports>(
     acknowledged: oneshot::Receiver<()>,
 ) {
     let options = &worker.inner.options;
-    let masker = Masker::default();
+    let masker = Masker::new(Arc::clone(&options.mask_rules));
     let log = TaskLog::open(&options.log_folder, &start.ti, masker.clone()).unwrap_or_else(|error| {
         tracing::error!(ti = %start.ti.key(), %error, "the task runs without a log");
         TaskLog::nowhere(&start.ti, masker)
@@ -113,6 +113,34 @@ impl<R: Reports> Attempt<'_, R> {
         }
     }
 
+    pub(crate) fn execution_timeout(&self) -> Option<Duration> {
+        let timeout = self.start.dag.task(self.start.task).execution_timeout;
+        timeout.and_then(|timeout| Duration::try_from(timeout).ok())
+    }
+
+    /// Kills what the attempt's process started and left behind: what says so in its environment, which has a variable
+    /// `mark` or those that Airflow gives to every process of a task, or has the title that the task runner gives itself.
+    pub(crate) async fn kill_leftovers(&self, mark: &str) {
+        let Some(root) = self.worker.inner.host.pid() else { return };
+        let ti = &self.start.ti;
+        let mut variables = vec![vec![format!("{mark}={}", ti.id)]];
+        if !ti.map_index.is_mapped() {
+            // The instances of a mapped task can't be told from each other by these.
+            variables.push(vec![
+                format!("AIRFLOW_CTX_DAG_ID={}", ti.run.dag_id),
+                format!("AIRFLOW_CTX_DAG_RUN_ID={}", ti.run.run_id),
+                format!("AIRFLOW_CTX_TASK_ID={}", ti.task_id),
+                format!("AIRFLOW_CTX_TRY_NUMBER={}", ti.try_number),
+            ]);
+        }
+        let mark = Mark { variables, title: Some(format!("airflow worker -- {}", ti.id)) };
+        let killed = tokio::task::spawn_blocking(move || kill_marked(root, &mark)).await.unwrap_or(0);
+        if killed > 0 {
+            let event = format!("Killed {killed} processes that the task had left behind");
+            self.log.write(Level::Warning, TASK_LOGGER, &event, &[]);
+        }
+    }
+
     /// Says in the log why the attempt is being ended.
     pub(crate) fn log_stop(&self, stop: Stop) {
         let why = match stop {
@@ -139,33 +167,24 @@ impl<R: Reports> Attempt<'_, R> {
         self.log.write(Level::Error, TASK_LOGGER, "Task failed with exception", &[("error_detail", detail)]);
     }
 
-    /// The template fields as they may be shown: without secrets, and cut to a length.
-    pub(crate) fn rendered_fields(&self, fields: &Json) -> Write {
-        let masker = self.log.masker();
-        let shown = fields.as_object().into_iter().flatten().map(|(name, value)| {
-            let redacted = masker.redact(value, Some(name));
-            let text = redacted.as_str().map_or_else(|| redacted.to_string(), str::to_owned);
-            let short = if text.len() > MAX_RENDERED_FIELD { truncated(&text).into() } else { redacted };
-            (name.clone(), short)
-        });
-        Write::RenderedFields { key: self.key(), fields: Json::Object(shown.collect()) }
+    /// The template fields as they may be shown: without secrets. The task runner has cut them to a length already.
+    pub(crate) fn rendered_fields(&self, mut fields: Json) -> Write {
+        self.log.masker().redact(&mut fields, None);
+        Write::RenderedFields { key: self.key(), fields }
     }
 }
 
-fn truncated(text: &str) -> String {
-    let notice = "Truncated. You can change this behaviour in [core]max_templated_field_length. ";
-    let end = (0..=MAX_RENDERED_FIELD - notice.len() - 5).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    format!("{notice}'{}'... ", &text[..end])
-}
-
-/// Asks a process group to end, and kills it when it has not after a while.
+/// Asks a process group to end, and kills it with everything that it started when it has not after a while.
 pub(crate) async fn end_group(pid: u32, ended: impl Future<Output = ()>) {
     signal_group(pid, SIGTERM);
-    if tokio::time::timeout(KILL_GRACE, ended).await.is_err() {
-        signal_group(pid, SIGKILL);
-    } else {
-        // What the process started may be deaf to the request.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        signal_group(pid, SIGKILL);
+    let _ = tokio::time::timeout(KILL_GRACE, ended).await;
+    // What the process started may be deaf to the request.
+    let _ = tokio::task::spawn_blocking(move || kill_tree(pid)).await;
+}
+
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

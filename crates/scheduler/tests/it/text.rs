@@ -1,0 +1,372 @@
+//! Dags drawn as text, and what happens to them as a transcript: commands begin with `>`, and below each stands what
+//! the scheduler decided.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use model::timetable::Timetable;
+use model::{Change, Dag, DagBuilder, DagRunState, Execution, RunKey, Task, TaskInstanceKey, TaskState, WeightRule};
+use scheduler::{Action, Config, Event, Outcome, ReplyId};
+use serde_json::{Value, json};
+
+use crate::toy::{Step, Toy, beginning};
+
+/// `12:30`, `12:30:05` or `01-02T12:30`.
+fn moment(text: &str) -> Timestamp {
+    let (day, time) = text.split_once('T').unwrap_or(("01-01", text));
+    let time = if time.len() == 5 { format!("{time}:00") } else { time.to_owned() };
+    format!("2026-{day}T{time}Z").parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// `5s`, `10m`, `2h` or `1d`.
+fn duration(text: &str) -> SignedDuration {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => panic!("{text} has no unit"),
+    };
+    SignedDuration::from_secs(number.parse::<i64>().unwrap_or_else(|_| panic!("{text}")) * factor)
+}
+
+fn clock(at: Timestamp) -> String {
+    let at = at.to_zoned(jiff::tz::TimeZone::UTC);
+    let format = if at.date() == jiff::civil::date(2026, 1, 1) { "%H:%M:%S" } else { "%m-%d %H:%M:%S" };
+    at.strftime(format).to_string()
+}
+
+/// Words; what stands in quotes is one.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in line.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+fn timetable(kind: &str, value: &str) -> Option<Timetable> {
+    let name = |name: &str| format!("airflow.timetables.{name}");
+    let cron = json!({"expression": value, "timezone": "UTC", "interval": 0.0, "run_immediately": false});
+    let seconds = |text: &str| duration(text).as_secs_f64();
+    let (type_name, data): (String, Value) = match kind {
+        "cron" => (name("trigger.CronTriggerTimetable"), cron),
+        "intervals" => (name("interval.CronDataIntervalTimetable"), cron),
+        "every" => (name("trigger.DeltaTriggerTimetable"), json!({"delta": seconds(value), "interval": 0.0})),
+        "once" => (name("simple.OnceTimetable"), json!({})),
+        "continuous" => (name("simple.ContinuousTimetable"), json!({})),
+        _ => return None,
+    };
+    Some(Timetable::from_serialized(&type_name, &data).unwrap())
+}
+
+fn dag_option(dag: &mut Dag, word: &str, paused: &mut bool) {
+    let (name, value) = word.split_once('=').unwrap_or((word, ""));
+    let number = || value.parse().unwrap_or_else(|_| panic!("{word}"));
+    match name {
+        "catchup" => dag.catchup = true,
+        "start" => dag.start_date = Some(moment(value)),
+        "end" => dag.end_date = Some(moment(value)),
+        "max_active_runs" => dag.limits.max_active_runs = number(),
+        "max_active_tasks" => dag.limits.max_active_tasks = number(),
+        "max_failed" => dag.limits.max_consecutive_failed_dag_runs = number(),
+        "timeout" => dag.dagrun_timeout = Some(duration(value)),
+        "fail_fast" => dag.fail_fast = true,
+        "paused" => *paused = true,
+        _ => dag.timetable = timetable(name, value).unwrap_or_else(|| panic!("a Dag has no {name}")),
+    }
+}
+
+fn task_option(task: &mut Task, word: &str) {
+    let (name, value) = word.split_once('=').unwrap_or((word, ""));
+    let number = || value.parse().unwrap_or_else(|_| panic!("{word}"));
+    match name {
+        "rule" => task.trigger_rule = value.parse().unwrap(),
+        "retries" => task.retries = number(),
+        "retry_delay" => task.retry_delay = duration(value),
+        "backoff" => task.retry_exponential_backoff = f64::from(number()),
+        "max_retry_delay" => task.max_retry_delay = Some(duration(value)),
+        "pool" => value.clone_into(&mut task.pool),
+        "slots" => task.pool_slots = number(),
+        "weight" => task.priority_weight = value.parse().unwrap(),
+        "upstream_weight" => task.weight_rule = WeightRule::Upstream,
+        "absolute" => task.weight_rule = WeightRule::Absolute,
+        "depends_on_past" => task.depends_on_past = true,
+        "ignore_first" => task.ignore_first_depends_on_past = true,
+        "wait_past_before_skipping" => task.wait_for_past_depends_before_skipping = true,
+        "wait_for_downstream" => (task.depends_on_past, task.wait_for_downstream) = (true, true),
+        "setup" => task.is_setup = true,
+        "teardown" => {
+            task.is_teardown = true;
+            task.trigger_rule = model::TriggerRule::AllDoneSetupSuccess;
+        }
+        "on_failure_fail_dagrun" => task.on_failure_fail_dagrun = true,
+        "branch" => task.can_skip_downstream = true,
+        "empty" => task.execution = Execution::Empty,
+        "max_active_tis_per_dag" => task.max_active_tis_per_dag = Some(number()),
+        "max_active_tis_per_dagrun" => task.max_active_tis_per_dagrun = Some(number()),
+        "start" => task.start_date = Some(moment(value)),
+        "end" => task.end_date = Some(moment(value)),
+        _ => panic!("a task has no {name}"),
+    }
+}
+
+/// `dag d catchup`, followed by edges (`a >> [b c] >> d`) and options of tasks (`a: retries=1`).
+fn read_dag(head: &str, body: &[&str]) -> (Arc<Dag>, bool) {
+    let head = words(head);
+    let mut builder = DagBuilder::new(head[1].as_str(), Timetable::Null);
+    let mut paused = false;
+    for word in &head[2..] {
+        dag_option(builder.dag_mut(), word, &mut paused);
+    }
+    let mut tasks: Vec<Task> = Vec::new();
+    let position = |name: &str, tasks: &mut Vec<Task>| {
+        tasks.iter().position(|task| task.task_id.as_str() == name).unwrap_or_else(|| {
+            tasks.push(Task::new(name));
+            tasks.len() - 1
+        })
+    };
+    let mut edges = Vec::new();
+    for line in body {
+        if let Some((name, options)) = line.split_once(": ") {
+            let at = position(name.trim(), &mut tasks);
+            words(options).iter().for_each(|word| task_option(&mut tasks[at], word));
+            continue;
+        }
+        let mut above: Vec<String> = Vec::new();
+        for part in line.split(">>") {
+            let names: Vec<String> = words(&part.replace(['[', ']'], " "));
+            for name in &names {
+                position(name, &mut tasks);
+                edges.extend(above.iter().map(|above| (above.clone(), name.clone())));
+            }
+            above = names;
+        }
+    }
+    for task in tasks {
+        builder.task(task);
+    }
+    for (above, below) in edges {
+        builder.edge(above, below);
+    }
+    (builder.build().unwrap(), paused)
+}
+
+/// One transcript, played.
+pub struct Play {
+    toy: Toy,
+    versions: BTreeMap<String, VecDeque<(Arc<Dag>, bool)>>,
+    names: BTreeMap<RunKey, String>,
+    shown: BTreeMap<TaskInstanceKey, (TaskState, u32)>,
+    shown_runs: BTreeMap<RunKey, DagRunState>,
+    out: String,
+}
+
+/// Plays a transcript and returns it as it should read.
+pub fn play(text: &str) -> String {
+    let mut lines = text.lines().peekable();
+    let mut config = Config::default();
+    let mut versions: BTreeMap<String, VecDeque<(Arc<Dag>, bool)>> = BTreeMap::new();
+    let mut head = String::new();
+    while let Some(line) = lines.next_if(|line| !line.starts_with('>')) {
+        writeln!(head, "{line}").unwrap();
+        if let Some(number) = line.strip_prefix("parallelism ") {
+            config.parallelism = number.parse().unwrap();
+        } else if line.starts_with("dag ") {
+            let mut body = Vec::new();
+            while let Some(line) = lines.next_if(|line| line.starts_with("    ")) {
+                writeln!(head, "{line}").unwrap();
+                body.push(line.trim());
+            }
+            let (dag, paused) = read_dag(line, &body);
+            versions.entry(dag.dag_id.to_string()).or_default().push_back((dag, paused));
+        } else {
+            assert!(line.is_empty() || line.starts_with('#'), "what is {line:?}?");
+        }
+    }
+    let mut play = Play {
+        toy: Toy::new(config),
+        versions,
+        names: BTreeMap::new(),
+        shown: BTreeMap::new(),
+        shown_runs: BTreeMap::new(),
+        out: head,
+    };
+    for line in lines.filter(|line| line.starts_with(['>', '#'])) {
+        writeln!(play.out, "{line}").unwrap();
+        if let Some(command) = line.strip_prefix("> ") {
+            play.command(command);
+        }
+    }
+    play.out
+}
+
+impl Play {
+    fn command(&mut self, command: &str) {
+        let words = words(command);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let steps = match words.as_slice() {
+            ["import", dag_id] => {
+                let next = self.versions.get_mut(*dag_id).and_then(VecDeque::pop_front);
+                let (dag, paused) = next.unwrap_or_else(|| panic!("there is no other {dag_id}"));
+                self.toy.import(&dag, paused)
+            }
+            ["wait", time] => return self.wait(self.toy.now + duration(time)),
+            ["wait", "until", time] => return self.wait(moment(time)),
+            ["trigger", dag_id, run_id] => self.toy.trigger(dag_id, run_id, None),
+            ["trigger", dag_id, run_id, date] => {
+                let date = moment(date.strip_prefix("date=").unwrap());
+                self.toy.trigger(dag_id, run_id, Some(date))
+            }
+            ["end", task, outcome] => {
+                let attempt = self.attempt(task);
+                let outcome = self.outcome(outcome);
+                self.toy.end(attempt, outcome)
+            }
+            ["start", task] => {
+                let (attempt, at) = (self.attempt(task), self.toy.now);
+                let (hostname, unixname) = ("host".into(), "user".into());
+                self.toy.tell(Event::AttemptStarted { attempt, at, hostname, unixname, pid: 1 })
+            }
+            ["branch", task, "skips", skipped @ ..] => {
+                let attempt = self.attempt(task);
+                let skipped: Vec<_> = skipped.iter().map(|task| (*task).into()).collect();
+                self.toy.branch(attempt, &skipped)
+            }
+            ["pause", dag_id] => self.pause(dag_id, true),
+            ["unpause", dag_id] => self.pause(dag_id, false),
+            ["vanish", dag_id] => self.toy.vanish(dag_id),
+            ["return", dag_id] => self.toy.come_back(dag_id),
+            ["pool", name, "gone"] => self.toy.remove_pool(name),
+            ["pool", name, slots] => self.toy.set_pool(name, slots.parse().ok()),
+            ["drain"] => self.toy.tell(Event::Drain),
+            ["restart"] => self.toy.restart(),
+            _ => panic!("what is {command:?}?"),
+        };
+        let now = self.toy.now;
+        let mut steps: Vec<(Timestamp, Step)> = steps.into_iter().map(|step| (now, step)).collect();
+        // What is due at this very moment belongs to it.
+        steps.extend(self.toy.wait_until(now));
+        self.show(&steps);
+    }
+
+    fn wait(&mut self, until: Timestamp) {
+        let steps = self.toy.wait_until(until);
+        self.show(&steps);
+    }
+
+    fn pause(&mut self, dag_id: &str, paused: bool) -> Vec<Step> {
+        self.toy.tell(Event::DagPaused { dag_id: dag_id.into(), paused, reply: ReplyId(0) })
+    }
+
+    fn attempt(&self, task: &str) -> model::TaskInstanceId {
+        let (run, task_id) = task.split_once('.').unwrap();
+        let named = self.names.iter().find(|(_, name)| *name == run);
+        let run_id = named.map_or(run, |(key, _)| key.run_id.as_str());
+        self.toy.attempt(run_id, task_id).unwrap_or_else(|| panic!("{task} does not run; so far:\n{}", self.out))
+    }
+
+    fn outcome(&self, text: &str) -> Outcome {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        match name {
+            "success" => Outcome::Success,
+            "skip" => Outcome::Skipped,
+            "fail" => Outcome::Failed,
+            "fail_for_good" => Outcome::FailedForGood,
+            "retry" => Outcome::Retry { delay: (!value.is_empty()).then(|| duration(value)) },
+            "reschedule" => Outcome::Reschedule { at: self.toy.now + duration(value) },
+            "removed" => Outcome::Removed,
+            "interrupted" => Outcome::Interrupted,
+            _ => panic!("no outcome is called {text}"),
+        }
+    }
+
+    /// Writes down what changed: the last state of each run and task instance at each moment.
+    fn show(&mut self, steps: &[(Timestamp, Step)]) {
+        for (at, step) in steps {
+            let at = clock(*at);
+            let mut last: Vec<(TaskInstanceKey, TaskState, u32)> = Vec::new();
+            let mut ended = Vec::new();
+            for change in step.changes.iter().chain(&step.lazy_changes) {
+                match change {
+                    Change::TaskInstance(ti) => {
+                        last.retain(|(key, ..)| *key != ti.key());
+                        last.push((ti.key(), ti.state, ti.try_number));
+                    }
+                    Change::Run(run) if run.state.is_finished() => ended.push(run),
+                    Change::Run(run) => self.show_run(&at, run),
+                    Change::Paused { dag_id, paused } => {
+                        let word = if *paused { "paused" } else { "unpaused" };
+                        writeln!(self.out, "  {at}  {dag_id} {word}").unwrap();
+                    }
+                    Change::ArchivedTry(_) | Change::Schedule { .. } => {}
+                }
+            }
+            for (key, state, try_number) in last {
+                let before = self.shown.insert(key.clone(), (state, try_number)).unwrap_or((TaskState::None, 0));
+                if before != (state, try_number) {
+                    let which = if try_number > 1 { format!(" (try {try_number})") } else { String::new() };
+                    writeln!(self.out, "  {at}  {} {state}{which}", self.name(&key)).unwrap();
+                }
+            }
+            ended.into_iter().for_each(|run| self.show_run(&at, run));
+            for action in &step.actions {
+                self.show_action(&at, action);
+            }
+        }
+    }
+
+    fn show_run(&mut self, at: &str, run: &model::DagRun) {
+        if !self.names.contains_key(&run.key) {
+            let made_by_hand = run.run_type == model::RunType::Manual;
+            let number = 1 + self.names.keys().filter(|key| key.dag_id == run.key.dag_id).count();
+            let name = if made_by_hand { run.key.run_id.to_string() } else { format!("{}@{number}", run.key.dag_id) };
+            if let Some(interval) = run.data_interval {
+                let (start, end) = (clock(interval.start), clock(interval.end));
+                writeln!(self.out, "  {at}  {name} is about {start} to {end}").unwrap();
+            }
+            self.names.insert(run.key.clone(), name);
+        }
+        if self.shown_runs.insert(run.key.clone(), run.state) != Some(run.state) {
+            writeln!(self.out, "  {at}  {} {}", self.names[&run.key], run.state).unwrap();
+        }
+    }
+
+    fn show_action(&mut self, at: &str, action: &Action) {
+        let text = match action {
+            Action::Stop { attempt, reason } => {
+                let stopped = self.toy.task_instances.values().find(|ti| ti.id == *attempt).map(|ti| ti.key());
+                format!("{} is stopped: {reason:?}", stopped.map_or_else(|| attempt.to_string(), |key| self.name(&key)))
+            }
+            Action::RunFinished { run, reason } if *reason != run.state.name() => {
+                format!("{} ended: {reason}", self.names[&run.key])
+            }
+            Action::AutoPaused { dag_id, failed_runs } => format!("{dag_id} has failed {failed_runs} times"),
+            Action::Stuck { ti, obstacle } => format!("{} is stuck: {obstacle}", self.name(&ti.key())),
+            Action::Reply { answer: Err(error), .. } => format!("refused: {error}"),
+            Action::Refused(refusal) => format!("refused: {refusal:?}"),
+            _ => return,
+        };
+        writeln!(self.out, "  {at}  {text}").unwrap();
+    }
+
+    fn name(&self, key: &TaskInstanceKey) -> String {
+        format!("{}.{}", self.names.get(&key.run).map_or("?", String::as_str), key.task_id)
+    }
+}
+
+/// Where the clock stands when a transcript begins.
+#[test]
+fn the_clock_begins_at_midnight() {
+    assert_eq!(clock(beginning()), "00:00:00");
+    assert_eq!(clock(moment("01-02T03:04")), "01-02 03:04:00");
+}

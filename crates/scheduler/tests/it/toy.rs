@@ -1,0 +1,339 @@
+//! The least that a scheduler needs round it: a store of maps that answers its questions, and a set of attempts that
+//! run until somebody says how they end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::{
+    Change, Dag, DagId, DagRun, DagRunState, DagSchedule, Json, MapIndex, RunId, RunKey, RunType, TaskId, TaskInstance,
+    TaskInstanceId, TaskInstanceKey, TriggeredBy, VersionId,
+};
+use scheduler::{
+    Action, Config, DagFacts, Decisions, Event, IdSource, LoadedRun, Need, NewRun, Outcome, PreviousRun, ReplyId,
+    Scheduler, Skip, SkipDecision, StartAttempt, Structure, Trigger,
+};
+
+/// 2026-01-01, a Thursday, in UTC: where every history begins.
+pub fn beginning() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// A Dag as its file has it.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    pub structure: Structure,
+    pub paused: bool,
+    pub gone: bool,
+    pub schedule: DagSchedule,
+}
+
+#[derive(Debug)]
+pub struct Toy {
+    pub scheduler: Scheduler,
+    pub config: Config,
+    pub now: Timestamp,
+    pub dags: BTreeMap<DagId, Imported>,
+    pub pools: BTreeMap<Arc<str>, Option<u32>>,
+    pub runs: BTreeMap<RunKey, DagRun>,
+    /// Runs as they were made.
+    pub order: Vec<RunKey>,
+    pub task_instances: BTreeMap<TaskInstanceKey, TaskInstance>,
+    pub archived: Vec<TaskInstance>,
+    pub skips: HashMap<RunKey, Vec<Skip>>,
+    pub alive: BTreeMap<TaskInstanceId, StartAttempt>,
+    processes: u64,
+    versions: u128,
+}
+
+/// What one call of [`Scheduler::step`] decided.
+pub struct Step {
+    pub changes: Vec<Change>,
+    pub lazy_changes: Vec<Change>,
+    pub actions: Vec<Action>,
+}
+
+impl Toy {
+    pub fn new(config: Config) -> Self {
+        let mut toy = Self {
+            scheduler: Scheduler::new(config.clone(), IdSource::new(0)),
+            config,
+            now: beginning(),
+            dags: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            order: Vec::new(),
+            task_instances: BTreeMap::new(),
+            archived: Vec::new(),
+            skips: HashMap::new(),
+            alive: BTreeMap::new(),
+            processes: 0,
+            versions: 0,
+        };
+        toy.set_pool("default_pool", Some(128));
+        toy
+    }
+
+    pub fn set_pool(&mut self, name: &str, slots: Option<u32>) -> Vec<Step> {
+        self.pools.insert(name.into(), slots);
+        self.tell(Event::PoolChanged { name: name.into(), slots })
+    }
+
+    pub fn remove_pool(&mut self, name: &str) -> Vec<Step> {
+        self.pools.remove(name);
+        self.tell(Event::PoolGone { name: name.into() })
+    }
+
+    /// Imports a Dag, or its new version.
+    pub fn import(&mut self, dag: &Arc<Dag>, paused: bool) -> Vec<Step> {
+        self.versions += 1;
+        let version = VersionId(uuid::Uuid::from_u128(self.versions));
+        let structure = Structure { version, bundle_version: None, dag: Arc::clone(dag) };
+        let known = self.dags.get(&dag.dag_id);
+        let imported = Imported {
+            structure,
+            paused: known.map_or(paused, |known| known.paused),
+            gone: false,
+            schedule: known.map(|known| known.schedule.clone()).unwrap_or_default(),
+        };
+        self.dags.insert(dag.dag_id.clone(), imported);
+        self.tell(Event::DagChanged(Box::new(self.facts(&dag.dag_id))))
+    }
+
+    fn facts(&self, dag_id: &DagId) -> DagFacts {
+        let imported = &self.dags[dag_id];
+        let dag = &imported.structure.dag;
+        DagFacts {
+            dag_id: dag_id.clone(),
+            version: imported.structure.version,
+            timetable: dag.timetable.clone(),
+            restriction: dag.restriction(),
+            limits: dag.limits,
+            paused: imported.paused,
+            schedule: imported.schedule.clone(),
+            may_schedule: true,
+        }
+    }
+
+    pub fn vanish(&mut self, dag_id: &str) -> Vec<Step> {
+        self.dags.get_mut(dag_id).unwrap().gone = true;
+        self.tell(Event::DagGone(dag_id.into()))
+    }
+
+    pub fn come_back(&mut self, dag_id: &str) -> Vec<Step> {
+        self.dags.get_mut(dag_id).unwrap().gone = false;
+        self.tell(Event::DagChanged(Box::new(self.facts(&dag_id.into()))))
+    }
+
+    pub fn trigger_event(&self, dag_id: &str, run_id: &str, logical_date: Option<Timestamp>) -> Event {
+        let run = NewRun {
+            run_id: RunId::from(run_id),
+            run_type: RunType::Manual,
+            triggered_by: TriggeredBy::RestApi,
+            triggering_user: None,
+            logical_date,
+            data_interval: None,
+            run_after: self.now,
+            conf: Arc::new(Json::Null),
+            note: None,
+        };
+        let structure = self.dags[dag_id].structure.clone();
+        Event::Trigger(Box::new(Trigger { reply: ReplyId(0), run, structure }))
+    }
+
+    pub fn trigger(&mut self, dag_id: &str, run_id: &str, logical_date: Option<Timestamp>) -> Vec<Step> {
+        self.tell(self.trigger_event(dag_id, run_id, logical_date))
+    }
+
+    pub fn end(&mut self, attempt: TaskInstanceId, outcome: Outcome) -> Vec<Step> {
+        self.tell(self.end_event(attempt, outcome))
+    }
+
+    pub fn end_event(&self, attempt: TaskInstanceId, outcome: Outcome) -> Event {
+        Event::AttemptEnded { attempt, at: self.now, outcome, rendered_map_index: None }
+    }
+
+    /// A branch decides; what it leaves behind is kept as the real ones leave it.
+    pub fn branch(&mut self, attempt: TaskInstanceId, skipped: &[TaskId]) -> Vec<Step> {
+        let ti = self.alive[&attempt].ti.clone();
+        let decision = SkipDecision::Skipped(skipped.to_vec());
+        let skip = Skip { branch: ti.task_id, map_index: ti.map_index, decision };
+        self.skips.entry(ti.run).or_default().push(skip);
+        let tasks = skipped.iter().map(|task| (task.clone(), MapIndex::NONE)).collect();
+        self.tell(Event::SkipDownstream { attempt, tasks })
+    }
+
+    /// The attempt that a task instance has under way.
+    pub fn attempt(&self, run_id: &str, task_id: &str) -> Option<TaskInstanceId> {
+        let found = self
+            .alive
+            .iter()
+            .find(|(_, start)| start.ti.run.run_id.as_str() == run_id && start.ti.task_id.as_str() == task_id);
+        found.map(|(id, _)| *id)
+    }
+
+    pub fn tell(&mut self, event: Event) -> Vec<Step> {
+        self.tell_all(vec![event])
+    }
+
+    /// Steps until the scheduler has no more questions.
+    pub fn tell_all(&mut self, events: Vec<Event>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut events = events;
+        loop {
+            let mut decisions = Decisions::default();
+            let needs = self.scheduler.step(events, self.now, &mut decisions);
+            for change in decisions.changes.iter().chain(&decisions.lazy_changes) {
+                self.write(change);
+            }
+            for action in &decisions.actions {
+                self.act(action);
+            }
+            let asked = !needs.is_empty();
+            let Decisions { changes, lazy_changes, actions } = decisions;
+            steps.push(Step { changes, lazy_changes, actions });
+            if !asked {
+                return steps;
+            }
+            events = needs.into_iter().map(|need| self.answer(need)).collect();
+        }
+    }
+
+    /// Lets time pass until `until`, with a step whenever the scheduler wants one.
+    pub fn wait_until(&mut self, until: Timestamp) -> Vec<(Timestamp, Step)> {
+        let mut steps = Vec::new();
+        loop {
+            let next = self.scheduler.next_wakeup().filter(|at| *at <= until);
+            self.now = self.now.max(next.unwrap_or(until));
+            let now = self.now;
+            steps.extend(self.tell_all(Vec::new()).into_iter().map(|step| (now, step)));
+            if next.is_none() {
+                return steps;
+            }
+        }
+    }
+
+    /// The process ends, with everything that it ran, and another one takes its place.
+    pub fn restart(&mut self) -> Vec<Step> {
+        self.alive.clear();
+        self.processes += 1;
+        self.scheduler = Scheduler::new(self.config.clone(), IdSource::new(self.processes));
+        let mut events: Vec<Event> = self
+            .pools
+            .iter()
+            .map(|(name, slots)| Event::PoolChanged { name: Arc::clone(name), slots: *slots })
+            .collect();
+        events.extend(self.dags.keys().map(|dag_id| Event::DagChanged(Box::new(self.facts(dag_id)))));
+        for key in &self.order {
+            let run = &self.runs[key];
+            match run.state {
+                DagRunState::Queued => events.push(Event::RunFound(Box::new(run.clone()))),
+                DagRunState::Running => events.push(Event::RunLoaded(Box::new(self.load(key)))),
+                _ => {}
+            }
+        }
+        let gone = self.dags.iter().filter(|(_, imported)| imported.gone);
+        events.extend(gone.map(|(dag_id, _)| Event::DagGone(dag_id.clone())));
+        self.tell_all(events)
+    }
+
+    fn write(&mut self, change: &Change) {
+        match change {
+            Change::Run(run) => {
+                if self.runs.insert(run.key.clone(), (**run).clone()).is_none() {
+                    self.order.push(run.key.clone());
+                }
+            }
+            Change::TaskInstance(ti) => drop(self.task_instances.insert(ti.key(), (**ti).clone())),
+            Change::ArchivedTry(ti) => self.archived.push((**ti).clone()),
+            Change::Schedule { dag_id, schedule } => {
+                self.dags.get_mut(dag_id).unwrap().schedule = (**schedule).clone();
+            }
+            Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
+        }
+    }
+
+    fn act(&mut self, action: &Action) {
+        match action {
+            Action::Start(start) => drop(self.alive.insert(start.ti.id, (**start).clone())),
+            Action::Stop { attempt, .. } | Action::Acknowledge { attempt } => drop(self.alive.remove(attempt)),
+            _ => {}
+        }
+    }
+
+    fn load(&self, key: &RunKey) -> LoadedRun {
+        LoadedRun {
+            run: self.runs[key].clone(),
+            structure: self.dags[&key.dag_id].structure.clone(),
+            task_instances: self.task_instances_of(key).cloned().collect(),
+            skips: self.skips.get(key).cloned().unwrap_or_default(),
+        }
+    }
+
+    pub fn task_instances_of<'a>(&'a self, run: &'a RunKey) -> impl Iterator<Item = &'a TaskInstance> {
+        self.task_instances.values().filter(move |ti| ti.run == *run)
+    }
+
+    fn answer(&self, need: Need) -> Event {
+        match need {
+            Need::ScheduleCheck { dag_id, run_id, logical_date } => {
+                let taken = self.runs.values().any(|run| {
+                    run.key.dag_id == dag_id && (run.key.run_id == run_id || run.logical_date == Some(logical_date))
+                });
+                Event::ScheduleChecked { structure: Some(self.dags[&dag_id].structure.clone()), dag_id, taken }
+            }
+            Need::Run(key) => Event::RunLoaded(Box::new(self.load(&key))),
+            Need::PreviousRun { run, logical_date, scheduled_only, newcomers } => {
+                let is_before = |other: &&DagRun| {
+                    other.key.dag_id == run.dag_id
+                        && other.logical_date.is_some_and(|date| date < logical_date)
+                        && !(scheduled_only && other.run_type == RunType::Manual)
+                };
+                let previous = self.runs.values().filter(is_before).max_by_key(|run| run.logical_date);
+                let previous = previous.map(|previous| PreviousRun {
+                    key: previous.key.clone(),
+                    logical_date: previous.logical_date,
+                    task_instances: self
+                        .task_instances_of(&previous.key)
+                        .map(|ti| (ti.task_id.clone(), ti.state))
+                        .collect(),
+                    first_timers: newcomers
+                        .into_iter()
+                        .filter(|task| !self.ran_before(&run.dag_id, task, logical_date))
+                        .collect(),
+                });
+                Event::PreviousLoaded { run, previous }
+            }
+            Need::Structure { run } => Event::StructureLoaded {
+                structure: Some(self.dags[&run.dag_id].structure.clone()),
+                skips: self.skips.get(&run).cloned().unwrap_or_default(),
+                run,
+            },
+            Need::LastRuns { dag_id, count } => {
+                let mut runs: Vec<(Timestamp, usize)> = self
+                    .order
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, key)| key.dag_id == dag_id)
+                    .map(|(position, key)| (self.runs[key].run_after, position))
+                    .collect();
+                runs.sort_unstable_by(|a, b| b.cmp(a));
+                let last = runs.iter().take(count as usize);
+                let states = last.map(|(_, position)| self.runs[&self.order[*position]].state).collect();
+                Event::LastRuns { dag_id, states }
+            }
+        }
+    }
+
+    fn ran_before(&self, dag_id: &DagId, task: &TaskId, before: Timestamp) -> bool {
+        let dates: BTreeSet<&RunKey> = self
+            .runs
+            .values()
+            .filter(|run| run.logical_date.is_some_and(|date| date < before))
+            .map(|run| &run.key)
+            .collect();
+        self.task_instances
+            .values()
+            .any(|ti| ti.run.dag_id == *dag_id && ti.task_id == *task && dates.contains(&ti.run))
+    }
+}

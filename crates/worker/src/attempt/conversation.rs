@@ -1,0 +1,290 @@
+//! What an attempt's process asks for and reports, over the frames of the Task SDK.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Json, MapIndex, TaskId};
+use python::import::{Answer, Answers};
+use python::message::{EndState, ErrorType, Startup, ToSupervisor, server_error};
+use python::{FrameError, FrameReader, FrameWriter};
+use scheduler::Outcome;
+use serde_json::json;
+use store::{Write, XCom};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::streams::{Stream, forward};
+use super::{Attempt, End, TASK_LOGGER};
+use crate::answers::{OwnTask, StoreAnswers};
+use crate::log::Level;
+use crate::{Bundle, Report, Reports, TriggerFromTask, TriggerRefused};
+
+/// How long the scheduler may take to make an end durable before the process goes on regardless.
+const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why a conversation ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TalkError {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The child was never told what to do.
+    #[error("what the task needs to know can't be read: {0}")]
+    NoStart(String),
+}
+
+type Talked = Result<(), TalkError>;
+
+/// What the child has said of its end.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) outcome: Option<Outcome>,
+    pub(super) rendered_map_index: Option<String>,
+    pub(super) writes: Vec<Write>,
+    /// The end was reported when it was told; nothing is left to report.
+    pub(super) reported: bool,
+}
+
+fn answers_for<R: Reports>(attempt: &Attempt<'_, R>) -> StoreAnswers {
+    StoreAnswers {
+        store: Arc::clone(&attempt.worker.inner.store),
+        masker: attempt.log.masker().clone(),
+        own: Some(Arc::new(OwnTask { ti: attempt.start.ti.clone(), logical_date: attempt.start.run.logical_date })),
+    }
+}
+
+pub(super) struct Conversation<'a, R> {
+    attempt: &'a Attempt<'a, R>,
+    answers: StoreAnswers,
+    writer: FrameWriter<OwnedWriteHalf>,
+    acknowledged: Option<oneshot::Receiver<()>>,
+    /// Hears when the child has told its end.
+    has_ended: Arc<Notify>,
+    pub(super) told: Told,
+    /// Log channels that the child asked for later.
+    pub(super) streams: Vec<JoinHandle<()>>,
+}
+
+impl<'a, R: Reports> Conversation<'a, R> {
+    pub(super) fn new(
+        attempt: &'a Attempt<'a, R>,
+        writer: OwnedWriteHalf,
+        acknowledged: oneshot::Receiver<()>,
+        has_ended: Arc<Notify>,
+    ) -> Self {
+        Self {
+            attempt,
+            answers: answers_for(attempt),
+            writer: FrameWriter::new(writer),
+            acknowledged: Some(acknowledged),
+            has_ended,
+            told: Told::default(),
+            streams: Vec::new(),
+        }
+    }
+
+    /// Tells the child what it is to do, and answers it until it closes the connection.
+    pub(super) async fn hold(&mut self, reader: OwnedReadHalf) -> Talked {
+        let mut reader = FrameReader::new(reader);
+        self.start().await?;
+        while let Some(frame) = reader.read().await? {
+            self.take(frame.id, frame.body).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the child what it is to do.
+    async fn start(&mut self) -> Talked {
+        let attempt = self.attempt;
+        let start = &attempt.start;
+        let worker = attempt.worker.clone();
+        let ti = start.ti.clone();
+        let is_first = ti.try_number <= 1 && ti.reschedule_date.is_none();
+        let gathered = tokio::task::spawn_blocking(move || -> Result<_, store::StoreError> {
+            let store = &worker.inner.store;
+            let bundle = worker.bundle_of(ti.version)?;
+            let dag = store.dag(&ti.run.dag_id)?;
+            let (count, _) = store.reschedules(&ti.key())?;
+            let keys: Vec<String> = if is_first && count == 0 {
+                Vec::new()
+            } else {
+                let left: Vec<XCom> = store.xcoms(&ti.run, Some(&ti.task_id), Some(ti.map_index), None)?;
+                left.into_iter().map(|xcom| xcom.key.key).collect()
+            };
+            Ok((bundle, dag, count, keys))
+        });
+        let gathered = gathered.await.map_err(|error| TalkError::NoStart(error.to_string()))?;
+        let (bundle, dag, task_reschedule_count, xcom_keys_to_clear) =
+            gathered.map_err(|error| TalkError::NoStart(error.to_string()))?;
+        let bundle = bundle.unwrap_or_else(|| Bundle {
+            name: dag.as_ref().map(|dag| dag.bundle_name.as_str()).unwrap_or_default().into(),
+            version: None,
+        });
+        let startup = Startup {
+            ti: start.ti.clone(),
+            run: start.run.clone(),
+            hostname: Arc::clone(&attempt.worker.inner.options.hostname),
+            bundle_name: bundle.name.to_string(),
+            bundle_version: bundle.version.as_deref().map(str::to_owned),
+            dag_rel_path: dag.map(|dag| dag.relative_fileloc).unwrap_or_default(),
+            start_date: super::now(),
+            should_retry: start.should_retry,
+            task_reschedule_count,
+            xcom_keys_to_clear,
+        };
+        Ok(self.writer.answer(0, Some(&startup.message())).await?)
+    }
+
+    async fn take(&mut self, id: i64, body: Json) -> Result<(), FrameError> {
+        let kind = body.get("type").and_then(Json::as_str).unwrap_or_default().to_owned();
+        let request: ToSupervisor = match serde_json::from_value(body) {
+            Ok(request) => request,
+            Err(error) if error.to_string().starts_with("unknown variant") => return self.unsupported(id, &kind).await,
+            Err(error) => {
+                let message = format!("Unhandled request {kind}: {error}");
+                return self.writer.refuse(id, &server_error(400, &message)).await;
+            }
+        };
+        match request {
+            ToSupervisor::SucceedTask { rendered_map_index, .. } => {
+                self.end_told(Outcome::Success, rendered_map_index).await;
+                self.writer.answer(id, None).await
+            }
+            ToSupervisor::TaskState { state, rendered_map_index, .. } => {
+                let outcome = match state {
+                    EndState::Failed => Outcome::FailedForGood,
+                    EndState::Skipped => Outcome::Skipped,
+                    EndState::Removed => Outcome::Removed,
+                };
+                self.end_told(outcome, rendered_map_index).await;
+                self.writer.answer(id, None).await
+            }
+            ToSupervisor::RetryTask { rendered_map_index, retry_delay_seconds, .. } => {
+                let delay = retry_delay_seconds.and_then(model::operations::from_total_seconds);
+                self.end_told(Outcome::Retry { delay }, rendered_map_index).await;
+                self.writer.answer(id, None).await
+            }
+            ToSupervisor::RescheduleTask { reschedule_date, end_date } => {
+                // The next attempt has the same id: it must not begin before this process is gone.
+                let now = super::now();
+                self.told.writes.push(Write::Rescheduled {
+                    key: self.attempt.key(),
+                    try_number: self.attempt.start.ti.try_number,
+                    start: now,
+                    end: end_date.unwrap_or(now),
+                    until: reschedule_date,
+                });
+                self.told.outcome = Some(Outcome::Reschedule { at: reschedule_date });
+                self.writer.answer(id, None).await
+            }
+            ToSupervisor::SkipDownstreamTasks { tasks } => {
+                let tasks: Vec<(TaskId, MapIndex)> = tasks.into_iter().map(|task| task.parts()).collect();
+                let attempt = self.attempt.start.ti.id;
+                self.attempt.worker.inner.reports.report(Report::SkipDownstream { attempt, tasks }).await;
+                self.writer.answer(id, None).await
+            }
+            ToSupervisor::SetRenderedFields { rendered_fields } => {
+                let write = self.attempt.rendered_fields(rendered_fields);
+                self.written(id, write).await
+            }
+            ToSupervisor::SetRenderedMapIndex { rendered_map_index } => {
+                self.told.rendered_map_index = Some(rendered_map_index);
+                self.writer.answer(id, None).await
+            }
+            ToSupervisor::TriggerDagRun { dag_id, run_id, logical_date, run_after, conf, note, reset_dag_run } => {
+                let trigger = TriggerFromTask {
+                    key: model::RunKey::new(dag_id, run_id),
+                    logical_date,
+                    run_after,
+                    conf: conf.filter(|conf| !conf.is_null()).unwrap_or_else(|| json!({})),
+                    note,
+                    triggering_user: self.attempt.start.run.triggering_user.clone(),
+                };
+                self.trigger(id, trigger, reset_dag_run.unwrap_or(false)).await
+            }
+            ToSupervisor::DeferTask(_) | ToSupervisor::AwaitInputTask(_) => {
+                let what =
+                    if kind == "DeferTask" { "defers itself to a trigger" } else { "waits for a person's input" };
+                let event = format!("The task {what}, which this version of Updraft does not do; it has failed");
+                self.attempt.log.write(Level::Error, TASK_LOGGER, &event, &[]);
+                self.end_told(Outcome::FailedForGood, None).await;
+                self.writer.answer(id, None).await
+            }
+            ToSupervisor::ResendLoggingFD {} => self.new_log_channel(id).await,
+            other => self.ask_store(id, other).await,
+        }
+    }
+
+    async fn ask_store(&mut self, id: i64, request: ToSupervisor) -> Result<(), FrameError> {
+        let answers = self.answers.clone();
+        match tokio::task::spawn_blocking(move || answers.answer(request)).await {
+            Ok(Answer::Done) => self.writer.answer(id, None).await,
+            Ok(Answer::Body(body)) => self.writer.answer(id, Some(&body)).await,
+            Ok(Answer::Refused(error)) => self.writer.refuse(id, &error).await,
+            Err(error) => self.writer.refuse(id, &server_error(500, &error.to_string())).await,
+        }
+    }
+
+    async fn unsupported(&mut self, id: i64, kind: &str) -> Result<(), FrameError> {
+        let message = format!("This version of Updraft does not answer {kind}");
+        self.attempt.log.write(Level::Error, TASK_LOGGER, &message, &[]);
+        self.writer.refuse(id, &server_error(400, &message)).await
+    }
+
+    /// A process that the child started, or that it has become, wants a log channel of its own.
+    async fn new_log_channel(&mut self, id: i64) -> Result<(), FrameError> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let ours = tokio::net::UnixStream::from_std(ours)?;
+        self.streams.push(forward(ours, self.attempt.log.clone(), Stream::Log));
+        self.writer.answer_with_descriptor(id, theirs.into()).await
+    }
+
+    /// The task has ended, as far as it is concerned: the scheduler is told at once, so that what waits for it need
+    /// not wait for its process. Returns when the end is durable.
+    async fn end_told(&mut self, outcome: Outcome, rendered_map_index: Option<String>) {
+        if self.told.reported {
+            return;
+        }
+        self.told.reported = true;
+        let rendered_map_index = rendered_map_index.or(self.told.rendered_map_index.take());
+        let writes = std::mem::take(&mut self.told.writes);
+        let acknowledged = self.acknowledged.take();
+        self.attempt.report_end(End { rendered_map_index, writes, ..End::new(outcome) }).await;
+        if let Some(acknowledged) = acknowledged {
+            // A scheduler that never answers has moved on without this attempt.
+            let _ = timeout(ACKNOWLEDGE_LIMIT, acknowledged).await;
+        }
+        self.has_ended.notify_one();
+    }
+
+    async fn written(&mut self, id: i64, write: Write) -> Result<(), FrameError> {
+        let store = Arc::clone(&self.attempt.worker.inner.store);
+        match tokio::task::spawn_blocking(move || store.commit(vec![write])).await {
+            Ok(Ok(())) => self.writer.answer(id, None).await,
+            Ok(Err(error)) => self.writer.refuse(id, &server_error(500, &error.to_string())).await,
+            Err(error) => self.writer.refuse(id, &server_error(500, &error.to_string())).await,
+        }
+    }
+
+    async fn trigger(&mut self, id: i64, trigger: TriggerFromTask, reset: bool) -> Result<(), FrameError> {
+        let reports = self.attempt.worker.inner.reports.clone();
+        let dag_id = trigger.key.dag_id.to_string();
+        match tokio::task::spawn_blocking(move || reports.trigger(trigger)).await {
+            Ok(Ok(())) => self.writer.answer(id, Some(&json!({"type": "OKResponse", "ok": true}))).await,
+            Ok(Err(TriggerRefused::Exists(key))) if reset => {
+                let message = format!("{key} exists, and this version of Updraft does not reset runs (reset_dag_run)");
+                self.writer.refuse(id, &server_error(501, &message)).await
+            }
+            Ok(Err(TriggerRefused::Exists(_))) => {
+                let error = ErrorType::DagRunAlreadyExists.response(json!({"dag_id": dag_id}));
+                self.writer.answer(id, Some(&error)).await
+            }
+            Ok(Err(TriggerRefused::Refused { status, message })) => {
+                self.writer.refuse(id, &server_error(status, &message)).await
+            }
+            Err(error) => self.writer.refuse(id, &server_error(500, &error.to_string())).await,
+        }
+    }
+}
