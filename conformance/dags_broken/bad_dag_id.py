@@ -1,0 +1,6 @@
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Param
+
+with DAG("bad dag/id", schedule=None):
+    EmptyOperator(task_id="fine")

@@ -1,0 +1,2 @@
+# airflow dag
+print('mentions both, and has none')
