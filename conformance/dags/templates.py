@@ -60,7 +60,6 @@ with dag("macros"):
     echo("random", "{{ 0 <= macros.random() < 1 }}")
     echo("json", "{{ macros.json.dumps({'a': [1, None]}) }}")
     echo("human", "{{ macros.datetime_diff_for_humans(dag.start_date, dag.start_date.add(days=3)) }}")
-    echo("human_since_naive", "{{ macros.datetime_diff_for_humans(macros.datetime(2024, 1, 3)) }}")
     echo("ds_format_locale", "{{ macros.ds_format_locale('12/07/2024', '%d/%m/%Y', 'EEEE dd MMMM yyyy', 'en_US') }}")
 
 with dag("filters"):

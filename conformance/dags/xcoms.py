@@ -118,9 +118,9 @@ with dag("multiple_outputs"):
         return {1: 2}
 
     @task
-    def gather(ti=None, **values):
+    def gather(one, two, first, whole, ti=None):
         pulled = {key: ti.xcom_pull(task_ids="several", key=key) for key in ("one", "two", "none", "three")}
-        return {"values": values, "pulled": pulled, "single": ti.xcom_pull(task_ids="single", key="first")}
+        return {"values": [one, two, first, whole], "pulled": pulled, "single": ti.xcom_pull(task_ids="single", key="first")}
 
     parts, numbers, whole = several(), annotated(), single()
     gather(one=parts["one"], two=parts["two"], first=numbers["first"], whole=whole)
