@@ -8,6 +8,7 @@ use engine::{DagSource, EngineHandle, Pulse};
 use jiff::Timestamp;
 use model::{Dag, VersionId};
 use store::Store;
+use worker::MaskRules;
 
 use crate::auth::{AuthSettings, Tokens};
 use crate::error::ApiError;
@@ -31,6 +32,8 @@ pub struct ApiConfig {
     pub secret_key: String,
     /// The configuration as `/config` shows it, if `[api] expose_config` lets it.
     pub exposed: Option<Vec<ConfigSection>>,
+    /// What answers must not show.
+    pub mask_rules: Arc<MaskRules>,
     /// Where the server runs, and as whom.
     pub hostname: String,
     pub unixname: String,
@@ -50,6 +53,7 @@ impl Default for ApiConfig {
             max_page_limit: 100,
             secret_key: String::new(),
             exposed: None,
+            mask_rules: Arc::default(),
             hostname: String::new(),
             unixname: String::new(),
         }

@@ -66,6 +66,13 @@ pub struct EngineInbox {
     receiver: flume::Receiver<Input>,
 }
 
+impl EngineInbox {
+    /// Takes what waits to be read, for tests that have no engine.
+    pub fn waiting(&self) -> Vec<Input> {
+        self.receiver.drain().collect()
+    }
+}
+
 /// A running engine.
 pub struct Engine {
     handle: EngineHandle,

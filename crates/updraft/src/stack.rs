@@ -22,6 +22,7 @@ pub struct Stack {
     pub worker: Worker<EngineReports>,
     pub helper: Helper,
     pub dags: StoredDags,
+    pub mask_rules: Arc<MaskRules>,
     /// Where and as whom tasks run.
     pub hostname: String,
     pub unixname: String,
@@ -45,7 +46,8 @@ impl Stack {
         let reports = EngineReports { engine: handle.clone(), store: Arc::clone(&store), dags: dags.clone() };
         let mut options = WorkerOptions::here(log_folder);
         options.overtime = Duration::from_secs(config.get("core", "task_success_overtime", 20)?);
-        options.mask_rules = Arc::new(mask_rules(config)?);
+        let mask_rules = Arc::new(mask_rules(config)?);
+        options.mask_rules = Arc::clone(&mask_rules);
         options.max_rendered_field = config.get("core", "max_templated_field_length", 4096)?;
         let (hostname, unixname) = (options.hostname.to_string(), options.unixname.to_string());
         let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);
@@ -54,7 +56,7 @@ impl Stack {
         let options = EngineOptions { config: scheduling, seed: random_seed()? };
         let engine = Engine::start(inbox, options, store, dags.clone(), dispatch)
             .context("the engine can't take up what the database has")?;
-        Ok(Self { engine, worker, helper, dags, hostname, unixname, _host: host })
+        Ok(Self { engine, worker, helper, dags, mask_rules, hostname, unixname, _host: host })
     }
 
     /// Ends the engine when everything that it was told is dealt with, and all children.

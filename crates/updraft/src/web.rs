@@ -33,6 +33,7 @@ pub fn state(
         max_page_limit: config.get("api", "maximum_page_limit", 100)?,
         secret_key: config.text("api", "secret_key").unwrap_or_else(|| secret.clone()),
         exposed: exposed(config)?,
+        mask_rules: Arc::clone(&stack.mask_rules),
         hostname: stack.hostname.clone(),
         unixname: stack.unixname.clone(),
     };

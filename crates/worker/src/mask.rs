@@ -25,7 +25,14 @@ pub struct MaskRules {
     min_length: usize,
 }
 
-static DEFAULT_RULES: LazyLock<Arc<MaskRules>> = LazyLock::new(|| Arc::new(MaskRules::new(true, &[], MIN_LENGTH)));
+static DEFAULT_RULES: LazyLock<Arc<MaskRules>> = LazyLock::new(Arc::default);
+
+impl Default for MaskRules {
+    /// Airflow's own.
+    fn default() -> Self {
+        Self::new(true, &[], MIN_LENGTH)
+    }
+}
 
 impl MaskRules {
     /// `more` names are sensitive beside Airflow's own (`[core] sensitive_var_conn_names`); `min_length` is the length in

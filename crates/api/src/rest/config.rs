@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::secrets;
 use serde::Serialize;
+use worker::MaskRules;
 
 use crate::args::Args;
 use crate::error::ApiError;
@@ -13,8 +13,10 @@ use crate::routes::{Access, Routes};
 use crate::state::{ApiState, ConfigSection};
 
 const HIDDEN: &str = "< hidden >";
-/// Options that are secrets though their names do not say so.
-const SENSITIVE: [(&str, &str); 8] = [
+/// Options that are secrets whatever the deployment says of names.
+const SENSITIVE: [(&str, &str); 11] = [
+    ("api", "secret_key"),
+    ("api_auth", "jwt_secret"),
     ("core", "asset_manager_kwargs"),
     ("core", "fernet_key"),
     ("database", "sql_alchemy_conn"),
@@ -22,6 +24,7 @@ const SENSITIVE: [(&str, &str); 8] = [
     ("database", "sql_alchemy_engine_args"),
     ("logging", "remote_task_handler_kwargs"),
     ("secrets", "backend_kwargs"),
+    ("sentry", "sentry_dsn"),
     ("workers", "secrets_backend_kwargs"),
 ];
 /// Beginnings of options that hold parts of a secrets backend's arguments.
@@ -52,15 +55,15 @@ struct ConfigOption {
     value: String,
 }
 
-fn is_secret(section: &str, option: &str) -> bool {
+fn is_secret(section: &str, option: &str, rules: &MaskRules) -> bool {
     let (section, option) = (section.to_lowercase(), option.to_lowercase());
-    secrets::is_sensitive(&option)
+    rules.is_sensitive(&option)
         || SENSITIVE.contains(&(&section, &option))
         || SENSITIVE_PREFIXES.iter().any(|(within, prefix)| *within == section && option.starts_with(prefix))
 }
 
-fn shown(section: &str, (key, value): &(String, String)) -> ConfigOption {
-    let value = if is_secret(section, key) && !value.is_empty() { HIDDEN } else { value };
+fn shown(section: &str, (key, value): &(String, String), rules: &MaskRules) -> ConfigOption {
+    let value = if is_secret(section, key, rules) && !value.is_empty() { HIDDEN } else { value };
     ConfigOption { key: key.clone(), value: value.to_owned() }
 }
 
@@ -112,7 +115,11 @@ async fn all(State(state): State<ApiState>, headers: HeaderMap, args: Args) -> R
         sections.iter().filter(|section| wanted.as_ref().is_none_or(|wanted| section.name == *wanted)).map(|section| {
             Section {
                 name: section.name.clone(),
-                options: section.options.iter().map(|option| shown(&section.name, option)).collect(),
+                options: section
+                    .options
+                    .iter()
+                    .map(|option| shown(&section.name, option, &state.config().mask_rules))
+                    .collect(),
             }
         });
     Ok(respond(Config { sections: sections.collect() }, as_text))
@@ -129,6 +136,6 @@ async fn one(State(state): State<ApiState>, headers: HeaderMap, args: Args) -> R
     let Some((_, value)) = found else {
         return Err(ApiError::not_found(format!("Option [{section}/{option}] not found.")));
     };
-    let options = vec![shown(&section, &(option, value.clone()))];
+    let options = vec![shown(&section, &(option, value.clone()), &state.config().mask_rules)];
     Ok(respond(Config { sections: vec![Section { name: section, options }] }, as_text))
 }

@@ -139,7 +139,7 @@ async fn create(
     body: JsonBody,
 ) -> Result<(StatusCode, Json<PoolResponse>), ApiError> {
     let body = strict::of_body_with_team(&body, &mut args, Pools::read);
-    let pool = Pools::created(&strict::checked(&mut args, body)?);
+    let pool = Pools.created(&strict::checked(&mut args, body)?);
     let created = changing(&state, move |store| {
         store.commit(vec![Write::NewPool(pool.clone())])?;
         let name = pool.name.clone();
@@ -181,7 +181,7 @@ async fn delete(State(state): State<ApiState>, args: Args) -> Result<StatusCode,
 
 async fn change_many(State(state): State<ApiState>, args: Args, body: JsonBody) -> ApiResult<BulkResponse> {
     let actions = bulk::read::<Pools>(&body, args)?;
-    changing(&state, move |store| bulk::run::<Pools>(store, actions)).await.map(Json)
+    changing(&state, move |store| bulk::run(&Pools, store, actions)).await.map(Json)
 }
 
 /// The fields of a request that were given, as they were given, and what they mean.
@@ -316,7 +316,7 @@ impl Bulk for Pools {
         store.pool(id)
     }
 
-    fn created(body: &PoolPatch) -> Pool {
+    fn created(&self, body: &PoolPatch) -> Pool {
         Pool {
             name: body.name.clone().unwrap_or_default(),
             slots: body.slots.unwrap_or_default(),
@@ -325,7 +325,7 @@ impl Bulk for Pools {
         }
     }
 
-    fn overwritten(body: &PoolPatch, mut old: Pool) -> Pool {
+    fn overwritten(&self, body: &PoolPatch, mut old: Pool) -> Pool {
         old.slots = body.slots.unwrap_or(old.slots);
         if body.given.contains_key("description") {
             old.description.clone_from(&body.description);
@@ -336,7 +336,7 @@ impl Bulk for Pools {
         old
     }
 
-    fn updated(body: &PoolPatch, old: Pool, mask: &[String]) -> Result<Pool, ApiError> {
+    fn updated(&self, body: &PoolPatch, old: Pool, mask: &[String]) -> Result<Pool, ApiError> {
         body.applied(old, mask)
     }
 

@@ -1,13 +1,16 @@
 //! `/variables`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use model::secrets::{self, MASK};
+use model::secrets::MASK;
 use serde::Serialize;
 use serde_json::Value;
 use store::{Store, StoreError, TextFilter, Variable, VariableOrder, Write};
 use template::python;
+use worker::{MaskRules, Masker};
 
 use super::bulk::{self, Bulk, BulkResponse};
 use super::strict;
@@ -47,24 +50,33 @@ struct VariableResponse {
     team_name: Option<String>,
 }
 
-impl From<Variable> for VariableResponse {
-    fn from(variable: Variable) -> Self {
+impl VariableResponse {
+    fn new(variable: Variable, state: &ApiState) -> Self {
         let Variable { key, value, description, is_encrypted } = variable;
-        Self { value: shown_value(&key, value), key, description, is_encrypted, team_name: None }
+        Self {
+            value: shown_value(&key, value, &state.config().mask_rules),
+            key,
+            description,
+            is_encrypted,
+            team_name: None,
+        }
     }
 }
 
 /// A variable's value as anybody may see it. What is JSON is shown as Python writes it, without secrets.
-fn shown_value(key: &str, value: String) -> String {
-    match serde_json::from_str(&value) {
+fn shown_value(key: &str, value: String, rules: &Arc<MaskRules>) -> String {
+    match serde_json::from_str::<Value>(&value) {
         // Airflow shows these, though their names say that they are secrets: a text of digits is no less one.
-        Ok(Value::Number(_) | Value::Bool(_)) if secrets::is_sensitive(key) => MASK.to_owned(),
+        Ok(Value::Number(_) | Value::Bool(_)) if rules.is_sensitive(key) => MASK.to_owned(),
         // Python's integers have no bound.
         Ok(Value::Number(_)) if value.trim().trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) => {
             value.trim().to_owned()
         }
-        Ok(parsed) => python::dumps(&secrets::redact(&parsed, Some(key)), None),
-        Err(_) if secrets::is_sensitive(key) => MASK.to_owned(),
+        Ok(mut parsed) => {
+            Masker::new(Arc::clone(rules)).redact(&mut parsed, Some(key));
+            python::dumps(&parsed, None)
+        }
+        Err(_) if rules.is_sensitive(key) => MASK.to_owned(),
         Err(_) => value,
     }
 }
@@ -142,17 +154,16 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<Variab
         ("team_name", &[]),
     ];
     let order = order::resolve(&args.texts("order_by"), "id", allowed, &[], VariableOrder::Created)?;
-    let listed = state.read(move |store| {
-        let (variables, total_entries) = store.list_variables(&keys, &order, page)?;
-        Ok(VariableList { variables: variables.into_iter().map(Into::into).collect(), total_entries })
-    });
-    listed.await.map(Json)
+    let listed = state.read(move |store| Ok(store.list_variables(&keys, &order, page)?));
+    let (variables, total_entries) = listed.await?;
+    let variables = variables.into_iter().map(|variable| VariableResponse::new(variable, &state)).collect();
+    Ok(Json(VariableList { variables, total_entries }))
 }
 
 async fn get(State(state): State<ApiState>, args: Args) -> ApiResult<VariableResponse> {
     let key = args.path("variable_key");
     let found = state.read(move |store| store.variable(&key)?.ok_or_else(|| not_found(&key)));
-    found.await.map(|variable| Json(variable.into()))
+    found.await.map(|variable| Json(VariableResponse::new(variable, &state)))
 }
 
 async fn create(
@@ -169,7 +180,7 @@ async fn create(
         }
         Err(error) => Err(error.into()),
     });
-    Ok((StatusCode::CREATED, Json(created.await?.into())))
+    Ok((StatusCode::CREATED, Json(VariableResponse::new(created.await?, &state))))
 }
 
 async fn change(State(state): State<ApiState>, mut args: Args, body: JsonBody) -> ApiResult<VariableResponse> {
@@ -185,7 +196,7 @@ async fn change(State(state): State<ApiState>, mut args: Args, body: JsonBody) -
         store.commit(vec![Write::Variable(variable.clone())])?;
         Ok(variable)
     });
-    changed.await.map(|variable| Json(variable.into()))
+    changed.await.map(|variable| Json(VariableResponse::new(variable, &state)))
 }
 
 async fn delete(State(state): State<ApiState>, args: Args) -> Result<StatusCode, ApiError> {
@@ -200,7 +211,7 @@ async fn delete(State(state): State<ApiState>, args: Args) -> Result<StatusCode,
 
 async fn change_many(State(state): State<ApiState>, args: Args, body: JsonBody) -> ApiResult<BulkResponse> {
     let actions = bulk::read::<Variables>(&body, args)?;
-    let done = state.read(move |store| bulk::run::<Variables>(store, actions));
+    let done = state.read(move |store| bulk::run(&Variables, store, actions));
     done.await.map(|(response, _)| Json(response))
 }
 
@@ -229,15 +240,15 @@ impl Bulk for Variables {
         store.variable(id)
     }
 
-    fn created(body: &VariableBody) -> Variable {
+    fn created(&self, body: &VariableBody) -> Variable {
         body.record()
     }
 
-    fn overwritten(body: &VariableBody, _: Variable) -> Variable {
+    fn overwritten(&self, body: &VariableBody, _: Variable) -> Variable {
         body.record()
     }
 
-    fn updated(body: &VariableBody, old: Variable, mask: &[String]) -> Result<Variable, ApiError> {
+    fn updated(&self, body: &VariableBody, old: Variable, mask: &[String]) -> Result<Variable, ApiError> {
         body.applied(old, mask)
     }
 

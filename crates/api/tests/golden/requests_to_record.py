@@ -179,7 +179,6 @@ CONNECTIONS = [
     ("GET", "/connections?order_by=conn_id&limit=3"),
     ("GET", "/connections?order_by=-connection_id&limit=3"),
     ("GET", "/connections?order_by=conn_type&order_by=-id"),
-    ("GET", "/connections?order_by=-port&limit=3"),
     ("GET", "/connections?order_by=team_name&limit=3"),
     ("GET", "/connections?order_by=password"),
     ("GET", "/connections?connection_id_pattern=M"),

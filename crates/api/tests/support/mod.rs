@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use api::{ApiConfig, ApiOptions, ApiState, AuthSettings, Role, UserAccount};
 use axum::Router;
-use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use engine::{DagSource, Engine, EngineInbox};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use engine::{DagSource, Engine, EngineHandle, EngineInbox};
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
@@ -39,6 +40,7 @@ impl DagSource for Dags {
 pub struct Server {
     pub store: Arc<MemoryStore>,
     pub state: ApiState,
+    pub engine: EngineHandle,
     router: Router,
     logs: tempfile::TempDir,
     /// Keeps what the engine is told.
@@ -99,13 +101,13 @@ impl Server {
         let structures = Arc::new(Dags(HashMap::from([(VERSION, dag("letters", &tasks))])));
         let state = ApiState::new(ApiOptions {
             store: store.clone(),
-            engine,
+            engine: engine.clone(),
             structures,
             log_folder: logs.path().to_owned(),
             auth: auth(all_admins, logs.path()),
             config,
         });
-        Self { store, router: api::router(state.clone()), state, logs, inbox: Some(inbox), token: None }
+        Self { store, engine, router: api::router(state.clone()), state, logs, inbox: Some(inbox), token: None }
     }
 
     pub fn logs(&self) -> &Path {
@@ -120,7 +122,13 @@ impl Server {
         self.token = Some(answer.json()["access_token"].as_str().unwrap().to_owned());
     }
 
-    pub async fn send(&self, method: &str, path: &str, body: Option<&str>, headers: &[(&str, &str)]) -> Answer {
+    pub async fn response(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Response<Body> {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -132,7 +140,11 @@ impl Server {
             request = request.header(*name, *value);
         }
         let request = request.body(body.map_or_else(Body::empty, |body| Body::from(body.to_owned()))).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub async fn send(&self, method: &str, path: &str, body: Option<&str>, headers: &[(&str, &str)]) -> Answer {
+        let response = self.response(method, path, body, headers).await;
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
@@ -270,4 +282,9 @@ pub fn decided_run(run: DagRun) -> Write {
 
 pub fn decided(ti: TaskInstance) -> Write {
     Write::Decision(Change::TaskInstance(Box::new(ti)))
+}
+
+/// The next part of a body.
+pub async fn next_frame(body: &mut Body) -> Option<Result<http_body::Frame<Bytes>, axum::Error>> {
+    std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }

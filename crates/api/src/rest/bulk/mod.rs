@@ -28,10 +28,10 @@ pub(crate) trait Bulk {
     fn read(fields: &mut Fields<'_>) -> Self::Body;
     fn id(body: &Self::Body) -> &str;
     fn find(store: &dyn Store, id: &str) -> Result<Option<Self::Record>, StoreError>;
-    fn created(body: &Self::Body) -> Self::Record;
+    fn created(&self, body: &Self::Body) -> Self::Record;
     /// What an existing record becomes when the body is created over it.
-    fn overwritten(body: &Self::Body, old: Self::Record) -> Self::Record;
-    fn updated(body: &Self::Body, old: Self::Record, mask: &[String]) -> Result<Self::Record, ApiError>;
+    fn overwritten(&self, body: &Self::Body, old: Self::Record) -> Self::Record;
+    fn updated(&self, body: &Self::Body, old: Self::Record, mask: &[String]) -> Result<Self::Record, ApiError>;
     /// Refuses the deletion of what must stay.
     fn may_delete(_id: &str) -> Result<(), ApiError> {
         Ok(())

@@ -13,6 +13,7 @@ use crate::parse::python_repr;
 /// What is written when all is decided. Actions see what those before them have made and changed, but, as in Airflow,
 /// not what they have deleted; that is gone in the end, whatever is done with it.
 struct Staged<'a, B: Bulk> {
+    kind: &'a B,
     store: &'a dyn Store,
     known: HashMap<String, Option<B::Record>>,
     deleted: HashSet<String>,
@@ -23,11 +24,18 @@ struct Staged<'a, B: Bulk> {
 
 /// Runs the actions and makes what they do durable, all or nothing. Also tells whose records were changed. Blocks.
 pub(crate) fn run<B: Bulk>(
+    kind: &B,
     store: &dyn Store,
     actions: Vec<Action<B::Body>>,
 ) -> Result<(BulkResponse, Vec<String>), ApiError> {
-    let mut staged =
-        Staged::<B> { store, known: HashMap::new(), deleted: HashSet::new(), writes: Vec::new(), touched: Vec::new() };
+    let mut staged = Staged::<B> {
+        kind,
+        store,
+        known: HashMap::new(),
+        deleted: HashSet::new(),
+        writes: Vec::new(),
+        touched: Vec::new(),
+    };
     let mut response = BulkResponse::default();
     for action in actions {
         let (outcome, result) = match action {
@@ -124,12 +132,12 @@ impl<B: Bulk> Staged<'_, B> {
             let record = match self.find(id)?.filter(|_| existing.contains(&id)) {
                 Some(_) if on_existence == OnExistence::Skip => continue,
                 Some(old) => {
-                    let record = B::overwritten(body, old);
+                    let record = self.kind.overwritten(body, old);
                     self.put(id, record.clone(), B::write(record));
                     outcome.success.push(id.to_owned());
                     continue;
                 }
-                None => B::created(body),
+                None => self.kind.created(body),
             };
             self.put(id, record.clone(), B::write_new(record));
             outcome.success.push(id.to_owned());
@@ -149,7 +157,7 @@ impl<B: Bulk> Staged<'_, B> {
         for body in entities {
             let id = B::id(body);
             let Some(old) = self.find(id)? else { continue };
-            let record = B::updated(body, old, mask)?;
+            let record = self.kind.updated(body, old, mask)?;
             self.put(id, record.clone(), B::write(record));
             outcome.success.push(id.to_owned());
         }

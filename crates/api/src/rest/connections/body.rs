@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use store::Connection;
+use worker::MaskRules;
 
 use super::masking;
 use crate::body::Fields;
@@ -47,14 +48,14 @@ impl ConnectionBody {
     }
 
     /// The new connection.
-    pub(super) fn created(&self) -> Connection {
+    pub(super) fn created(&self, rules: &MaskRules) -> Connection {
         let empty = Connection { connection_id: self.connection_id.clone(), ..Connection::default() };
-        self.applied(empty, &[])
+        self.applied(empty, &[], rules)
     }
 
     /// The connection with what the body gives, as far as a mask allows it; an empty mask allows everything. Where
     /// the body has `***` in the place of a secret, the secret stays.
-    pub(super) fn applied(&self, mut connection: Connection, mask: &[String]) -> Connection {
+    pub(super) fn applied(&self, mut connection: Connection, mask: &[String], rules: &MaskRules) -> Connection {
         let allowed = |field: &str| mask.is_empty() || mask.iter().any(|name| name == field);
         let change = |target: &mut Option<String>, value: &Option<Option<String>>, field: &str| {
             if let Some(value) = value
@@ -86,7 +87,7 @@ impl ConnectionBody {
         // As in Airflow, a mask that names the extras clears them if the body has none.
         if (mask.is_empty() && self.extra.is_some()) || mask.iter().any(|name| name == "extra") {
             let extra = self.extra.clone().flatten();
-            connection.extra = masking::merged_extra(extra, connection.extra.as_deref());
+            connection.extra = masking::merged_extra(extra, connection.extra.as_deref(), rules);
         }
         connection
     }

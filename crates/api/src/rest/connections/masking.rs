@@ -1,67 +1,49 @@
 //! Secrets in extras: hidden in answers, and put back where a request has what an answer hid.
 
-use model::secrets::{self, MASK};
+use std::sync::Arc;
+
+use model::secrets::MASK;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use store::Connection;
 use template::python;
+use worker::{MaskRules, Masker};
 
-/// Shorter passwords stand in too many texts by chance (`[logging] min_length_masked_secret`).
-const MIN_LENGTH: usize = 5;
-/// A password that is none (`SECRETS_TO_SKIP_MASKING`).
-const NO_SECRET: &str = "airflow";
 /// What Python's `quote` leaves as it is.
 const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
 
 /// The extras as anybody may see them: without the texts of sensitive keys, and without the connection's password.
-pub(super) fn shown_extra(connection: &Connection) -> Option<String> {
+pub(super) fn shown_extra(connection: &Connection, rules: &Arc<MaskRules>) -> Option<String> {
     let extra = connection.extra.as_deref()?;
     if extra.is_empty() {
         return Some(String::new());
     }
     // What is no document can't be looked into: it may be a secret as a whole.
-    let Ok(parsed) = serde_json::from_str::<Value>(extra) else { return Some(MASK.to_owned()) };
-    let mut shown = secrets::redact(&parsed, None);
-    if let Some(password) = &connection.password
-        && password.chars().count() >= MIN_LENGTH
-        && !password.eq_ignore_ascii_case(NO_SECRET)
-    {
+    let Ok(mut shown) = serde_json::from_str::<Value>(extra) else { return Some(MASK.to_owned()) };
+    let masker = Masker::new(Arc::clone(rules));
+    if let Some(password) = &connection.password {
         let quoted = utf8_percent_encode(password, QUOTED).to_string();
-        hide(&mut shown, &[password, &quoted]);
+        masker.add(&Value::from(vec![password.clone(), quoted]), None);
     }
+    masker.redact(&mut shown, None);
     Some(python::dumps(&shown, None))
 }
 
-fn hide(value: &mut Value, hidden: &[&str]) {
-    match value {
-        Value::String(text) => {
-            for secret in hidden {
-                if text.contains(secret) {
-                    *text = text.replace(secret, MASK);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, hidden)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| hide(value, hidden)),
-        _ => {}
-    }
-}
-
 /// The extras of a request, with the secrets that they leave as they were.
-pub(super) fn merged_extra(new: Option<String>, old: Option<&str>) -> Option<String> {
+pub(super) fn merged_extra(new: Option<String>, old: Option<&str>, rules: &MaskRules) -> Option<String> {
     let (Some(new), Some(old)) = (&new, old) else { return new };
     match (serde_json::from_str(new), serde_json::from_str(old)) {
-        (Ok(new), Ok(old)) => Some(python::dumps(&merged(&new, &old, false), None)),
+        (Ok(new), Ok(old)) => Some(python::dumps(&merged(&new, &old, false, rules), None)),
         _ => Some(new.clone()),
     }
 }
 
-fn merged(new: &Value, old: &Value, is_secret: bool) -> Value {
+fn merged(new: &Value, old: &Value, is_secret: bool, rules: &MaskRules) -> Value {
     match (new, old) {
         (Value::Object(new), Value::Object(old)) => {
             let field = |(key, value): (&String, &Value)| {
                 let value = match old.get(key) {
-                    Some(old) => merged(value, old, is_secret || secrets::is_sensitive(key)),
+                    Some(old) => merged(value, old, is_secret || rules.is_sensitive(key), rules),
                     None => value.clone(),
                 };
                 (key.clone(), value)
@@ -71,7 +53,7 @@ fn merged(new: &Value, old: &Value, is_secret: bool) -> Value {
         (Value::Array(new), Value::Array(old)) => new
             .iter()
             .enumerate()
-            .map(|(at, item)| old.get(at).map_or_else(|| item.clone(), |old| merged(item, old, is_secret)))
+            .map(|(at, item)| old.get(at).map_or_else(|| item.clone(), |old| merged(item, old, is_secret, rules)))
             .collect(),
         (Value::String(text), old) if is_secret && text == MASK => old.clone(),
         _ => new.clone(),
@@ -83,6 +65,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn rules() -> Arc<MaskRules> {
+        Arc::default()
+    }
 
     #[test]
     fn masked_secrets_come_back_and_new_ones_replace_them() {
@@ -96,7 +82,7 @@ mod tests {
             (json!({"api_key": "***"}), json!({"api_key": "***"})),
         ];
         for (new, expected) in cases {
-            assert_eq!(merged(&new, &old, false), expected, "{new}");
+            assert_eq!(merged(&new, &old, false, &rules()), expected, "{new}");
         }
     }
 
@@ -108,8 +94,8 @@ mod tests {
             ..Connection::default()
         };
         let shown = r#"{"url": "db://me:***@host", "note": ["is ***"], "token": "***"}"#;
-        assert_eq!(shown_extra(&connection).unwrap(), shown);
+        assert_eq!(shown_extra(&connection, &rules()).unwrap(), shown);
         let unreadable = Connection { extra: Some("secret text".into()), ..Connection::default() };
-        assert_eq!(shown_extra(&unreadable).unwrap(), "***");
+        assert_eq!(shown_extra(&unreadable, &rules()).unwrap(), "***");
     }
 }

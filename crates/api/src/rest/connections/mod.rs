@@ -5,11 +5,15 @@ mod defaults;
 mod masking;
 mod test;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use store::{Connection, ConnectionOrder, Store, StoreError, TextFilter, Write};
+
+use worker::MaskRules;
 
 use super::bulk::{self, Bulk, BulkResponse};
 use super::strict;
@@ -47,9 +51,9 @@ struct ConnectionResponse {
     team_name: Option<String>,
 }
 
-impl From<Connection> for ConnectionResponse {
-    fn from(connection: Connection) -> Self {
-        let extra = masking::shown_extra(&connection);
+impl ConnectionResponse {
+    fn new(connection: Connection, state: &ApiState) -> Self {
+        let extra = masking::shown_extra(&connection, &state.config().mask_rules);
         Self {
             connection_id: connection.connection_id,
             conn_type: connection.conn_type,
@@ -94,17 +98,16 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<Connec
     ];
     let renamed = [("connection_id", "conn_id")];
     let order = order::resolve(&args.texts("order_by"), "id", allowed, &renamed, ConnectionOrder::Created)?;
-    let listed = state.read(move |store| {
-        let (connections, total_entries) = store.list_connections(&ids, &order, page)?;
-        Ok(ConnectionList { connections: connections.into_iter().map(Into::into).collect(), total_entries })
-    });
-    listed.await.map(Json)
+    let listed = state.read(move |store| Ok(store.list_connections(&ids, &order, page)?));
+    let (connections, total_entries) = listed.await?;
+    let connections = connections.into_iter().map(|connection| ConnectionResponse::new(connection, &state)).collect();
+    Ok(Json(ConnectionList { connections, total_entries }))
 }
 
 async fn get(State(state): State<ApiState>, args: Args) -> ApiResult<ConnectionResponse> {
     let id = args.path("connection_id");
     let found = state.read(move |store| store.connection(&id)?.ok_or_else(|| not_found(&id)));
-    found.await.map(|connection| Json(connection.into()))
+    found.await.map(|connection| Json(ConnectionResponse::new(connection, &state)))
 }
 
 async fn create(
@@ -113,12 +116,12 @@ async fn create(
     body: JsonBody,
 ) -> Result<(StatusCode, Json<ConnectionResponse>), ApiError> {
     let body = strict::of_body_with_team(&body, &mut args, ConnectionBody::read);
-    let connection = strict::checked(&mut args, body)?.created();
+    let connection = strict::checked(&mut args, body)?.created(&state.config().mask_rules);
     let created = state.read(move |store| {
         store.commit(vec![Write::NewConnection(Box::new(connection.clone()))])?;
         Ok(connection)
     });
-    Ok((StatusCode::CREATED, Json(created.await?.into())))
+    Ok((StatusCode::CREATED, Json(ConnectionResponse::new(created.await?, &state))))
 }
 
 async fn change(State(state): State<ApiState>, mut args: Args, body: JsonBody) -> ApiResult<ConnectionResponse> {
@@ -128,13 +131,14 @@ async fn change(State(state): State<ApiState>, mut args: Args, body: JsonBody) -
     if body.connection_id != id {
         return Err(ApiError::bad_request("The connection_id in the request body does not match the URL parameter"));
     }
+    let rules = Arc::clone(&state.config().mask_rules);
     let changed = state.read(move |store| {
         let old = store.connection(&id)?.ok_or_else(|| not_found(&id))?;
-        let connection = body.applied(old, &mask);
+        let connection = body.applied(old, &mask, &rules);
         store.commit(vec![Write::Connection(Box::new(connection.clone()))])?;
         Ok(connection)
     });
-    changed.await.map(|connection| Json(connection.into()))
+    changed.await.map(|connection| Json(ConnectionResponse::new(connection, &state)))
 }
 
 async fn delete(State(state): State<ApiState>, args: Args) -> Result<StatusCode, ApiError> {
@@ -163,11 +167,14 @@ async fn create_defaults(State(state): State<ApiState>) -> Result<StatusCode, Ap
 
 async fn change_many(State(state): State<ApiState>, args: Args, body: JsonBody) -> ApiResult<BulkResponse> {
     let actions = bulk::read::<Connections>(&body, args)?;
-    let done = state.read(move |store| bulk::run::<Connections>(store, actions));
+    let rules = Arc::clone(&state.config().mask_rules);
+    let done = state.read(move |store| bulk::run(&Connections { rules }, store, actions));
     done.await.map(|(response, _)| Json(response))
 }
 
-struct Connections;
+struct Connections {
+    rules: Arc<MaskRules>,
+}
 
 impl Bulk for Connections {
     type Body = ConnectionBody;
@@ -188,17 +195,17 @@ impl Bulk for Connections {
         store.connection(id)
     }
 
-    fn created(body: &ConnectionBody) -> Connection {
-        body.created()
+    fn created(&self, body: &ConnectionBody) -> Connection {
+        body.created(&self.rules)
     }
 
-    fn overwritten(body: &ConnectionBody, old: Connection) -> Connection {
-        body.applied(old, &[])
+    fn overwritten(&self, body: &ConnectionBody, old: Connection) -> Connection {
+        body.applied(old, &[], &self.rules)
     }
 
     /// Airflow does not look at the mask here.
-    fn updated(body: &ConnectionBody, old: Connection, _: &[String]) -> Result<Connection, ApiError> {
-        Ok(body.applied(old, &[]))
+    fn updated(&self, body: &ConnectionBody, old: Connection, _: &[String]) -> Result<Connection, ApiError> {
+        Ok(body.applied(old, &[], &self.rules))
     }
 
     fn write_new(record: Connection) -> Write {
