@@ -21,10 +21,10 @@ from airflow.sdk import (
     CronTriggerTimetable,
     DeltaDataIntervalTimetable,
     DeltaTriggerTimetable,
-    EventsTimetable,
     MultipleCronTriggerTimetable,
     task,
 )
+from airflow.timetables.events import EventsTimetable
 
 
 def day(number, month=1, hour=0, minute=0, tz="UTC"):
@@ -130,9 +130,16 @@ with schedule(
 with schedule("past_xcom", "@daily", max_active_runs=1, **FIRST_DAYS):
 
     @task
-    def count(ti=None):
-        before = ti.xcom_pull(task_ids="count", include_prior_dates=True)
-        return (before or 0) + 1
+    def own(ti=None):
+        return str(ti.xcom_pull(task_ids="own", include_prior_dates=True))
+
+    @task
+    def day(ds=None):
+        return ds
+
+    @task
+    def days(ti=None):
+        return [ti.xcom_pull(task_ids="day", include_prior_dates=prior) for prior in (False, True)]
 
     @task
     def previous(ti=None):
@@ -140,7 +147,8 @@ with schedule("past_xcom", "@daily", max_active_runs=1, **FIRST_DAYS):
         other = ti.get_previous_dagrun(state="success")
         return [run and run.run_id, other and other.run_id]
 
-    count() >> previous()
+    own()
+    day() >> days() >> previous()
 
 
 def fails_on_second(ds):
