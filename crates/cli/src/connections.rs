@@ -148,6 +148,12 @@ pub fn check_extra(connection: &Connection) -> Result<(), ConnectionError> {
     }
 }
 
+/// The document in the extras; an empty object where there is none, or no object.
+pub fn extra_of(connection: &Connection) -> Value {
+    let extra = connection.extra.as_deref().and_then(|extra| serde_json::from_str(extra).ok());
+    extra.filter(Value::is_object).unwrap_or_else(|| json!({}))
+}
+
 /// The connection as a URI (`Connection.get_uri`).
 pub fn uri_of(connection: &Connection) -> String {
     let connection = connection.clone();

@@ -250,7 +250,7 @@ fn fraction(text: &str) -> Option<Value> {
 }
 
 /// Writes a value in block style, its keys in the order of the alphabet.
-pub(crate) fn write(value: &Value) -> String {
+pub fn write(value: &Value) -> String {
     let mut out = String::new();
     match value {
         Value::Array(items) if !items.is_empty() => write_items(&mut out, items, 0),

@@ -34,6 +34,18 @@ impl Server {
     }
 
     pub fn start_with(context: &Context, env: &[(&str, &str)]) -> Self {
+        let mut server =
+            Self::spawn(context, &[&[("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")], env].concat());
+        server.client = server.client.clone().log_in();
+        server
+    }
+
+    /// A server that asks for a login. Its client has no token.
+    pub fn start_closed(context: &Context, env: &[(&str, &str)]) -> Self {
+        Self::spawn(context, env)
+    }
+
+    fn spawn(context: &Context, env: &[(&str, &str)]) -> Self {
         let port = free_port();
         let log = context.log();
         let output: File = OpenOptions::new().create(true).append(true).open(&log).expect("a log");
@@ -45,7 +57,6 @@ impl Server {
             .arg(context.dags())
             .arg("--python")
             .arg(python())
-            .env("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a log"))
@@ -55,7 +66,6 @@ impl Server {
         let url = format!("http://127.0.0.1:{port}");
         let mut server = Self { child, port, client: Client::new(&url), log };
         server.wait_until_ready();
-        server.client = Client::new(&url).log_in();
         server
     }
 

@@ -7,6 +7,47 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+/// A key that this program reads.
+pub struct KnownOption {
+    pub section: &'static str,
+    pub option: &'static str,
+    /// As text; empty where the default depends on the home.
+    pub default: &'static str,
+}
+
+const fn known(section: &'static str, option: &'static str, default: &'static str) -> KnownOption {
+    KnownOption { section, option, default }
+}
+
+/// Every key that this program reads.
+pub const KNOWN: [KnownOption; 25] = [
+    known("api", "host", "127.0.0.1"),
+    known("api", "port", "8080"),
+    known("api", "fallback_page_limit", "50"),
+    known("api", "maximum_page_limit", "100"),
+    known("api_auth", "jwt_audience", "apache-airflow"),
+    known("api_auth", "jwt_cli_expiration_time", "3600"),
+    known("api_auth", "jwt_expiration_time", "86400"),
+    known("api_auth", "jwt_issuer", ""),
+    known("api_auth", "jwt_leeway", "10"),
+    known("api_auth", "jwt_secret", ""),
+    known("core", "dag_discovery_safe_mode", "True"),
+    known("core", "dag_ignore_file_syntax", "glob"),
+    known("core", "dags_are_paused_at_creation", "True"),
+    known("core", "dags_folder", ""),
+    known("core", "default_timezone", "utc"),
+    known("core", "parallelism", "32"),
+    known("core", "simple_auth_manager_all_admins", "False"),
+    known("core", "simple_auth_manager_passwords_file", ""),
+    known("core", "simple_auth_manager_users", "admin:admin"),
+    known("core", "task_success_overtime", "20"),
+    known("dag_processor", "dag_bundle_config_list", ""),
+    known("dag_processor", "dag_file_processor_timeout", "50"),
+    known("dag_processor", "parsing_processes", "2"),
+    known("dag_processor", "refresh_interval", "300"),
+    known("logging", "base_log_folder", ""),
+];
+
 /// What the deployment says.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -26,6 +67,11 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("{} can't be read", path.display())),
         }
+    }
+
+    /// The file, if there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// The value of a key, as text.

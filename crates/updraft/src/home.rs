@@ -11,8 +11,10 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 
-/// How long to wait for what a killed engine left behind: its host is still ending its children.
+/// How long to wait for what a killed engine left behind (its host is still ending its children), and for whoever has
+/// the home only for a moment.
 const TAKEOVER_WAIT: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -22,6 +24,38 @@ pub struct Home {
 /// The home is this process's alone while this lives.
 pub struct HomeLock {
     file: Flock<File>,
+}
+
+/// A server that runs on the home.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Server {
+    pub pid: i64,
+    pub url: String,
+}
+
+/// How a command may change things.
+pub enum Access {
+    /// No server runs, and none starts while the lock lives.
+    Alone(HomeLock),
+    Server(Server),
+}
+
+/// What the lock file says of the process that has the home, or last had it.
+struct Holder {
+    pid: Option<i64>,
+    url: Option<String>,
+}
+
+impl Holder {
+    fn is_alive(&self) -> bool {
+        self.pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists())
+    }
+
+    /// The server, if it is one that answers by now.
+    fn server(&self) -> Option<Server> {
+        let (pid, url) = (self.pid?, self.url.clone()?);
+        self.is_alive().then_some(Server { pid, url })
+    }
 }
 
 impl Home {
@@ -62,39 +96,80 @@ impl Home {
 
     /// Takes the home for this process. Refused while another engine has it.
     pub fn lock(&self) -> Result<HomeLock> {
-        let path = self.path.join("updraft.lock");
         let start = Instant::now();
         loop {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .mode(0o600)
-                .open(&path)
-                .with_context(|| {
-                    format!("the home {} can't be written to: give another one with --home DIR", self.path.display())
-                })?;
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            let holder: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(file) => return Ok(HomeLock { file }),
-                Err((_, nix::Error::EWOULDBLOCK)) => {}
-                Err((_, error)) => bail!("the home {} can't be locked: {error}", self.path.display()),
-            }
-            let pid = holder.get("pid").and_then(Value::as_i64);
-            let is_alive = pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists());
-            if is_alive || start.elapsed() > TAKEOVER_WAIT {
-                let pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
-                let url =
-                    holder.get("url").and_then(Value::as_str).map(|url| format!(", at {url}")).unwrap_or_default();
+            let holder = match self.try_lock()? {
+                Ok(lock) => return Ok(lock),
+                Err(holder) => holder,
+            };
+            if holder.server().is_some() || start.elapsed() > TAKEOVER_WAIT {
                 bail!(
-                    "another Updraft (process {pid}{url}) runs on the home {}: stop it first, or give this one another --home",
+                    "another Updraft ({}) runs on the home {}: stop it first, or give this one another --home",
+                    who(&holder),
                     self.path.display()
                 );
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// The home for a command that changes something: for itself if nobody has it, or through the server that does.
+    pub fn access(&self) -> Result<Access> {
+        let start = Instant::now();
+        loop {
+            let holder = match self.try_lock()? {
+                Ok(lock) => return Ok(Access::Alone(lock)),
+                Err(holder) => holder,
+            };
+            if let Some(server) = holder.server() {
+                return Ok(Access::Server(server));
+            }
+            if start.elapsed() > TAKEOVER_WAIT {
+                bail!(
+                    "the home {} is taken by another Updraft ({}) that does not say where it can be reached: \
+                     try again, or stop it",
+                    self.path.display(),
+                    who(&holder)
+                );
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// The server that runs on the home, if one does.
+    pub fn server(&self) -> Option<Server> {
+        let mut file = File::open(self.lock_path()).ok()?;
+        let holder = read_holder(&mut file);
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => None,
+            Err(_) => holder.server(),
+        }
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.path.join("updraft.lock")
+    }
+
+    fn try_lock(&self) -> Result<Result<HomeLock, Holder>> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(self.lock_path())
+            .with_context(|| {
+                format!("the home {} can't be written to: give another one with --home DIR", self.path.display())
+            })?;
+        let holder = read_holder(&mut file);
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => {
+                let mut lock = HomeLock { file };
+                lock.write(None)?;
+                Ok(Ok(lock))
+            }
+            Err((_, nix::Error::EWOULDBLOCK)) => Ok(Err(holder)),
+            Err((_, error)) => bail!("the home {} can't be locked: {error}", self.path.display()),
         }
     }
 
@@ -113,8 +188,12 @@ impl Home {
 }
 
 impl HomeLock {
-    /// Tells others who has the home.
+    /// Tells others who has the home, and where it can be reached.
     pub fn announce(&mut self, url: &str) -> Result<()> {
+        self.write(Some(url))
+    }
+
+    fn write(&mut self, url: Option<&str>) -> Result<()> {
         let text = json!({"pid": std::process::id(), "url": url}).to_string();
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;
@@ -126,6 +205,20 @@ impl HomeLock {
     pub fn share(&self) -> Result<OwnedFd> {
         Ok(OwnedFd::from(self.file.try_clone()?))
     }
+}
+
+fn read_holder(file: &mut File) -> Holder {
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    let found: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    let url = found.get("url").and_then(Value::as_str).map(str::to_owned);
+    Holder { pid: found.get("pid").and_then(Value::as_i64), url }
+}
+
+fn who(holder: &Holder) -> String {
+    let pid = holder.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+    let url = holder.url.as_ref().map(|url| format!(", at {url}")).unwrap_or_default();
+    format!("process {pid}{url}")
 }
 
 /// Writes a file that only its owner may read.

@@ -1,11 +1,14 @@
 //! A run as it goes: redrawn in a terminal, a line for each change elsewhere.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
+use anyhow::Result;
 use jiff::Timestamp;
 use model::operations::total_seconds;
 use model::{DagRun, DagRunState, TaskInstance, TaskState};
+
+use crate::output;
 
 /// Task instances that the terminal shows at once.
 const MAX_ROWS: usize = 30;
@@ -27,15 +30,11 @@ impl LiveView {
     }
 
     /// Shows how things stand. Task instances come in the order in which they are to be shown.
-    pub fn show(&mut self, run: &DagRun, tasks: &[TaskInstance]) {
-        if self.is_terminal {
-            self.draw(run, tasks);
-        } else {
-            self.tell_changes(tasks);
-        }
+    pub fn show(&mut self, run: &DagRun, tasks: &[TaskInstance]) -> Result<()> {
+        if self.is_terminal { self.draw(run, tasks) } else { self.tell_changes(tasks) }
     }
 
-    fn draw(&mut self, run: &DagRun, tasks: &[TaskInstance]) {
+    fn draw(&mut self, run: &DagRun, tasks: &[TaskInstance]) -> Result<()> {
         let mut out = String::new();
         if self.drawn > 0 {
             out.push_str(&format!("\x1b[{}A", self.drawn));
@@ -63,8 +62,7 @@ impl LiveView {
             ));
         }
         self.drawn = shown.len() + 1;
-        print!("{out}");
-        let _ = std::io::stdout().flush();
+        output::print(&out)
     }
 
     fn mark(&self, state: TaskState) -> String {
@@ -81,7 +79,7 @@ impl LiveView {
         if self.with_color { format!("\x1b[{color}m{mark}\x1b[0m") } else { mark.to_owned() }
     }
 
-    fn tell_changes(&mut self, tasks: &[TaskInstance]) {
+    fn tell_changes(&mut self, tasks: &[TaskInstance]) -> Result<()> {
         for ti in tasks {
             let name = name_of(ti);
             let before = self.told.insert(name.clone(), ti.state);
@@ -96,8 +94,10 @@ impl LiveView {
                 _ => String::new(),
             };
             let try_number = if ti.try_number > 1 { format!(" (try {})", ti.try_number) } else { String::new() };
-            println!("{}  {name} {}{time}{try_number}", Timestamp::now().strftime("%H:%M:%S%.3f"), ti.state);
+            let now = Timestamp::now().strftime("%H:%M:%S%.3f");
+            output::print_line(&format!("{now}  {name} {}{time}{try_number}", ti.state))?;
         }
+        Ok(())
     }
 }
 

@@ -1,16 +1,26 @@
 //! The binary: command line, configuration and wiring. What it does is done in the crates below it.
-#![allow(clippy::print_stdout, reason = "a program that prints")]
-#![allow(dead_code)]
 
+#[macro_use]
+mod output;
+
+mod accounts;
 mod args;
+mod commands;
 mod config;
 mod dagtest;
+mod folder;
 mod home;
 mod live;
+mod local;
 mod python_env;
+mod remote;
 mod signals;
 mod stack;
 mod standalone;
+mod target;
+mod tasklog;
+mod tasktest;
+mod token;
 mod web;
 mod wiring;
 
@@ -19,7 +29,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command, DagsCommand};
+use args::{Args, Command, DagsCommand, TasksCommand};
+use commands::Usage;
 
 /// The first argument of the process that owns the engine's children.
 const HOST: &str = "__host";
@@ -29,18 +40,24 @@ fn main() -> ExitCode {
         return host();
     }
     let args = Args::parse();
-    start_logging(args.verbose);
-    let result = match args.command {
-        Command::Standalone(options) => standalone::run(options),
-        Command::Dags(DagsCommand::Test(options)) => dagtest::run(options),
-    };
-    match result {
+    start_logging(args.verbose, is_quiet(&args.command));
+    match commands::run(args) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            say!("error: {error:#}");
+            if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// Commands that are over in a moment say what went wrong themselves.
+fn is_quiet(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Standalone(_)
+            | Command::Dags(DagsCommand::Test(_) | DagsCommand::Reserialize(_))
+            | Command::Tasks(TasksCommand::Test(_))
+    )
 }
 
 fn host() -> ExitCode {
@@ -48,17 +65,18 @@ fn host() -> ExitCode {
     match control.and_then(process::run_host) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("the host of child processes failed: {error}");
+            say!("the host of child processes failed: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn start_logging(verbose: u8) {
+fn start_logging(verbose: u8, quiet: bool) {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
     let level = match verbose {
+        0 if quiet => LevelFilter::WARN,
         0 => LevelFilter::INFO,
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,

@@ -11,6 +11,6 @@ use crate::home::Home;
 pub async fn find(asked: Option<&Path>, home: &Home) -> Result<PythonInfo> {
     Ok(match asked {
         Some(path) => environment::inspect(path).await?,
-        None => environment::prepare(&home.python(), &|line| eprintln!("  {line}")).await?,
+        None => environment::prepare(&home.python(), &|line| say!("  {line}")).await?,
     })
 }

@@ -15,7 +15,7 @@ use worker::{MaskRules, Masker, StoreAnswers, Worker, WorkerOptions};
 
 use crate::config::Config;
 use crate::home::{Home, HomeLock};
-use crate::wiring::{EngineReports, StoredDags, WorkerDispatch};
+use crate::wiring::{EngineReports, Pretend, StoredDags, WorkerDispatch};
 
 pub struct Stack {
     pub engine: Engine,
@@ -38,6 +38,7 @@ impl Stack {
         config: &Config,
         store: Arc<dyn Store>,
         log_folder: PathBuf,
+        pretend: Option<Pretend>,
     ) -> Result<Self> {
         let host = start_host(home, lock)?;
         let helper = Helper::new(host.clone());
@@ -51,7 +52,12 @@ impl Stack {
         options.max_rendered_field = config.get("core", "max_templated_field_length", 4096)?;
         let (hostname, unixname) = (options.hostname.to_string(), options.unixname.to_string());
         let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);
-        let dispatch = WorkerDispatch { worker: worker.clone(), runtime: tokio::runtime::Handle::current() };
+        let dispatch = WorkerDispatch {
+            worker: worker.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            engine: handle.clone(),
+            pretend,
+        };
         let scheduling = SchedulerConfig { parallelism: config.get("core", "parallelism", 32)? };
         let options = EngineOptions { config: scheduling, seed: random_seed()? };
         let engine = Engine::start(inbox, options, store, dags.clone(), dispatch)
@@ -75,12 +81,17 @@ impl Stack {
     }
 }
 
+/// The async runtime that everything runs on. Most of it waits.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
 /// Answers for code that is imported: it is no task.
 pub fn import_answers(store: Arc<dyn Store>) -> Arc<StoreAnswers> {
     Arc::new(StoreAnswers { store, masker: Masker::default(), own: None })
 }
 
-fn start_host(home: &Home, lock: Option<&HomeLock>) -> Result<Host> {
+pub fn start_host(home: &Home, lock: Option<&HomeLock>) -> Result<Host> {
     let program: OsString = std::env::current_exe().context("the program does not know where it is")?.into();
     let keep_open = lock.map(HomeLock::share).transpose()?;
     let env = [("AIRFLOW_HOME", home.path.as_os_str())];
@@ -88,14 +99,14 @@ fn start_host(home: &Home, lock: Option<&HomeLock>) -> Result<Host> {
 }
 
 /// What counts as a secret in logs.
-fn mask_rules(config: &Config) -> Result<MaskRules> {
+pub fn mask_rules(config: &Config) -> Result<MaskRules> {
     let more = config.text("core", "sensitive_var_conn_names").unwrap_or_default();
     let more: Vec<String> = more.split(',').map(str::to_owned).collect();
     let by_name = config.flag("core", "hide_sensitive_var_conn_fields", true)?;
     Ok(MaskRules::new(by_name, &more, config.get("logging", "min_length_masked_secret", 5)?))
 }
 
-fn random_seed() -> Result<u64> {
+pub fn random_seed() -> Result<u64> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
     Ok(u64::from_le_bytes(bytes))

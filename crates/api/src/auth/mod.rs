@@ -83,6 +83,13 @@ pub struct AuthSettings {
     pub leeway: u64,
 }
 
+impl AuthSettings {
+    /// An administrator's token for a command on the server's own machine, which knows the secret.
+    pub fn command_token(&self, name: &str) -> String {
+        Tokens::new(self.clone()).issue(name, Role::Admin.name(), self.cli_expiration)
+    }
+}
+
 /// Who asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct User {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::open_error;
+use super::{READER_CACHE_KIB, open, open_error};
 use crate::{Result, StoreError};
 
 /// One script for each version; a database of version n has had the first n.
@@ -12,6 +12,30 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 
 /// The schema version that this program writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// The schema version of a database; `None` if there is no such file.
+pub fn schema_version(path: &Path) -> Result<Option<i64>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)?;
+    version(&connection).map(Some).map_err(|error| open_error(path, &error))
+}
+
+/// Deletes a database that nobody uses.
+pub fn remove(path: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Failed(format!("{} can't be deleted: {error}", Path::new(&file).display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-pub use migrate::SCHEMA_VERSION;
+pub use migrate::{SCHEMA_VERSION, remove, schema_version};
 
 use crate::{Commit, Result, Store, StoreError, Write};
 use checkpoint::Checkpointer;

@@ -1,0 +1,48 @@
+//! The engine's own steps on a database that no server has: what they decide is durable, and nothing is started.
+
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow, bail};
+use engine::{Core, Input, TriggerRequest};
+use jiff::Timestamp;
+use model::{DagId, DagRun};
+use scheduler::{Action, Config, Event, IdSource, NewRun, ReplyId, TriggerError};
+use store::Store;
+
+use crate::stack;
+use crate::wiring::StoredDags;
+
+const REPLY: ReplyId = ReplyId(0);
+
+/// Takes one step. Draining comes first: runs that it makes stay queued, and the next server takes them up.
+fn step(store: &Arc<dyn Store>, dag_id: &DagId, input: Input) -> Result<Vec<Action>> {
+    let ids = IdSource::new(stack::random_seed()?);
+    let mut core = Core::new(Config::default(), ids, Arc::clone(store), StoredDags(Arc::clone(store)));
+    let inputs = vec![Input::Event(Event::Drain), Input::DagsChanged(vec![dag_id.clone()]), input];
+    let now = model::operations::to_microseconds(Timestamp::now());
+    let mut actions = core.step(inputs, now)?;
+    actions.extend(core.flush_lazy(now)?);
+    Ok(actions)
+}
+
+/// Makes a run of a Dag.
+pub fn trigger(store: &Arc<dyn Store>, dag_id: &DagId, run: NewRun) -> Result<Result<Box<DagRun>, TriggerError>> {
+    let request = TriggerRequest { reply: REPLY, dag_id: dag_id.clone(), run };
+    let actions = step(store, dag_id, Input::Trigger(Box::new(request)))?;
+    let answer = actions.into_iter().find_map(|action| match action {
+        Action::Reply { to: REPLY, answer } => Some(answer),
+        _ => None,
+    });
+    answer.ok_or_else(|| anyhow!("the scheduler gave no answer to the request for a run; this is a bug"))
+}
+
+/// Pauses a Dag, or lets it go on.
+pub fn set_paused(store: &Arc<dyn Store>, dag_id: &DagId, paused: bool) -> Result<()> {
+    let event = Event::DagPaused { dag_id: dag_id.clone(), paused, reply: REPLY };
+    let actions = step(store, dag_id, Input::Event(event))?;
+    if actions.iter().any(|action| matches!(action, Action::Done { to: REPLY })) {
+        Ok(())
+    } else {
+        bail!("the scheduler did not pause the Dag {dag_id}; this is a bug")
+    }
+}
