@@ -134,12 +134,12 @@ with schedule("past_xcom", "@daily", max_active_runs=1, **FIRST_DAYS):
         return str(ti.xcom_pull(task_ids="own", include_prior_dates=True))
 
     @task
-    def day(ds=None):
+    def today(ds=None):
         return ds
 
     @task
     def days(ti=None):
-        return [ti.xcom_pull(task_ids="day", include_prior_dates=prior) for prior in (False, True)]
+        return [ti.xcom_pull(task_ids="today", include_prior_dates=prior) for prior in (False, True)]
 
     @task
     def previous(ti=None):
@@ -148,7 +148,7 @@ with schedule("past_xcom", "@daily", max_active_runs=1, **FIRST_DAYS):
         return [run and run.run_id, other and other.run_id]
 
     own()
-    day() >> days() >> previous()
+    today() >> days() >> previous()
 
 
 def fails_on_second(ds):
