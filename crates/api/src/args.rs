@@ -139,10 +139,7 @@ impl Args {
     }
 
     fn moment(&mut self, name: &str) -> Option<Timestamp> {
-        match self.optional(name, parse::moment)? {
-            MaybeAware::Aware(at) => Some(at),
-            naive @ MaybeAware::Naive(_) => naive.in_utc(),
-        }
+        self.optional(name, parse::moment).and_then(MaybeAware::in_utc)
     }
 
     /// Notes an answer that comes before everything that is gathered; the first one counts.

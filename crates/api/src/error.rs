@@ -33,6 +33,23 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
+    /// The answer where Airflow's database refuses a value. The reason goes to the log, under an id that the answer names.
+    pub(crate) fn refused_by_database(status: StatusCode, reason: &str, cause: impl std::fmt::Display) -> Self {
+        let id: String = uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect();
+        tracing::warn!(%id, %cause, "a request was refused");
+        let message = format!(
+            "Serious error when handling your request. Check logs for more details - you will find it in api server \
+             when you look for ID {id}"
+        );
+        let detail = json!({"reason": reason, "statement": "hidden", "orig_error": "hidden", "message": message});
+        Self::new(status, detail)
+    }
+
+    /// Something that has the same name or date exists.
+    pub(crate) fn not_unique(cause: impl std::fmt::Display) -> Self {
+        Self::refused_by_database(StatusCode::CONFLICT, "Unique constraint violation", cause)
+    }
+
     pub(crate) fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "Forbidden")
     }
@@ -63,29 +80,13 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
             // Resources that know what a conflict means say it themselves; this is Airflow's answer to the others.
-            StoreError::Conflict { .. } => Self::conflict(json!({
-                "reason": "Unique constraint violation",
-                "statement": "hidden",
-                "orig_error": "hidden",
-                "message": error.to_string(),
-            })),
+            StoreError::Conflict { .. } => Self::not_unique(error),
             StoreError::Missing { .. } => Self::not_found(error.to_string()),
             temporary if temporary.is_temporary() => {
                 tracing::error!(%error, "a request failed");
                 Self::unavailable(format!("{error}; try again later"))
             }
-            _ => {
-                tracing::error!(%error, "a request failed");
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    json!({
-                        "reason": "Database error",
-                        "statement": "hidden",
-                        "orig_error": "hidden",
-                        "message": error.to_string(),
-                    }),
-                )
-            }
+            _ => Self::refused_by_database(StatusCode::INTERNAL_SERVER_ERROR, "Database error", error),
         }
     }
 }

@@ -31,9 +31,7 @@ pub(crate) fn resolve<O: Copy + PartialEq>(
         let name = value.trim_start_matches('-');
         let name = renamed.iter().find(|(public, _)| *public == name).map_or(name, |(_, own)| own);
         let Some((_, columns)) = allowed.iter().find(|(known, _)| *known == name) else {
-            return Err(ApiError::bad_request(format!(
-                "Ordering with '{name}' is disallowed or the attribute does not exist on the model"
-            )));
+            return Err(disallowed(name));
         };
         order.extend(columns.iter().map(|column| (*column, direction(value))));
     }
@@ -41,6 +39,11 @@ pub(crate) fn resolve<O: Copy + PartialEq>(
         order.push((primary, direction(&asked[0])));
     }
     Ok(order)
+}
+
+/// Airflow's words for an attribute that a list can't be ordered by.
+pub(crate) fn disallowed(name: &str) -> ApiError {
+    ApiError::bad_request(format!("Ordering with '{name}' is disallowed or the attribute does not exist on the model"))
 }
 
 fn direction(value: &str) -> Direction {

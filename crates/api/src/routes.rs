@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::task::Poll;
 
 use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -129,11 +130,13 @@ pub fn route_table(state: &ApiState) -> Vec<RouteInfo> {
 
 /// The whole of HTTP.
 pub fn router(state: ApiState) -> Router {
-    all_routes(&state)
-        .router
-        .fallback(unknown_route)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn(survive_panics))
+    let Routes { router, table, .. } = all_routes(&state);
+    let table: Arc<[RouteInfo]> = table.into();
+    let same = Arc::clone(&table);
+    router
+        .fallback(move |request: Request| async move { no_route(&request, &table) })
+        .method_not_allowed_fallback(move |request: Request| async move { no_route(&request, &same) })
+        .layer(from_fn(finish))
         .with_state(state)
 }
 
@@ -141,12 +144,9 @@ fn airflow_error(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({ "error": message }))).into_response()
 }
 
-fn method_not_allowed() -> Response {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").into_response()
-}
-
-/// Airflow catches every GET that nothing else takes; other methods find no route.
-async fn unknown_route(request: Request) -> Response {
+/// Airflow catches every GET that nothing else takes. What other methods find is the first route of that path, or the one
+/// that catches all.
+fn no_route(request: &Request, table: &[RouteInfo]) -> Response {
     let path = request.uri().path();
     match *request.method() {
         Method::GET if path.starts_with("/api/v1/") => airflow_error(
@@ -159,17 +159,30 @@ async fn unknown_route(request: Request) -> Response {
             "Moved in Airflow 3. Please change config to check `/api/v2/monitor/health`",
         ),
         Method::GET => ApiError::not_found("Not Found").into_response(),
-        _ => method_not_allowed(),
+        _ => {
+            let allowed = table.iter().find(|route| is_path_of(path, &route.path)).map_or("GET", |route| route.method);
+            let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+            ([(header::ALLOW, allowed)], error).into_response()
+        }
     }
 }
 
-/// The path is known, the method is not. In Airflow a GET goes on to the route that catches all.
-async fn wrong_method(request: Request) -> Response {
-    if request.method() == Method::GET { unknown_route(request).await } else { method_not_allowed() }
+/// Whether a path is one of a route's.
+fn is_path_of(path: &str, template: &str) -> bool {
+    let (mut parts, mut wanted) = (path.split('/'), template.split('/'));
+    loop {
+        match (parts.next(), wanted.next()) {
+            (None, None) => return true,
+            (Some(part), Some(name)) if name.starts_with("{*") => return !part.is_empty(),
+            (Some(part), Some(name)) if name.starts_with('{') && !part.is_empty() => {}
+            (Some(part), Some(name)) if part == name => {}
+            _ => return false,
+        }
+    }
 }
 
 /// A handler that panics costs its own request, nothing else.
-async fn survive_panics(request: Request, next: Next) -> Response {
+async fn finish(request: Request, next: Next) -> Response {
     let mut answer = Box::pin(next.run(request));
     let result = std::future::poll_fn(|context| {
         match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
@@ -178,8 +191,24 @@ async fn survive_panics(request: Request, next: Next) -> Response {
             Err(_) => Poll::Ready(Err(())),
         }
     });
-    match result.await {
+    let mut response = match result.await {
         Ok(response) => response,
         Err(()) => ApiError::internal("a handler panicked").into_response(),
+    };
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+        // The router adds it to whatever a path answers to a method that it lacks.
+        response.headers_mut().remove(header::ALLOW);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_path_of;
+
+    #[test]
+    fn paths_are_matched_part_by_part() {
+        assert!(is_path_of("/a/b", "/a/{x}") && is_path_of("/a/b/c", "/a/{*rest}") && is_path_of("/a", "/a"));
+        assert!(!is_path_of("/a/", "/a/{x}") && !is_path_of("/a/b/c", "/a/{x}") && !is_path_of("/a", "/a/{x}"));
     }
 }

@@ -26,6 +26,53 @@ impl Serialize for Moment {
     }
 }
 
+/// A moment with the offset in which somebody gave it: answers that echo a request keep it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MomentAt {
+    at: Timestamp,
+    /// Seconds east of UTC.
+    offset: i32,
+}
+
+impl MomentAt {
+    pub(crate) fn new(at: Timestamp, offset: i32) -> Self {
+        Self { at, offset }
+    }
+
+    pub(crate) fn utc(self) -> Timestamp {
+        self.at
+    }
+
+    pub(crate) fn is_same_moment(self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl From<Timestamp> for MomentAt {
+    fn from(at: Timestamp) -> Self {
+        Self { at, offset: 0 }
+    }
+}
+
+impl std::fmt::Display for MomentAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let offset = SignedDuration::from_secs(i64::from(self.offset));
+        if self.offset == 0 {
+            return Moment(self.at).fmt(f);
+        }
+        let local = Moment(self.at.saturating_add(offset).unwrap_or(self.at)).to_string();
+        let sign = if self.offset < 0 { '-' } else { '+' };
+        let minutes = self.offset.unsigned_abs() / 60;
+        write!(f, "{}{sign}{:02}:{:02}", local.trim_end_matches('Z'), minutes / 60, minutes % 60)
+    }
+}
+
+impl Serialize for MomentAt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// The moment, if there is one.
 pub(crate) fn moment(at: Option<Timestamp>) -> Option<Moment> {
     at.map(Moment)
@@ -45,5 +92,9 @@ mod tests {
         let text = |micros: i64| Moment(Timestamp::from_microsecond(micros).unwrap()).to_string();
         assert_eq!(text(0), "1970-01-01T00:00:00Z");
         assert_eq!(text(1_767_323_045_123_450), "2026-01-02T03:04:05.123450Z");
+        let at = |offset| MomentAt::new(Timestamp::from_microsecond(1_500_000).unwrap(), offset).to_string();
+        assert_eq!(at(0), "1970-01-01T00:00:01.500000Z");
+        assert_eq!(at(7200), "1970-01-01T02:00:01.500000+02:00");
+        assert_eq!(at(-1800), "1969-12-31T23:30:01.500000-00:30");
     }
 }

@@ -18,8 +18,8 @@ use model::{DagId, DagRun, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceK
 pub use error::StoreError;
 pub use query::{
     ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, ImportErrorFilter, ImportErrorOrder, Page,
-    PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter, TaskInstanceOrder, TextFilter, VariableOrder, XComFilter,
-    XComOrder,
+    PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter, TaskInstanceOrder, TextFilter, VariableOrder,
+    VersionFilter, VersionOrder, XComFilter, XComOrder,
 };
 pub use records::{
     Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskTry, Variable, VersionHead, XCom,
@@ -70,6 +70,9 @@ pub trait RunStore {
         page: Page,
     ) -> Result<(Vec<TaskInstance>, u64)>;
 
+    /// For each run the versions that its task instances had in any of their tries, the oldest first.
+    fn versions_of(&self, runs: &[RunKey]) -> Result<Vec<Vec<VersionId>>>;
+
     /// The tries of a task instance that have given way to a later one, the first one first.
     fn archived_tries(&self, key: &TaskInstanceKey) -> Result<Vec<TaskTry>>;
 
@@ -96,6 +99,14 @@ pub trait DagStore {
     fn latest_version(&self, dag_id: &DagId) -> Result<Option<DagVersion>>;
     /// As [`Self::version`], without the documents.
     fn version_head(&self, id: VersionId) -> Result<Option<VersionHead>>;
+    fn versions(
+        &self,
+        filter: &VersionFilter,
+        order: &[(VersionOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<VersionHead>, u64)>;
+    /// The names of tags that a Dag of some file has, each once, in their order.
+    fn tags(&self, names: &TextFilter, direction: Direction, page: Page) -> Result<(Vec<String>, u64)>;
     /// Everything known of the files that were imported.
     fn files(&self) -> Result<Vec<FileRecord>>;
     fn import_errors(&self, page: Page) -> Result<(Vec<ImportError>, u64)>;

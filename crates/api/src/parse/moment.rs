@@ -13,7 +13,8 @@ const MILLISECONDS_FROM: i128 = 20_000_000_000;
 /// A moment that may lack its offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum MaybeAware {
-    Aware(Timestamp),
+    /// With its offset, in seconds east of UTC.
+    Aware(Timestamp, i32),
     Naive(DateTime),
 }
 
@@ -21,7 +22,7 @@ impl MaybeAware {
     /// The moment, UTC where the offset is missing.
     pub(crate) fn in_utc(self) -> Option<Timestamp> {
         match self {
-            MaybeAware::Aware(at) => Some(at),
+            MaybeAware::Aware(at, _) => Some(at),
             MaybeAware::Naive(at) => Offset::UTC.to_timestamp(at).ok(),
         }
     }
@@ -39,12 +40,17 @@ pub(crate) fn moment(input: &Value) -> Parsed<MaybeAware> {
     }
 }
 
-/// An `AwareDatetime`.
-pub(crate) fn aware_moment(input: &Value) -> Parsed<Timestamp> {
+/// An `AwareDatetime` with its offset in seconds.
+pub(crate) fn moment_with_offset(input: &Value) -> Parsed<(Timestamp, i32)> {
     match moment(input)? {
-        MaybeAware::Aware(at) => Ok(at),
+        MaybeAware::Aware(at, offset) => Ok((at, offset)),
         MaybeAware::Naive(_) => Err(Fault::new("timezone_aware", "Input should have timezone info")),
     }
+}
+
+/// An `AwareDatetime`.
+pub(crate) fn aware_moment(input: &Value) -> Parsed<Timestamp> {
+    moment_with_offset(input).map(|(at, _)| at)
 }
 
 fn moment_text(text: &str) -> Parsed<MaybeAware> {
@@ -88,7 +94,7 @@ fn number_text(text: &str) -> Option<i128> {
 fn from_number(micros: i128) -> Option<MaybeAware> {
     let micros = if micros.abs() > MILLISECONDS_FROM * 1_000_000 { micros / 1000 } else { micros };
     let at = Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok()?;
-    Some(MaybeAware::Aware(at))
+    Some(MaybeAware::Aware(at, 0))
 }
 
 fn digits(text: &[u8]) -> Option<i16> {
@@ -150,7 +156,8 @@ fn time_after(date: Date, text: &str) -> Option<MaybeAware> {
         None => Some(MaybeAware::Naive(at)),
         Some(seconds) => {
             let utc = Offset::UTC.to_timestamp(at).ok()?;
-            Some(MaybeAware::Aware(utc.checked_sub(jiff::SignedDuration::from_secs(seconds)).ok()?))
+            let at = utc.checked_sub(jiff::SignedDuration::from_secs(seconds)).ok()?;
+            Some(MaybeAware::Aware(at, i32::try_from(seconds).ok()?))
         }
     }
 }

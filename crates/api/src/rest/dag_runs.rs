@@ -1,6 +1,8 @@
 //! Dag runs.
 
+pub(crate) mod batch;
 mod filter;
+mod patch;
 mod trigger;
 
 use axum::Json;
@@ -17,13 +19,18 @@ use crate::error::{ApiError, ApiResult};
 use crate::order;
 use crate::routes::{Access, Routes};
 use crate::state::ApiState;
-use crate::wire::{Moment, moment, seconds};
+use crate::wire::{Moment, MomentAt, moment, seconds};
 
 pub(crate) fn routes(routes: Routes) -> Routes {
     routes
         .get("/dags/{dag_id}/dagRuns", Access::ReadDags, list)
         .post("/dags/{dag_id}/dagRuns", Access::WriteDags, trigger::trigger)
         .get("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::ReadDags, get)
+        .patch("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::WriteDags, patch::patch)
+        // The list's path is also that of a run with such an id.
+        .get("/dags/{dag_id}/dagRuns/list", Access::ReadDags, get)
+        .patch("/dags/{dag_id}/dagRuns/list", Access::WriteDags, patch::patch)
+        .post("/dags/{dag_id}/dagRuns/list", Access::ReadDags, batch::list)
 }
 
 /// `DAGRunResponse`.
@@ -31,14 +38,14 @@ pub(crate) fn routes(routes: Routes) -> Routes {
 pub(crate) struct DagRunResponse {
     dag_run_id: String,
     dag_id: String,
-    logical_date: Option<Moment>,
+    logical_date: Option<MomentAt>,
     queued_at: Option<Moment>,
     start_date: Option<Moment>,
     end_date: Option<Moment>,
     duration: Option<f64>,
-    data_interval_start: Option<Moment>,
-    data_interval_end: Option<Moment>,
-    run_after: Moment,
+    data_interval_start: Option<MomentAt>,
+    data_interval_end: Option<MomentAt>,
+    run_after: MomentAt,
     last_scheduling_decision: Option<Moment>,
     run_type: &'static str,
     state: &'static str,
@@ -58,14 +65,14 @@ impl DagRunResponse {
         Self {
             dag_run_id: run.key.run_id.to_string(),
             dag_id: run.key.dag_id.to_string(),
-            logical_date: moment(run.logical_date),
+            logical_date: run.logical_date.map(MomentAt::from),
             queued_at: moment(run.queued_at),
             start_date: moment(run.start_date),
             end_date: moment(run.end_date),
             duration: seconds(run.duration()),
-            data_interval_start: moment(run.data_interval.map(|interval| interval.start)),
-            data_interval_end: moment(run.data_interval.map(|interval| interval.end)),
-            run_after: Moment(run.run_after),
+            data_interval_start: run.data_interval.map(|interval| interval.start.into()),
+            data_interval_end: run.data_interval.map(|interval| interval.end.into()),
+            run_after: run.run_after.into(),
             last_scheduling_decision: moment(run.last_scheduling_decision),
             run_type: run.run_type.name(),
             state: run.state.name(),
@@ -81,17 +88,50 @@ impl DagRunResponse {
         }
     }
 
-    /// The run with what is said of its Dag. Blocks.
+    /// Runs with what is said of their Dags. Blocks.
+    pub(crate) fn all(runs: Vec<DagRun>, lookup: &mut Lookup<'_>) -> Result<Vec<Self>, ApiError> {
+        // A run of a versioned bundle stays with the version that it was made with.
+        let mixed: Vec<RunKey> =
+            runs.iter().filter(|run| run.bundle_version.is_none()).map(|run| run.key.clone()).collect();
+        let mut mixed = lookup.store().versions_of(&mixed)?.into_iter();
+        let answer = |run: DagRun| {
+            let ids = if run.bundle_version.is_some() { vec![run.version] } else { mixed.next().unwrap_or_default() };
+            let mut versions = Vec::with_capacity(ids.len());
+            for id in ids {
+                versions.extend(lookup.version(id)?.map(|version| DagVersionResponse::clone(&version)));
+            }
+            let display_name = lookup.display_name(&run.key.dag_id)?;
+            Ok(Self::new(run, &display_name, versions))
+        };
+        runs.into_iter().map(answer).collect()
+    }
+
+    /// One run. Blocks.
     pub(crate) fn of(run: DagRun, lookup: &mut Lookup<'_>) -> Result<Self, ApiError> {
-        let display_name = lookup.display_name(&run.key.dag_id)?;
-        let version = lookup.version(run.version)?;
-        let versions = version.iter().map(|version| DagVersionResponse::clone(version)).collect();
-        Ok(Self::new(run, &display_name, versions))
+        let run_id = run.key.run_id.clone();
+        let mut answers = Self::all(vec![run], lookup)?;
+        answers.pop().ok_or_else(|| ApiError::internal(format!("the run {run_id} was lost")))
+    }
+
+    /// Gives the moments of a request the offsets that they had there.
+    fn echo(
+        &mut self,
+        logical_date: Option<MomentAt>,
+        interval: Option<(MomentAt, MomentAt)>,
+        after: Option<MomentAt>,
+    ) {
+        self.logical_date = logical_date.or(self.logical_date);
+        let (start, end) = interval.unzip();
+        // An interval that is the logical date itself is written like it.
+        let same = |at: Option<MomentAt>| logical_date.filter(|date| at.is_some_and(|at| at.is_same_moment(date)));
+        self.data_interval_start = start.or_else(|| same(self.data_interval_start)).or(self.data_interval_start);
+        self.data_interval_end = end.or_else(|| same(self.data_interval_end)).or(self.data_interval_end);
+        self.run_after = after.unwrap_or(self.run_after);
     }
 }
 
 /// `DAGRunCollectionResponse`.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct DagRunCollection {
     dag_runs: Vec<DagRunResponse>,
     total_entries: u64,
@@ -105,8 +145,14 @@ pub(crate) fn run_not_found(key: &RunKey) -> ApiError {
     ApiError::not_found(format!("The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"))
 }
 
+/// The run that a path names. A path without an id is that of the list.
+fn key_of(args: &Args) -> RunKey {
+    let run_id = Some(args.path("dag_run_id")).filter(|run_id| !run_id.is_empty());
+    RunKey::new(DagId::from(args.path("dag_id")), RunId::from(run_id.unwrap_or_else(|| "list".into())))
+}
+
 async fn get(State(state): State<ApiState>, args: Args) -> ApiResult<DagRunResponse> {
-    let key = RunKey::new(DagId::from(args.path("dag_id")), RunId::from(args.path("dag_run_id")));
+    let key = key_of(&args);
     let own = state.clone();
     let find = move || {
         let mut lookup = Lookup::new(&own);
@@ -153,9 +199,8 @@ fn collect(
         lookup.know(&known_dag(state.store(), dag_id)?);
     }
     let (runs, total_entries) = state.store().runs(filter, order, page)?;
-    let dag_runs = runs.into_iter().map(|run| DagRunResponse::of(run, &mut lookup)).collect::<Result<_, _>>()?;
     Ok(DagRunCollection {
-        dag_runs,
+        dag_runs: DagRunResponse::all(runs, &mut lookup)?,
         total_entries,
         total_entries_limit: None,
         next_cursor: None,

@@ -1,9 +1,28 @@
 //! Versions of Dags.
 
+use axum::Json;
+use axum::extract::State;
+use model::DagId;
 use serde::Serialize;
-use store::VersionHead;
+use store::{Page, VersionFilter, VersionHead, VersionOrder};
 
+use super::dags::known_dag;
+use super::lookup::Lookup;
+use crate::args::Args;
+use crate::error::{ApiError, ApiResult};
+use crate::order;
+use crate::parse;
+use crate::routes::{Access, Routes};
+use crate::state::ApiState;
 use crate::wire::Moment;
+
+pub(crate) fn routes(routes: Routes) -> Routes {
+    routes.get("/dags/{dag_id}/dagVersions/{version_number}", Access::ReadDags, get).get(
+        "/dags/{dag_id}/dagVersions",
+        Access::ReadDags,
+        list,
+    )
+}
 
 /// `DagVersionResponse`.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -32,4 +51,66 @@ impl DagVersionResponse {
             bundle_url: None,
         }
     }
+}
+
+/// `DAGVersionCollectionResponse`.
+#[derive(Serialize)]
+struct DagVersionCollection {
+    dag_versions: Vec<DagVersionResponse>,
+    total_entries: u64,
+}
+
+const ORDERS: [(&str, &[VersionOrder]); 4] = [
+    ("id", &[VersionOrder::Id]),
+    ("version_number", &[VersionOrder::Number]),
+    ("bundle_name", &[VersionOrder::BundleName]),
+    ("bundle_version", &[VersionOrder::BundleVersion]),
+];
+
+async fn get(State(state): State<ApiState>, mut args: Args) -> ApiResult<DagVersionResponse> {
+    let dag_id = DagId::from(args.path("dag_id"));
+    let number = args.path_as("version_number", parse::integer);
+    args.finish()?;
+    let own = state.clone();
+    let find = move || {
+        let filter = VersionFilter { dag_id: Some(dag_id.clone()), number: Some(number), ..VersionFilter::default() };
+        let (found, _) = own.store().versions(&filter, &[], Page { limit: 1, offset: 0 })?;
+        let head = found.into_iter().next().ok_or_else(|| {
+            ApiError::not_found(format!(
+                "The DagVersion with dag_id: `{dag_id}` and version_number: `{number}` was not found"
+            ))
+        })?;
+        let display_name = Lookup::new(&own).display_name(&dag_id)?;
+        Ok(Json(DagVersionResponse::new(head, &display_name)))
+    };
+    state.blocking(find).await
+}
+
+async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<DagVersionCollection> {
+    let dag_id = args.path("dag_id");
+    let page = args.page(&state);
+    let filter = VersionFilter {
+        number: args.optional("version_number", parse::integer),
+        bundle_name: args.text("bundle_name").filter(|name| !name.is_empty()),
+        bundle_version: args.text("bundle_version").filter(|version| !version.is_empty()),
+        dag_id: (dag_id != "~").then(|| DagId::from(dag_id)),
+    };
+    let order_by = args.texts("order_by");
+    args.finish()?;
+    let order = order::resolve(&order_by, "id", &ORDERS, &[], VersionOrder::Id);
+    let own = state.clone();
+    let collect = move || {
+        let mut lookup = Lookup::new(&own);
+        if let Some(dag_id) = &filter.dag_id {
+            lookup.know(&known_dag(own.store(), dag_id)?);
+        }
+        let (found, total_entries) = own.store().versions(&filter, &order?, page)?;
+        let answer = |head: VersionHead| {
+            let display_name = lookup.display_name(&head.dag_id)?;
+            Ok(DagVersionResponse::new(head, &display_name))
+        };
+        let dag_versions = found.into_iter().map(answer).collect::<Result<_, ApiError>>()?;
+        Ok(Json(DagVersionCollection { dag_versions, total_entries }))
+    };
+    state.blocking(collect).await
 }

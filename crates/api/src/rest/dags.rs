@@ -1,5 +1,6 @@
 //! Dags.
 
+mod details;
 pub(crate) mod filter;
 
 use axum::Json;
@@ -21,11 +22,14 @@ use crate::signed;
 use crate::state::ApiState;
 use crate::wire::{Moment, moment};
 
+pub(crate) use details::version_of;
+
 pub(crate) fn routes(routes: Routes) -> Routes {
     routes
         .get("/dags", Access::ReadDags, list)
         .patch("/dags", Access::WriteDags, patch_many)
         .get("/dags/{dag_id}", Access::ReadDags, get)
+        .get("/dags/{dag_id}/details", Access::ReadDags, details::get)
         .patch("/dags/{dag_id}", Access::WriteDags, patch)
 }
 

@@ -74,6 +74,21 @@ impl<'a> Lookup<'a> {
         Ok(task.and_then(|task| task.display_name.clone()).unwrap_or_else(|| ti.task_id.to_string()))
     }
 
+    /// The structure that a run was made with; the Dag's newest one for a run that is not known.
+    pub(crate) fn structure_for(&mut self, key: &RunKey) -> Result<Arc<Dag>, ApiError> {
+        let missing = || ApiError::not_found(format!("The Dag with ID: `{}` was not found", key.dag_id));
+        let version = match self.run(key)? {
+            Some(run) => run.version,
+            None => self.store().dag(&key.dag_id)?.ok_or_else(missing)?.version,
+        };
+        self.structure(version)?.ok_or_else(missing)
+    }
+
+    /// Whom a task instance runs as that has not begun: the server's own user.
+    pub(crate) fn unixname(&self) -> Option<String> {
+        Some(self.state.config().unixname.clone()).filter(|name| !name.is_empty())
+    }
+
     pub(crate) fn structure(&self, version: VersionId) -> Result<Option<Arc<Dag>>, ApiError> {
         self.state.structure(version)
     }

@@ -5,6 +5,7 @@ mod bulk;
 mod config;
 mod connections;
 mod dag_runs;
+mod dag_tags;
 mod dag_versions;
 mod dags;
 mod health;
@@ -12,8 +13,10 @@ mod import_errors;
 mod logs;
 mod lookup;
 mod pools;
+mod serialized;
 mod strict;
 mod task_instances;
+mod tasks;
 mod variables;
 mod xcom;
 
@@ -25,12 +28,15 @@ pub(crate) fn routes(mut routes: Routes) -> Routes {
         config::routes,
         connections::routes,
         dag_runs::routes,
+        dag_tags::routes,
+        dag_versions::routes,
         dags::routes,
         health::routes,
         import_errors::routes,
         logs::routes,
         pools::routes,
         task_instances::routes,
+        tasks::routes,
         variables::routes,
         xcom::routes,
     ];

@@ -1,6 +1,9 @@
 //! Task instances and their tries.
 
+mod batch;
 mod filter;
+mod links;
+mod tries;
 
 use std::rc::Rc;
 
@@ -98,7 +101,7 @@ impl TaskInstanceResponse {
             try_number: ti.try_number,
             max_tries: ti.max_tries,
             hostname: text(ti.hostname).or(Some(String::new())),
-            unixname: text(ti.unixname),
+            unixname: text(ti.unixname).or_else(|| lookup.unixname()),
             pool: ti.pool.to_string(),
             pool_slots: ti.pool_slots,
             queue: ti.queue.to_string(),
@@ -125,7 +128,7 @@ fn rendered_map_index(ti: &TaskInstance) -> Option<String> {
 }
 
 /// `TaskInstanceCollectionResponse`.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct TaskInstanceCollection {
     task_instances: Vec<TaskInstanceResponse>,
     total_entries: u64,
@@ -137,7 +140,7 @@ struct TaskInstanceCollection {
 fn key_of(args: &Args, map_index: i32) -> TaskInstanceKey {
     TaskInstanceKey {
         run: RunKey::new(DagId::from(args.path("dag_id")), RunId::from(args.path("dag_run_id"))),
-        task_id: TaskId::from(args.path("task_id")),
+        task_id: TaskId::from(Some(args.path("task_id")).filter(|id| !id.is_empty()).unwrap_or_else(|| "list".into())),
         map_index: MapIndex(map_index),
     }
 }
@@ -147,6 +150,11 @@ fn find(state: &ApiState, key: &TaskInstanceKey) -> Result<Option<TaskInstanceRe
     let Some(ti) = state.store().task_instance(key)? else { return Ok(None) };
     let run = lookup.run(&key.run)?;
     run.map(|run| TaskInstanceResponse::of(ti, &run, &mut lookup)).transpose()
+}
+
+/// A map index as tasks have it; no task has one that does not fit.
+fn narrow(map_index: i64) -> i32 {
+    i32::try_from(map_index).unwrap_or(i32::MAX)
 }
 
 async fn get(State(state): State<ApiState>, args: Args) -> ApiResult<TaskInstanceResponse> {
@@ -177,7 +185,7 @@ async fn get(State(state): State<ApiState>, args: Args) -> ApiResult<TaskInstanc
 async fn get_mapped(State(state): State<ApiState>, mut args: Args) -> ApiResult<TaskInstanceResponse> {
     let map_index = args.path_as("map_index", parse::integer);
     args.finish()?;
-    let key = key_of(&args, i32::try_from(map_index).unwrap_or(i32::MAX));
+    let key = key_of(&args, narrow(map_index));
     let own = state.clone();
     let look = move || {
         find(&own, &key)?.ok_or_else(|| {
@@ -214,36 +222,71 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<impl S
     args.finish()?;
     let order = order::resolve(&order_by, "map_index", &ORDERS, &[], TaskInstanceOrder::Id);
     let own = state.clone();
-    state.blocking(move || collect(&own, &filter?, &order?, page)).await.map(Json)
+    let list = move || {
+        let mut lookup = Lookup::new(&own);
+        let mut filter = filter?;
+        let is_possible = filter::complete(&mut filter, &mut lookup)?;
+        let order = order?;
+        if is_possible { collect(&mut lookup, &filter.store, &order, page) } else { Ok(Default::default()) }
+    };
+    state.blocking(list).await.map(Json)
 }
 
 fn collect(
-    state: &ApiState,
+    lookup: &mut Lookup<'_>,
     filter: &TaskInstanceFilter,
     order: &[(TaskInstanceOrder, Direction)],
     page: Page,
 ) -> Result<TaskInstanceCollection, ApiError> {
-    let mut lookup = Lookup::new(state);
-    if let (Some(dag_id), Some(run_id)) = (&filter.dag_id, &filter.run_id) {
-        let key = RunKey::new(dag_id.clone(), run_id.clone());
-        lookup.run(&key)?.ok_or_else(|| {
-            ApiError::not_found(format!("DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"))
-        })?;
-    } else if let Some(dag_id) = &filter.dag_id {
-        lookup.know(&super::dags::known_dag(state.store(), dag_id)?);
-    }
-    let (found, total_entries) = state.store().task_instances(filter, order, page)?;
+    let (found, total_entries) = lookup.store().task_instances(filter, order, page)?;
     let mut task_instances = Vec::with_capacity(found.len());
     for ti in found {
         if let Some(run) = lookup.run(&ti.run)? {
-            task_instances.push(TaskInstanceResponse::of(ti, &Rc::clone(&run), &mut lookup)?);
+            task_instances.push(TaskInstanceResponse::of(ti, &Rc::clone(&run), lookup)?);
         }
     }
-    Ok(TaskInstanceCollection {
-        task_instances,
-        total_entries,
-        total_entries_limit: None,
-        next_cursor: None,
-        previous_cursor: None,
-    })
+    Ok(TaskInstanceCollection { task_instances, total_entries, ..TaskInstanceCollection::default() })
+}
+
+async fn list_mapped(State(state): State<ApiState>, mut args: Args) -> ApiResult<impl Serialize> {
+    let key = key_of(&args, -1);
+    let mut filter = TaskInstanceFilter::default();
+    filter::read_common(&mut args, &mut filter);
+    let page = args.page(&state);
+    let order_by = args.texts("order_by");
+    args.finish()?;
+    let order = order::resolve(&order_by, "map_index", &ORDERS, &[], TaskInstanceOrder::Id);
+    filter.dag_id = Some(key.run.dag_id.clone());
+    filter.run_id = Some(key.run.run_id.clone());
+    filter.task_ids = vec![key.task_id.to_string()];
+    filter.mapped_only = true;
+    let own = state.clone();
+    let list = move || {
+        let mut lookup = Lookup::new(&own);
+        let all = TaskInstanceFilter {
+            dag_id: filter.dag_id.clone(),
+            run_id: filter.run_id.clone(),
+            task_ids: filter.task_ids.clone(),
+            mapped_only: true,
+            ..TaskInstanceFilter::default()
+        };
+        let (_, instances) = own.store().task_instances(&all, &[], Page { limit: 0, offset: 0 })?;
+        if instances == 0 {
+            // A task that was mapped over nothing has no instances either.
+            check_mapped(&mut lookup, &key)?;
+        }
+        collect(&mut lookup, &filter, &order?, page)
+    };
+    state.blocking(list).await.map(Json)
+}
+
+fn check_mapped(lookup: &mut Lookup<'_>, key: &TaskInstanceKey) -> Result<(), ApiError> {
+    let dag = lookup.structure_for(&key.run)?;
+    let task_id = &key.task_id;
+    let task = dag.find(task_id.as_str()).map(|index| dag.task(index));
+    match task {
+        None => Err(ApiError::not_found(format!("Task id {task_id} not found"))),
+        Some(task) if !task.is_mapped => Err(ApiError::not_found(format!("Task id {task_id} is not mapped"))),
+        Some(_) => Ok(()),
+    }
 }

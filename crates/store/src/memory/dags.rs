@@ -1,11 +1,14 @@
 //! Dags, their versions and files.
 
+use std::collections::BTreeSet;
+
 use model::{DagId, DagRunState, VersionId};
 
 use super::order::{among, begins, compare, compare_optional, fits, is, like, sort};
 use super::{MemoryStore, State};
 use crate::query::{
-    DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Letters, Page, Pattern, literally, somewhere,
+    DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Letters, Page, Pattern, TextFilter,
+    VersionFilter, VersionOrder, literally, somewhere,
 };
 use crate::records::{DagRecord, DagVersion, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
@@ -37,6 +40,17 @@ fn dag_matches(filter: &DagFilter, dag: &DagRecord) -> bool {
         && among(&dag.last_run_state, &filter.last_run_states)
         && filter.last_run_start.contains(dag.last_run_start)
         && filter.last_run_end.contains(dag.last_run_end)
+}
+
+fn head_of(version: &DagVersion) -> VersionHead {
+    VersionHead {
+        id: version.id,
+        dag_id: version.dag_id.clone(),
+        number: version.number,
+        bundle_name: version.bundle_name.clone(),
+        bundle_version: version.bundle_version.clone(),
+        created_at: version.created_at,
+    }
 }
 
 impl State {
@@ -81,14 +95,48 @@ impl DagStore for MemoryStore {
     }
 
     fn version_head(&self, id: VersionId) -> Result<Option<VersionHead>> {
-        Ok(self.state().versions.get(&id).map(|version| VersionHead {
-            id: version.id,
-            dag_id: version.dag_id.clone(),
-            number: version.number,
-            bundle_name: version.bundle_name.clone(),
-            bundle_version: version.bundle_version.clone(),
-            created_at: version.created_at,
-        }))
+        Ok(self.state().versions.get(&id).map(head_of))
+    }
+
+    fn versions(
+        &self,
+        filter: &VersionFilter,
+        order: &[(VersionOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<VersionHead>, u64)> {
+        let state = self.state();
+        let matches = |version: &&DagVersion| {
+            is(&version.dag_id, filter.dag_id.as_ref())
+                && is(&i64::from(version.number), filter.number.as_ref())
+                && is(&version.bundle_name, filter.bundle_name.as_ref())
+                && filter.bundle_version.as_ref().is_none_or(|wanted| version.bundle_version.as_ref() == Some(wanted))
+        };
+        let mut found: Vec<&DagVersion> = state.versions.values().filter(matches).collect();
+        sort(
+            &mut found,
+            order,
+            |a, b| a.id.cmp(&b.id),
+            |key, a, b| match key {
+                VersionOrder::Id => compare(a.id, b.id),
+                VersionOrder::Number => compare(a.number, b.number),
+                VersionOrder::BundleName => compare(&a.bundle_name, &b.bundle_name),
+                VersionOrder::BundleVersion => compare_optional(a.bundle_version.as_ref(), b.bundle_version.as_ref()),
+            },
+        );
+        let (found, total) = page.cut(found);
+        Ok((found.into_iter().map(head_of).collect(), total))
+    }
+
+    fn tags(&self, names: &TextFilter, direction: Direction, page: Page) -> Result<(Vec<String>, u64)> {
+        let state = self.state();
+        let dags = state.dags.values().map(|dag| &dag.record).filter(|dag| !dag.stale);
+        let all: BTreeSet<&String> = dags.flat_map(|dag| &dag.tags).filter(|name| fits(Some(name), names)).collect();
+        let mut found: Vec<&String> = all.into_iter().collect();
+        if direction == Direction::Descending {
+            found.reverse();
+        }
+        let (found, total) = page.cut(found);
+        Ok((found.into_iter().cloned().collect(), total))
     }
 
     fn files(&self) -> Result<Vec<FileRecord>> {

@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use crate::query::{Direction, Letters, Pattern, TextFilter, alternatives, searched_prefix, somewhere};
+use crate::query::{Direction, TextFilter};
+pub(super) use crate::query::{begins, like};
 
 /// How two records stand to each other by one key.
 pub(super) fn compare<V: Ord>(a: V, b: V) -> Ordering {
@@ -38,21 +39,8 @@ pub(super) fn sort<T, O: Copy>(
     });
 }
 
-/// What [`TextFilter::pattern`] says.
-pub(super) fn like(text: Option<&str>, pattern: Option<&str>) -> bool {
-    let Some(pattern) = pattern else { return true };
-    let matches = |text: &str, pattern: &str| Pattern::new(&somewhere(pattern), Letters::AnyCase).matches(text);
-    text.is_some_and(|text| alternatives(pattern).into_iter().any(|pattern| matches(text, pattern)))
-}
-
-/// What [`TextFilter::prefix`] says.
-pub(super) fn begins(text: Option<&str>, prefix: Option<&str>) -> bool {
-    let Some(prefix) = prefix else { return true };
-    text.is_some_and(|text| alternatives(prefix).into_iter().any(|prefix| text.starts_with(searched_prefix(prefix))))
-}
-
 pub(super) fn fits(text: Option<&str>, filter: &TextFilter) -> bool {
-    like(text, filter.pattern.as_deref()) && begins(text, filter.prefix.as_deref())
+    filter.matches(text)
 }
 
 /// Whether a value is among those that are allowed; an empty list allows all.

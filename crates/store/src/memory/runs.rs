@@ -36,6 +36,7 @@ impl State {
         let conf_matches =
             |text: &String| Pattern::new(&somewhere(text), Letters::Exact).matches(&conf_text(&run.conf));
         is(&run.key.dag_id, filter.dag_id.as_ref())
+            && (filter.dag_ids.is_empty() || filter.dag_ids.iter().any(|id| id == run.key.dag_id.as_str()))
             && like(dag_id, filter.dag_id_pattern.as_deref())
             && begins(dag_id, filter.dag_id_prefix.as_deref())
             && like(run_id, filter.run_id_pattern.as_deref())

@@ -1,10 +1,12 @@
 //! Task instances; and the trait that has both them and runs.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use model::{
     DagId, DagRun, DagRunState, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey,
+    VersionId,
 };
 use uuid::Uuid;
 
@@ -39,7 +41,9 @@ impl State {
         let text_among = |text: &str, allowed: &[String]| among(&text, allowed);
         let run = self.run_of(ti);
         is(&ti.run.dag_id, filter.dag_id.as_ref())
+            && text_among(ti.run.dag_id.as_str(), &filter.dag_ids)
             && is(&ti.run.run_id, filter.run_id.as_ref())
+            && text_among(ti.run.run_id.as_str(), &filter.run_ids)
             && text_matches(filter, ti)
             && text_among(ti.task_id.as_str(), &filter.task_ids)
             && among(&ti.state, &filter.states)
@@ -140,6 +144,17 @@ impl RunStore for MemoryStore {
         sort(&mut found, order, |a, b| a.id.cmp(&b.id), |key, a, b| state.compare_tasks(key, a, b));
         let (found, total) = page.cut(found);
         Ok((found.into_iter().cloned().collect(), total))
+    }
+
+    fn versions_of(&self, runs: &[RunKey]) -> Result<Vec<Vec<VersionId>>> {
+        let state = self.state();
+        let of = |run: &RunKey| {
+            let current = state.task_instances.values().filter(|ti| ti.run == *run);
+            let archived = state.tries.values().filter(|ti| ti.run == *run);
+            let versions: BTreeSet<VersionId> = current.chain(archived).map(|ti| ti.version).collect();
+            versions.into_iter().collect()
+        };
+        Ok(runs.iter().map(of).collect())
     }
 
     fn archived_tries(&self, key: &TaskInstanceKey) -> Result<Vec<TaskTry>> {

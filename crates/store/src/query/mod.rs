@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::{DagId, DagRun, DagRunState, RunId, RunType, TaskId, TaskInstance, TaskState};
 
 pub use text::TextFilter;
-pub(crate) use text::{Letters, Pattern, alternatives, literally, searched_prefix, somewhere};
+pub(crate) use text::{Letters, Pattern, alternatives, begins, like, literally, searched_prefix, somewhere};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Page {
@@ -75,6 +75,23 @@ pub enum DagOrder {
     LastRunStart,
 }
 
+#[derive(Clone, Debug, Default)]
+pub struct VersionFilter {
+    pub dag_id: Option<DagId>,
+    pub number: Option<i64>,
+    pub bundle_name: Option<String>,
+    pub bundle_version: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VersionOrder {
+    /// The order in which they were made.
+    Id,
+    Number,
+    BundleName,
+    BundleVersion,
+}
+
 /// A span of time, ends included; an open end does not bound it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Span {
@@ -118,6 +135,8 @@ impl DurationRange {
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
     pub dag_id: Option<DagId>,
+    /// One of these; an empty list asks for nothing.
+    pub dag_ids: Vec<String>,
     pub dag_id_pattern: Option<String>,
     pub dag_id_prefix: Option<String>,
     pub run_id_pattern: Option<String>,
@@ -161,9 +180,12 @@ pub enum RunOrder {
 #[derive(Clone, Debug, Default)]
 pub struct TaskInstanceFilter {
     pub dag_id: Option<DagId>,
+    /// One of these; an empty list asks for nothing.
+    pub dag_ids: Vec<String>,
     pub dag_id_pattern: Option<String>,
     pub dag_id_prefix: Option<String>,
     pub run_id: Option<RunId>,
+    pub run_ids: Vec<String>,
     pub run_id_pattern: Option<String>,
     pub run_id_prefix: Option<String>,
     pub task_ids: Vec<String>,

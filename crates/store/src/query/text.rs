@@ -10,6 +10,26 @@ pub struct TextFilter {
     pub prefix: Option<String>,
 }
 
+impl TextFilter {
+    /// Whether a text is like that.
+    pub fn matches(&self, text: Option<&str>) -> bool {
+        like(text, self.pattern.as_deref()) && begins(text, self.prefix.as_deref())
+    }
+}
+
+/// What [`TextFilter::pattern`] says.
+pub(crate) fn like(text: Option<&str>, pattern: Option<&str>) -> bool {
+    let Some(pattern) = pattern else { return true };
+    let matches = |text: &str, pattern: &str| Pattern::new(&somewhere(pattern), Letters::AnyCase).matches(text);
+    text.is_some_and(|text| alternatives(pattern).into_iter().any(|pattern| matches(text, pattern)))
+}
+
+/// What [`TextFilter::prefix`] says.
+pub(crate) fn begins(text: Option<&str>, prefix: Option<&str>) -> bool {
+    let Some(prefix) = prefix else { return true };
+    text.is_some_and(|text| alternatives(prefix).into_iter().any(|prefix| text.starts_with(searched_prefix(prefix))))
+}
+
 /// The alternatives that `|` separates.
 pub(crate) fn alternatives(text: &str) -> Vec<&str> {
     let parts: Vec<&str> = text.split('|').map(str::trim).filter(|part| !part.is_empty()).collect();

@@ -7,7 +7,9 @@ use rusqlite::{OptionalExtension, Row};
 use super::SqliteStore;
 use super::column::Columns;
 use super::read::{Conditions, Key, Lead, Source, order_by, page};
-use crate::query::{DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Page};
+use crate::query::{
+    DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Page, TextFilter, VersionFilter, VersionOrder,
+};
 use crate::records::{DagRecord, DagVersion, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
 
@@ -106,6 +108,29 @@ fn dag_order(order: DagOrder) -> Key {
         DagOrder::NextRun => Key::Gaps("next_run_after"),
         DagOrder::LastRunState => Key::Gaps("last_run_state"),
         DagOrder::LastRunStart => Key::Gaps("last_run_start"),
+    }
+}
+
+const HEAD_COLUMNS: &str = "id, dag_id, number, bundle_name, bundle_version, created_at";
+
+fn read_head(row: &Row<'_>) -> rusqlite::Result<VersionHead> {
+    let mut columns = Columns::new(row);
+    Ok(VersionHead {
+        id: VersionId(columns.uuid()?),
+        dag_id: DagId::from(columns.get::<String>()?),
+        number: columns.get()?,
+        bundle_name: columns.get()?,
+        bundle_version: columns.get()?,
+        created_at: columns.moment()?,
+    })
+}
+
+fn version_order(order: VersionOrder) -> Key {
+    match order {
+        VersionOrder::Id => Key::Full("id"),
+        VersionOrder::Number => Key::Full("number"),
+        VersionOrder::BundleName => Key::Full("bundle_name"),
+        VersionOrder::BundleVersion => Key::Gaps("bundle_version"),
     }
 }
 
@@ -212,22 +237,37 @@ impl DagStore for SqliteStore {
     fn version_head(&self, id: VersionId) -> Result<Option<VersionHead>> {
         self.read(|connection| {
             connection
-                .prepare_cached(
-                    "SELECT id, dag_id, number, bundle_name, bundle_version, created_at FROM dag_version WHERE id = ?1",
-                )?
-                .query_row([id.0.as_bytes()], |row| {
-                    let mut columns = Columns::new(row);
-                    Ok(VersionHead {
-                        id: VersionId(columns.uuid()?),
-                        dag_id: DagId::from(columns.get::<String>()?),
-                        number: columns.get()?,
-                        bundle_name: columns.get()?,
-                        bundle_version: columns.get()?,
-                        created_at: columns.moment()?,
-                    })
-                })
+                .prepare_cached(&format!("SELECT {HEAD_COLUMNS} FROM dag_version WHERE id = ?1"))?
+                .query_row([id.0.as_bytes()], read_head)
                 .optional()
         })
+    }
+
+    fn versions(
+        &self,
+        filter: &VersionFilter,
+        order: &[(VersionOrder, Direction)],
+        cut: Page,
+    ) -> Result<(Vec<VersionHead>, u64)> {
+        let mut conditions = Conditions::default();
+        conditions
+            .equal("dag_id", filter.dag_id.as_ref().map(DagId::to_string))
+            .equal("number", filter.number)
+            .equal("bundle_name", filter.bundle_name.clone())
+            .equal("bundle_version", filter.bundle_version.clone());
+        let order = order_by(order, version_order, &["id"]);
+        let source = all("dag_version", HEAD_COLUMNS, &conditions, &order);
+        self.snapshot(|connection| page(connection, &source, cut, read_head))
+    }
+
+    fn tags(&self, names: &TextFilter, direction: Direction, cut: Page) -> Result<(Vec<String>, u64)> {
+        const TAGS: &str =
+            "(SELECT DISTINCT tag.value AS name FROM dag, json_each(dag.tags) AS tag WHERE dag.stale = 0)";
+        let mut conditions = Conditions::default();
+        conditions.text("name", names);
+        let order = order_by(&[((), direction)], |()| Key::Full("name"), &["name"]);
+        let source = all(TAGS, "name", &conditions, &order);
+        self.snapshot(|connection| page(connection, &source, cut, |row| row.get(0)))
     }
 
     fn import_errors(&self, cut: Page) -> Result<(Vec<ImportError>, u64)> {

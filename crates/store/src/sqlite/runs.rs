@@ -95,6 +95,7 @@ fn conditions_of(filter: &RunFilter) -> Conditions {
     let mut conditions = Conditions::default();
     conditions
         .equal("dag_id", filter.dag_id.as_ref().map(DagId::to_string))
+        .one_of("dag_id", filter.dag_ids.iter().cloned())
         .texts("dag_id", filter.dag_id_pattern.as_deref(), filter.dag_id_prefix.as_deref())
         .texts("run_id", filter.run_id_pattern.as_deref(), filter.run_id_prefix.as_deref())
         .texts("triggering_user", filter.triggering_user_pattern.as_deref(), filter.triggering_user_prefix.as_deref())
@@ -188,4 +189,19 @@ pub(super) fn had_task_before(
              WHERE r.dag_id = ?1 AND r.logical_date < ?2 AND t.task_id = ?3 ORDER BY r.logical_date DESC LIMIT 1",
         )?
         .exists(params![dag_id.as_str(), micros(before), task_id.as_str()])
+}
+
+pub(super) fn versions_of(connection: &Connection, runs: &[RunKey]) -> rusqlite::Result<Vec<Vec<VersionId>>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT t.version_id FROM dag_run AS r CROSS JOIN task_instance AS t ON t.run_rid = r.rid
+             WHERE r.dag_id = ?1 AND r.run_id = ?2
+         UNION SELECT t.version_id FROM dag_run AS r CROSS JOIN task_try AS t ON t.run_rid = r.rid
+             WHERE r.dag_id = ?1 AND r.run_id = ?2
+         ORDER BY 1",
+    )?;
+    let versions = |run: &RunKey| {
+        let key = params![run.dag_id.as_str(), run.run_id.as_str()];
+        statement.query_map(key, |row| Columns::new(row).uuid().map(VersionId))?.collect()
+    };
+    runs.iter().map(versions).collect()
 }

@@ -101,7 +101,9 @@ fn in_order(order: &[(TaskInstanceOrder, Direction)]) -> Option<String> {
 fn conditions_of(filter: &TaskInstanceFilter) -> (Conditions, Conditions) {
     let (mut of_run, mut of_task) = (Conditions::default(), Conditions::default());
     of_run
+        .one_of("r.dag_id", filter.dag_ids.iter().cloned())
         .equal("r.run_id", filter.run_id.as_ref().map(RunId::to_string))
+        .one_of("r.run_id", filter.run_ids.iter().cloned())
         .texts("r.dag_id", filter.dag_id_pattern.as_deref(), filter.dag_id_prefix.as_deref())
         .texts("r.run_id", filter.run_id_pattern.as_deref(), filter.run_id_prefix.as_deref())
         .span("r.logical_date", filter.logical_date)
@@ -249,6 +251,10 @@ impl RunStore for SqliteStore {
         page: Page,
     ) -> Result<(Vec<TaskInstance>, u64)> {
         self.snapshot(|connection| list(connection, filter, order, page))
+    }
+
+    fn versions_of(&self, keys: &[RunKey]) -> Result<Vec<Vec<VersionId>>> {
+        self.snapshot(|connection| runs::versions_of(connection, keys))
     }
 
     fn archived_tries(&self, key: &TaskInstanceKey) -> Result<Vec<TaskTry>> {

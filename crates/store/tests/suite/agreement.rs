@@ -193,9 +193,14 @@ fn fill(random: &mut Random) -> Vec<Vec<Write>> {
     batches
 }
 
+fn some_dag_ids() -> Vec<String> {
+    (0..10).map(|number| format!("dag_{number}")).collect()
+}
+
 fn run_filter(random: &mut Random) -> RunFilter {
     RunFilter {
         dag_id: random.maybe(15, |random| format!("dag_{}", random.below(33)).into()),
+        dag_ids: random.some_of(10, &some_dag_ids()),
         dag_id_pattern: random.maybe(8, |random| random.pick(&PATTERNS).into()),
         dag_id_prefix: random.maybe(8, |random| random.pick(&PREFIXES).into()),
         run_id_pattern: random.maybe(8, |random| random.pick(&PATTERNS).into()),
@@ -221,9 +226,11 @@ fn task_filter(random: &mut Random) -> TaskInstanceFilter {
     let pools: Vec<String> = ["default_pool", "Big_Pool"].map(str::to_owned).to_vec();
     TaskInstanceFilter {
         dag_id: random.maybe(15, |random| format!("dag_{}", random.below(33)).into()),
+        dag_ids: random.some_of(5, &some_dag_ids()),
         dag_id_pattern: random.maybe(5, |random| random.pick(&PATTERNS).into()),
         dag_id_prefix: random.maybe(5, |random| random.pick(&PREFIXES).into()),
         run_id: None,
+        run_ids: random.some_of(5, &(0..40).map(|number| format!("scheduled__{number}")).collect::<Vec<_>>()),
         run_id_pattern: random.maybe(5, |random| random.pick(&PATTERNS).into()),
         run_id_prefix: random.maybe(5, |random| random.pick(&PREFIXES).into()),
         task_ids: random.some_of(10, &names),

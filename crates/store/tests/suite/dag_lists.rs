@@ -3,7 +3,7 @@
 use model::{Change, DagRun, DagRunState, DagSchedule, DataInterval, timetable::NextRun};
 use store::{
     DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, ImportedDag, ImportedFile, Page, Span, Store,
-    TextFilter, Write,
+    TextFilter, VersionFilter, VersionOrder, Write,
 };
 
 use crate::fixtures::*;
@@ -162,4 +162,32 @@ pub fn lists_of_import_errors(store: &dyn Store) {
     }
     let newest = [(ImportErrorOrder::Id, Direction::Descending)];
     assert_eq!(names(&f(), &newest, Page { limit: 1, offset: 1 }), ("A.py".to_owned(), 3));
+}
+
+pub fn lists_of_versions_and_tags(store: &dyn Store) {
+    fill(store);
+    store.commit(vec![imported("a.py", vec![dag("a", 5, "other")])]).unwrap();
+    let versions = |filter: VersionFilter, order: &[(VersionOrder, Direction)], page| {
+        let (found, total) = store.versions(&filter, order, page).unwrap();
+        let words: Vec<String> = found.iter().map(|head| format!("{}{}", head.dag_id, head.number)).collect();
+        (words.join(" "), total)
+    };
+    let f = VersionFilter::default;
+    let by = |order| [(order, Direction::Descending)];
+    assert_eq!(versions(f(), &[], Page::ALL), ("a1 b1 c1 d1 a2".into(), 5));
+    assert_eq!(versions(f(), &by(VersionOrder::Id), Page { limit: 2, offset: 1 }), ("d1 c1".into(), 5));
+    assert_eq!(versions(f(), &by(VersionOrder::Number), Page { limit: 2, offset: 0 }).0, "a2 d1");
+    assert_eq!(versions(f(), &by(VersionOrder::BundleName), Page { limit: 1, offset: 0 }).0, "b1");
+    assert_eq!(versions(VersionFilter { dag_id: Some("a".into()), ..f() }, &[], Page::ALL).0, "a1 a2");
+    assert_eq!(versions(VersionFilter { number: Some(2), ..f() }, &[], Page::ALL).0, "a2");
+    assert_eq!(versions(VersionFilter { bundle_name: text("other"), ..f() }, &[], Page::ALL).0, "b1");
+    assert_eq!(versions(VersionFilter { bundle_version: text("v1"), ..f() }, &[], Page::ALL).0, "a1 c1 d1 a2");
+
+    let tags = |filter: TextFilter, direction, page| store.tags(&filter, direction, page).unwrap();
+    let (up, down) = (Direction::Ascending, Direction::Descending);
+    assert_eq!(tags(TextFilter::default(), up, Page::ALL), (texts(&["say \"x\"", "tag", "x", "y"]), 4));
+    let page = Page { limit: 1, offset: 1 };
+    assert_eq!(tags(TextFilter::default(), down, page), (texts(&["x"]), 4));
+    assert_eq!(tags(TextFilter { pattern: text("X"), prefix: None }, up, Page::ALL).0, texts(&["say \"x\"", "x"]));
+    assert_eq!(tags(TextFilter { pattern: None, prefix: text("ta") }, up, Page::ALL).0, texts(&["tag"]));
 }

@@ -65,9 +65,9 @@ cases!(
             a_dag_moves_to_the_file_that_had_it_last,
             errors_are_replaced,
             the_last_run_is_the_one_made_last;
-        run_lists: filters_of_runs, orders_of_runs, pages_of_runs;
+        run_lists: filters_of_runs, orders_of_runs, pages_of_runs, versions_of_runs;
         task_lists: filters_of_task_instances, orders_of_task_instances;
-        dag_lists: filters_of_dags, orders_of_dags, lists_of_import_errors;
+        dag_lists: filters_of_dags, orders_of_dags, lists_of_import_errors, lists_of_versions_and_tags;
         xcom_lists: filters_of_xcoms, orders_of_xcoms, lists_of_settings;
     ]
 );

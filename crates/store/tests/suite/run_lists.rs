@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{DagRun, DagRunState, RunType};
+use model::{Change, DagRun, DagRunState, RunType, TaskInstance};
 use serde_json::json;
-use store::{Direction, DurationRange, Page, RunFilter, RunOrder, Span, Store};
+use store::{Direction, DurationRange, Page, RunFilter, RunOrder, Span, Store, Write};
 
 use crate::fixtures::*;
 
@@ -168,4 +168,27 @@ pub fn pages_of_runs(store: &dyn Store) {
     assert_eq!(page(2, 4), (String::new(), 4));
     assert_eq!(page(0, 0), (String::new(), 4));
     assert_eq!(page(u64::MAX, u64::MAX), (String::new(), 4));
+}
+
+pub fn versions_of_runs(store: &dyn Store) {
+    let (first, second, empty) = (run("a", "first"), run("a", "second"), run("b", "empty"));
+    let with = |run: &DagRun, task_id: &str, id: u128, number: u128| TaskInstance {
+        version: version(number),
+        ..ti(&run.key, task_id, id)
+    };
+    let archived = Write::Decision(Change::ArchivedTry(Box::new(with(&first, "t", 1, 9))));
+    store
+        .commit(vec![
+            put_run(&first),
+            put_run(&second),
+            put_run(&empty),
+            put_ti(&with(&first, "t", 2, 7)),
+            put_ti(&with(&first, "u", 3, 9)),
+            put_ti(&with(&second, "t", 4, 7)),
+            archived,
+        ])
+        .unwrap();
+    let keys = [first.key, empty.key, second.key];
+    let found = store.versions_of(&keys).unwrap();
+    assert_eq!(found, [vec![version(7), version(9)], Vec::new(), vec![version(7)]]);
 }

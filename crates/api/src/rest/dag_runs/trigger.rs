@@ -2,11 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use engine::TriggerFailure;
 use engine::triggering::{self, RunRequest};
 use jiff::Timestamp;
-use model::operations::{python_isoformat, to_microseconds};
+use model::operations::to_microseconds;
 use model::{DagId, DataInterval, Json as JsonValue, RunType, TriggeredBy};
 use scheduler::{NewRun, TriggerError};
 use serde_json::json;
@@ -20,13 +20,14 @@ use crate::error::{ApiError, ApiResult};
 use crate::parse::{self, Fault, MaybeAware};
 use crate::rest::lookup::Lookup;
 use crate::state::ApiState;
+use crate::wire::MomentAt;
 
 /// `TriggerDAGRunPostBody`.
 struct TriggerBody {
     run_id: Option<String>,
-    data_interval: Option<DataInterval>,
-    logical_date: Option<Timestamp>,
-    run_after: Option<Timestamp>,
+    data_interval: Option<(MomentAt, MomentAt)>,
+    logical_date: Option<MomentAt>,
+    run_after: Option<MomentAt>,
     conf: JsonValue,
     note: Option<String>,
     partition_key: Option<String>,
@@ -35,10 +36,13 @@ struct TriggerBody {
 impl TriggerBody {
     fn read(mut fields: Fields<'_>) -> Self {
         let run_id = fields.optional("dag_run_id", parse::text);
-        let start = fields.optional("data_interval_start", parse::aware_moment);
-        let end = fields.optional("data_interval_end", parse::aware_moment);
-        let logical_date = fields.required_or_null("logical_date", parse::aware_moment);
-        let run_after = fields.optional("run_after", parse::moment).and_then(MaybeAware::in_utc);
+        let start = fields.optional("data_interval_start", aware);
+        let end = fields.optional("data_interval_end", aware);
+        let logical_date = fields.required_or_null("logical_date", aware);
+        let run_after = fields.optional("run_after", parse::moment).and_then(|at| match at {
+            MaybeAware::Aware(at, offset) => Some(MomentAt::new(at, offset)),
+            naive => naive.in_utc().map(MomentAt::from),
+        });
         let conf = fields.optional("conf", parse::dict);
         let note = fields.optional("note", parse::text);
         let partition_key = fields.optional("partition_key", parse::text);
@@ -49,10 +53,14 @@ impl TriggerBody {
             ));
         }
         fields.forbid_others();
-        let data_interval = start.zip(end).map(|(start, end)| DataInterval { start, end });
+        let data_interval = start.zip(end);
         let conf = conf.map_or_else(|| json!({}), JsonValue::Object);
         Self { run_id, data_interval, logical_date, run_after, conf, note, partition_key }
     }
+}
+
+fn aware(input: &JsonValue) -> parse::Parsed<MomentAt> {
+    parse::moment_with_offset(input).map(|(at, offset)| MomentAt::new(at, offset))
 }
 
 pub(super) async fn trigger(
@@ -66,25 +74,33 @@ pub(super) async fn trigger(
     let body = TriggerBody::read(body.fields(&mut args.issues));
     args.finish()?;
     let by = if headers.contains_key(header::REFERER) { TriggeredBy::Ui } else { TriggeredBy::RestApi };
+    // Without a logical date there is nothing that an interval could belong to.
+    let interval = body.logical_date.and(body.data_interval);
+    let (logical_date, run_after) = (body.logical_date, body.run_after);
     let own = state.clone();
     let wanted = dag_id.clone();
-    let (record, version, run) = state
-        .blocking(move || {
-            let record = own.store().dag(&wanted)?.filter(|record| !record.stale);
-            let record = record.ok_or_else(|| unknown_dag(&wanted))?;
-            check_dag(&record)?;
-            let run = new_run(&own, &record, body, by, user)?;
-            let mut lookup = Lookup::new(&own);
-            lookup.know(&record);
-            let version = lookup.version(record.version)?.map(|version| (*version).clone());
-            Ok((record, version, run))
-        })
-        .await?;
-    match state.engine().trigger(dag_id, run).await {
-        Ok(run) => Ok(Json(DagRunResponse::new(*run, &record.display_name, version.into_iter().collect()))),
-        Err(TriggerFailure::Stopped(stopped)) => Err(stopped.into()),
-        Err(TriggerFailure::Refused(error)) => Err(refused(error)),
-    }
+    let prepare = move || {
+        let record = own.store().dag(&wanted)?.filter(|record| !record.stale);
+        let record = record.ok_or_else(|| unknown_dag(&wanted))?;
+        check_dag(&record)?;
+        let run = new_run(&own, &record, body, by, user)?;
+        Ok((record, run))
+    };
+    let (record, run) = state.blocking(prepare).await?;
+    let made = match state.engine().trigger(dag_id, run).await {
+        Ok(run) => run,
+        Err(TriggerFailure::Stopped(stopped)) => return Err(stopped.into()),
+        Err(TriggerFailure::Refused(error)) => return Err(refused(error)),
+    };
+    let own = state.clone();
+    let answer = move || {
+        let mut lookup = Lookup::new(&own);
+        lookup.know(&record);
+        let mut answer = DagRunResponse::of(*made, &mut lookup)?;
+        answer.echo(logical_date, interval, run_after);
+        Ok(Json(answer))
+    };
+    state.blocking(answer).await
 }
 
 fn unknown_dag(dag_id: &DagId) -> ApiError {
@@ -114,22 +130,38 @@ fn new_run(
     let dag_id = &record.dag_id;
     let dag = state.structure(record.version)?;
     let dag = dag.ok_or_else(|| ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")))?;
+    if body.partition_key.is_some() {
+        let detail = format!("Dag '{dag_id}' is not a partitioned Dag and does not accept a partition_key.");
+        return Err(ApiError::bad_request(detail));
+    }
+    let interval = body.logical_date.and(body.data_interval);
     let request = RunRequest {
         run_id: body.run_id.filter(|run_id| !run_id.is_empty()),
         run_type: RunType::Manual,
         triggered_by,
         triggering_user: Some(user.name),
-        logical_date: body.logical_date,
-        // Without a logical date there is nothing that an interval could belong to.
-        data_interval: body.logical_date.and(body.data_interval),
-        run_after: body.run_after,
+        logical_date: body.logical_date.map(MomentAt::utc),
+        data_interval: interval.map(|(start, end)| DataInterval { start: start.utc(), end: end.utc() }),
+        run_after: body.run_after.map(MomentAt::utc),
         conf: body.conf,
         note: body.note.filter(|note| !note.is_empty()),
     };
-    triggering::check(request, &dag, to_microseconds(Timestamp::now()))
-        .map_err(|error| ApiError::bad_request(error.to_string()))
+    let run = triggering::check(request, &dag, to_microseconds(Timestamp::now()))
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if run.run_id.as_str().chars().count() > MAX_RUN_ID {
+        let cause = format!("the run id is longer than {MAX_RUN_ID} characters");
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        return Err(ApiError::refused_by_database(status, "Value rejected by database", cause));
+    }
+    Ok(run)
 }
 
+/// The width of Airflow's column.
+const MAX_RUN_ID: usize = 250;
+
 fn refused(error: TriggerError) -> ApiError {
-    ApiError::bad_request(error.to_string())
+    match &error {
+        TriggerError::UnknownDag(dag_id) => unknown_dag(dag_id),
+        TriggerError::RunIdTaken { .. } | TriggerError::LogicalDateTaken { .. } => ApiError::not_unique(error),
+    }
 }

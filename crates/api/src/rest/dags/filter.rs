@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::error::ApiError;
 use crate::parse;
 
-const RUN_STATES: [(&str, DagRunState); 4] = [
+pub(crate) const RUN_STATES: [(&str, DagRunState); 4] = [
     ("queued", DagRunState::Queued),
     ("running", DagRunState::Running),
     ("success", DagRunState::Success),
@@ -49,8 +49,8 @@ pub(super) fn read(args: &mut Args) -> Option<DagFilter> {
     // Runs on assets come later: no Dag has such a schedule.
     let on_assets = args.optional("has_asset_schedule", parse::boolean);
     let asset = args.text("asset_dependency");
-    filter.last_run_start = args.open_span("dag_run_start_date");
-    filter.last_run_end = args.open_span("dag_run_end_date");
+    filter.last_run_start = args.span("dag_run_start_date");
+    filter.last_run_end = args.span("dag_run_end_date");
     filter.last_run_states = run_states(args, "dag_run_state");
     let favorite = args.optional("is_favorite", parse::boolean);
     filter.timetable_types = args.texts("timetable_type");

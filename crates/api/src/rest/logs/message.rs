@@ -71,7 +71,7 @@ fn structured(line: &[u8], form: Form) -> Option<Message> {
 /// The moment, and as it is shown: in the offset in which it was written.
 fn moment_of(value: &Value) -> Option<(Timestamp, String)> {
     let at = match parse::moment(value).ok()? {
-        MaybeAware::Aware(at) => at,
+        MaybeAware::Aware(at, _) => at,
         naive @ MaybeAware::Naive(_) => return naive.in_utc().map(|at| (at, Moment(at).to_string())),
     };
     let offset = value.as_str().and_then(offset_of).filter(|offset| *offset != Offset::UTC);

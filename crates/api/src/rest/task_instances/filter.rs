@@ -1,14 +1,32 @@
 //! What lists of task instances may be narrowed to.
 
-use model::{DagId, RunId, TaskState};
-use store::TaskInstanceFilter;
+use model::{DagId, RunId, RunKey, TaskState};
+use serde_json::{Value, json};
+use store::{TaskInstanceFilter, TextFilter};
 
 use crate::args::Args;
 use crate::error::ApiError;
 use crate::parse;
+use crate::rest::dags::known_dag;
+use crate::rest::lookup::Lookup;
+
+/// A filter, with what only the structure of a Dag can say.
+pub(super) struct Filter {
+    pub(super) store: TaskInstanceFilter,
+    /// All tasks of a group.
+    group: Option<String>,
+    display_names: DisplayNames,
+}
+
+/// Patterns of the names that people see of tasks.
+#[derive(Default)]
+struct DisplayNames {
+    pattern: Option<String>,
+    prefix: Option<String>,
+}
 
 /// The error is an answer that comes after all that is wrong with the parameters.
-pub(super) fn read(args: &mut Args) -> Result<TaskInstanceFilter, ApiError> {
+pub(super) fn read(args: &mut Args) -> Result<Filter, ApiError> {
     let (dag_id, run_id) = (args.path("dag_id"), args.path("dag_run_id"));
     let mut filter = TaskInstanceFilter::default();
     filter.task_ids.extend(args.text("task_id").filter(|task_id| !task_id.is_empty()));
@@ -22,7 +40,93 @@ pub(super) fn read(args: &mut Args) -> Result<TaskInstanceFilter, ApiError> {
     if filter.run_id.is_some() && filter.dag_id.is_none() {
         return Err(ApiError::bad_request("dag_id is required when dag_run_id is specified"));
     }
-    Ok(filter)
+    Ok(Filter {
+        store: filter,
+        group: args.text("task_group_id"),
+        display_names: DisplayNames {
+            pattern: args.pattern("task_display_name_pattern"),
+            prefix: args.prefix("task_display_name_prefix_pattern"),
+        },
+    })
+}
+
+/// Looks up what the filter names, and turns what needs the Dag's structure into task ids. Whether anything can match.
+/// Blocks.
+pub(super) fn complete(filter: &mut Filter, lookup: &mut Lookup<'_>) -> Result<bool, ApiError> {
+    let Filter { store, group, display_names } = filter;
+    let Some(dag_id) = store.dag_id.clone() else {
+        if group.is_some() {
+            return Err(ApiError::bad_request("task_group_id needs a dag_id"));
+        }
+        // Over all Dags the ids stand for the names.
+        store.task_id_pattern = display_names.pattern.take();
+        store.task_id_prefix = display_names.prefix.take();
+        return Ok(true);
+    };
+    let version = match store.run_id.clone() {
+        Some(run_id) => {
+            let run = lookup.run(&RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() })?;
+            let missing = format!("DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found");
+            run.ok_or_else(|| ApiError::not_found(missing))?.version
+        }
+        None => {
+            let record = known_dag(lookup.store(), &dag_id)?;
+            lookup.know(&record);
+            record.version
+        }
+    };
+    let mut asked: Vec<Vec<String>> = Vec::new();
+    if let Some(group) = group {
+        let serialized = lookup.store().version(version)?.map(|version| version.serialized).unwrap_or_default();
+        let tasks = tasks_of_group(&serialized, group).ok_or_else(|| {
+            let message = format!("Task group {group} not found");
+            ApiError::not_found(json!({"reason": "not_found", "message": message}))
+        })?;
+        asked.push(tasks);
+    }
+    if display_names.pattern.is_some() || display_names.prefix.is_some() {
+        let names = TextFilter { pattern: display_names.pattern.take(), prefix: display_names.prefix.take() };
+        let dag = lookup.structure(version)?;
+        let tasks = dag.iter().flat_map(|dag| dag.tasks());
+        let shown = |task: &&model::Task| names.matches(task.display_name.as_deref().or(Some(task.task_id.as_str())));
+        asked.push(tasks.filter(shown).map(|task| task.task_id.to_string()).collect());
+    }
+    for tasks in asked {
+        if store.task_ids.is_empty() {
+            store.task_ids = tasks;
+        } else {
+            store.task_ids.retain(|task_id| tasks.contains(task_id));
+        }
+        if store.task_ids.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The ids of all tasks in a group and in the groups inside of it.
+fn tasks_of_group(serialized: &Value, wanted: &str) -> Option<Vec<String>> {
+    fn find<'a>(group: &'a Value, wanted: &str) -> Option<&'a Value> {
+        if group.get("_group_id").and_then(Value::as_str) == Some(wanted) {
+            return Some(group);
+        }
+        children(group).find_map(|(kind, child)| if kind == "taskgroup" { find(child, wanted) } else { None })
+    }
+    fn gather(group: &Value, tasks: &mut Vec<String>) {
+        for (kind, child) in children(group) {
+            match kind {
+                "taskgroup" => gather(child, tasks),
+                _ => tasks.extend(child.as_str().map(str::to_owned)),
+            }
+        }
+    }
+    fn children(group: &Value) -> impl Iterator<Item = (&str, &Value)> {
+        let children = group.get("children").and_then(Value::as_object).into_iter().flatten();
+        children.filter_map(|(_, child)| Some((child.get(0)?.as_str()?, child.get(1)?)))
+    }
+    let mut tasks = Vec::new();
+    gather(find(serialized.get("dag")?.get("task_group")?, wanted)?, &mut tasks);
+    Some(tasks)
 }
 
 /// What all lists of task instances may be narrowed to.
