@@ -74,10 +74,10 @@ class Server:
             if missing:
                 time.sleep(0.1)
 
-    def wait_for_dags_or_rest(self, wanted, rest=10, seconds=180):
-        """Waits until every one of these Dag ids is known, or no new one has come for `rest` seconds."""
+    def wait_for_dags_or_rest(self, wanted, rest=20, seconds=180):
+        """Waits until every one of these Dag ids is known, or some are and no new one has come for `rest` seconds."""
         known, changed, deadline = set(), time.monotonic(), time.monotonic() + seconds
-        while set(wanted) - known and time.monotonic() < min(changed + rest, deadline):
+        while set(wanted) - known and time.monotonic() < (min(changed + rest, deadline) if known else deadline):
             found, more = set(), True
             while more:
                 page = self.get(f"/api/v2/dags?limit=100&offset={len(found)}&order_by=dag_id")
