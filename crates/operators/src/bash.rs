@@ -14,81 +14,134 @@ pub const LOGGER: &str = "airflow.task.hooks.airflow.providers.standard.hooks.su
 /// A command that ends like this is a script: it is written to a file, which bash runs.
 const SCRIPT_ENDINGS: [&str; 2] = [".sh", ".bash"];
 
-/// What is to be run, with all templates rendered.
+/// The template fields, rendered.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rendered {
+    pub bash_command: String,
+    pub env: Option<Json>,
+    pub cwd: Option<String>,
+}
+
+/// What is to be run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Command {
     pub bash_command: String,
     pub environment: Environment,
     pub cwd: Option<String>,
-    /// The template fields as people see them.
-    pub rendered_fields: Json,
 }
 
+/// A field that could not be rendered.
 #[derive(Debug, thiserror::Error)]
-pub enum BashError {
-    #[error(transparent)]
-    Render(#[from] RenderError),
-    #[error("Can not find the cwd: {0}")]
-    NoCwd(String),
-    #[error("The cwd {0} must be a directory")]
-    CwdIsNoDirectory(String),
-    #[error("env: {0}")]
-    Env(String),
+#[error("{field}: {error}")]
+pub struct FieldError {
+    pub field: &'static str,
+    pub template: Json,
+    pub error: RenderError,
 }
 
-impl BashError {
-    /// The name of the exception that Airflow raises for it.
-    pub fn exception(&self) -> &str {
-        match self {
-            BashError::Render(RenderError::Raised { kind, .. }) => kind,
-            BashError::Render(_) | BashError::NoCwd(_) | BashError::CwdIsNoDirectory(_) | BashError::Env(_) => {
-                "AirflowException"
-            }
+impl FieldError {
+    /// The exception that Airflow raises for it: its class and its message.
+    pub fn exception(&self) -> (&str, String) {
+        match &self.error {
+            RenderError::Raised { kind, message, .. } => (kind, message.clone()),
+            other => ("AirflowException", other.to_string()),
         }
     }
 }
 
-/// Renders the operator's templates and works out what to run.
-pub fn prepare(spec: &BashSpec, context: &Context<'_>) -> Result<Command, BashError> {
-    let bash_command = template::render(&spec.bash_command, context)?;
-    let env = spec.env.as_ref().map(|env| template::render_value(env, context)).transpose()?;
-    let cwd = spec.cwd.as_ref().map(|cwd| template::render(cwd, context)).transpose()?;
-    if let Some(cwd) = &cwd {
+/// What is wrong with a command, as the exception that Airflow raises for it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    pub exception: &'static str,
+    pub message: String,
+}
+
+fn refused<T>(exception: &'static str, message: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused { exception, message: message.into() })
+}
+
+/// Renders the template fields, in the operator's order.
+pub fn render(spec: &BashSpec, context: &Context<'_>) -> Result<Rendered, FieldError> {
+    let render = |field, template: &str| {
+        template::render(template, context).map_err(|error| FieldError { field, template: template.into(), error })
+    };
+    let bash_command = render("bash_command", &spec.bash_command)?;
+    let env = spec.env.as_ref().map(|env| {
+        template::render_value(env, context).map_err(|error| FieldError { field: "env", template: env.clone(), error })
+    });
+    let env = env.transpose()?;
+    let cwd = spec.cwd.as_deref().map(|cwd| render("cwd", cwd)).transpose()?;
+    Ok(Rendered { bash_command, env, cwd })
+}
+
+impl Rendered {
+    /// The fields as people see them: in the order of their names, as the task runner shows dicts.
+    pub fn fields(&self) -> Json {
+        let mut env = self.env.clone();
+        if let Some(Json::Object(fields)) = &mut env {
+            fields.sort_keys();
+        }
+        json!({"bash_command": self.bash_command, "env": env, "cwd": self.cwd})
+    }
+}
+
+/// Works out what to run. `base` is what the environment of every task has beyond that of the engine.
+pub fn command(
+    spec: &BashSpec,
+    rendered: &Rendered,
+    context: &Context<'_>,
+    base: Vec<(String, String)>,
+) -> Result<Command, Refused> {
+    if let Some(cwd) = &rendered.cwd {
         if !Path::new(cwd).exists() {
-            return Err(BashError::NoCwd(cwd.clone()));
+            return refused("AirflowException", format!("Can not find the cwd: {cwd}"));
         }
         if !Path::new(cwd).is_dir() {
-            return Err(BashError::CwdIsNoDirectory(cwd.clone()));
+            return refused("AirflowException", format!("The cwd {cwd} must be a directory"));
         }
     }
-    let own = env.as_ref().map(env_pairs).transpose()?;
+    let own = rendered.env.as_ref().map(env_pairs).transpose()?;
     let context_vars =
         template::airflow_context_vars(context).into_iter().map(|(name, value)| (name.to_owned(), value));
     let environment = match own {
-        None => Environment::Inherited(context_vars.collect()),
-        Some(own) if spec.append_env => Environment::Inherited(own.into_iter().chain(context_vars).collect()),
+        None => Environment::Inherited(base.into_iter().chain(context_vars).collect()),
+        Some(own) if spec.append_env => {
+            Environment::Inherited(base.into_iter().chain(own).chain(context_vars).collect())
+        }
         Some(own) => Environment::Exactly(own.into_iter().chain(context_vars).collect()),
     };
-    // Shown in the order of their names, as the task runner shows dicts.
-    let mut shown_env = env;
-    if let Some(Json::Object(fields)) = &mut shown_env {
-        fields.sort_keys();
+    let bash_command = rendered.bash_command.clone();
+    let command = Command { bash_command, environment, cwd: rendered.cwd.clone() };
+    if !command.is_script() && command.bash_command.contains('\0') {
+        return refused("ValueError", "embedded null byte");
     }
-    let rendered_fields = json!({"bash_command": bash_command, "env": shown_env, "cwd": cwd});
-    Ok(Command { bash_command, environment, cwd, rendered_fields })
+    Ok(command)
 }
 
-fn env_pairs(env: &Json) -> Result<Vec<(String, String)>, BashError> {
-    let fields = env.as_object().ok_or_else(|| BashError::Env("it is no mapping".into()))?;
-    fields
-        .iter()
-        .map(|(name, value)| match value.as_str() {
-            Some(value) if !name.contains(['=', '\0']) && !name.is_empty() && !value.contains('\0') => {
-                Ok((name.clone(), value.to_owned()))
-            }
-            _ => Err(BashError::Env(format!("{name:?} is no environment variable with a text"))),
-        })
-        .collect()
+fn env_pairs(env: &Json) -> Result<Vec<(String, String)>, Refused> {
+    let Some(fields) = env.as_object() else {
+        return refused("TypeError", "env must be a dict");
+    };
+    let pairs = fields.iter().map(|(name, value)| match value.as_str() {
+        Some(value) if name.contains('\0') || value.contains('\0') => refused("ValueError", "embedded null byte"),
+        Some(_) if name.contains('=') => refused("ValueError", "illegal environment variable name"),
+        Some(value) => Ok((name.clone(), value.to_owned())),
+        None => refused("TypeError", format!("expected str, bytes or os.PathLike object, not {}", python_type(value))),
+    });
+    pairs.collect()
+}
+
+fn python_type(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "NoneType",
+        Json::Bool(_) => "bool",
+        Json::Number(number) if number.is_f64() => "float",
+        Json::Number(_) => "int",
+        Json::String(_) => "str",
+        Json::Array(_) => "list",
+        Json::Object(_) => "dict",
+    }
 }
 
 impl Command {

@@ -43,6 +43,11 @@ impl Helper {
         self.options.send_replace(Some(options));
     }
 
+    /// What the helper's environment has beyond that of the engine; nothing before it is known how to start it.
+    pub fn env(&self) -> Vec<(String, String)> {
+        self.options.borrow().as_ref().map(|options| options.env.clone()).unwrap_or_default()
+    }
+
     /// The running helper, as soon as there is one.
     pub async fn server(&self) -> Result<ForkServer, ForkError> {
         let mut server = self.server.clone();

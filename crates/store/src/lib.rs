@@ -142,6 +142,8 @@ pub trait XComStore {
 
     /// The newest entry of a task over the runs whose logical date is not after that of `run`.
     fn xcom_with_prior_dates(&self, key: &XComKey) -> Result<Option<XCom>>;
+    /// All entries of a task over the runs whose logical date is not after that of `run`, by map index, then by date.
+    fn xcoms_with_prior_dates(&self, run: &RunKey, task_id: &TaskId, key: &str) -> Result<Vec<XCom>>;
 }
 
 pub trait VariableStore {

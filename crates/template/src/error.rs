@@ -38,6 +38,9 @@ pub enum LookupError {
     /// It could not be read now.
     #[error("{0}")]
     Unavailable(String),
+    /// It is where only Python reads it; what it is stands first in a sentence.
+    #[error("{0} needs Python")]
+    NeedsPython(String),
 }
 
 /// A [`RenderError`] before its line is known.
@@ -64,7 +67,10 @@ impl Failure {
 
 impl From<LookupError> for Failure {
     fn from(error: LookupError) -> Self {
-        Failure::Lookup(error)
+        match error {
+            LookupError::NeedsPython(what) => Failure::NeedsPython(what),
+            error => Failure::Lookup(error),
+        }
     }
 }
 

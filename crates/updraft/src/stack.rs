@@ -114,16 +114,7 @@ pub fn random_seed() -> Result<u64> {
 
 /// What the Python helper needs to know of the deployment.
 pub fn helper_options(home: &Home, interpreter: PathBuf, dags: &[PathBuf]) -> HelperOptions {
-    let mut env = vec![
-        ("AIRFLOW_HOME".to_owned(), home.path.display().to_string()),
-        // The helper imports the user's code: it must find the packages of its own environment first.
-        ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
-        // Airflow tells on its standard output where its configuration lacks a key; nobody reads that here.
-        (
-            "AIRFLOW__LOGGING__LOGGING_LEVEL".to_owned(),
-            std::env::var("AIRFLOW__LOGGING__LOGGING_LEVEL").unwrap_or_else(|_| "INFO".into()),
-        ),
-    ];
+    let mut env = vec![("AIRFLOW_HOME".to_owned(), home.path.display().to_string())];
     if let [only] = dags {
         env.push(("AIRFLOW__CORE__DAGS_FOLDER".to_owned(), only.display().to_string()));
     } else if !dags.is_empty() {

@@ -60,7 +60,12 @@ impl StoreAnswers {
             }
             T::GetXComSequenceItem { xcom, offset } => self.xcom_item(&xcom, offset),
             T::GetXComSequenceSlice { xcom, start, stop, step } => {
-                let values: Vec<Json> = self.xcoms(&xcom)?.into_iter().map(|xcom| xcom.value).collect();
+                let found = if xcom.include_prior_dates {
+                    self.store.xcoms_with_prior_dates(&xcom.run(), &xcom.task_id(), &xcom.key)?
+                } else {
+                    self.xcoms(&xcom)?
+                };
+                let values: Vec<Json> = found.into_iter().map(|xcom| xcom.value).collect();
                 body(json!({"type": "XComSequenceSliceResult", "root": slice(values, start, stop, step)}))
             }
             T::SetXCom { xcom, value, dag_result, mapped_length } => {

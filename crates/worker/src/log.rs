@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -51,6 +52,8 @@ impl Level {
 #[derive(Clone)]
 pub struct TaskLog {
     file: Arc<Mutex<Sink>>,
+    /// Nothing more is kept: lines need not even be made.
+    is_closed: Arc<AtomicBool>,
     masker: Masker,
     /// What every line of the attempt repeats, as Airflow's lines do.
     identity: Arc<Map<String, Json>>,
@@ -97,7 +100,8 @@ impl TaskLog {
             Json::Object(fields) => fields,
             _ => Map::new(),
         };
-        Self { file: Arc::new(Mutex::new(Sink { file, written })), masker, identity: Arc::new(identity) }
+        let is_closed = Arc::new(AtomicBool::new(file.is_none() || written >= MAX_LOG));
+        Self { file: Arc::new(Mutex::new(Sink { file, written })), is_closed, masker, identity: Arc::new(identity) }
     }
 
     pub fn masker(&self) -> &Masker {
@@ -106,6 +110,9 @@ impl TaskLog {
 
     /// A line of the engine's own, or in the name of an operator that it runs.
     pub fn write(&self, level: Level, logger: &str, event: &str, more: &[(&str, Json)]) {
+        if self.is_closed() {
+            return;
+        }
         let mut line = start(&now(), level.name(), event);
         for (key, value) in more {
             line.insert((*key).to_owned(), value.clone());
@@ -121,8 +128,15 @@ impl TaskLog {
         self.write(Level::Info, logger, event, &[]);
     }
 
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
     /// A line that a child wrote to its standard output or error.
     pub fn stream(&self, logger: &str, level: Level, text: &[u8]) {
+        if self.is_closed() {
+            return;
+        }
         let text = String::from_utf8_lossy(text);
         let mut line = start(&now(), level.name(), text.trim_end());
         line.insert("logger".into(), logger.into());
@@ -131,6 +145,9 @@ impl TaskLog {
 
     /// A line of the child's own log: JSON as the SDK writes it.
     pub fn record(&self, line: &[u8]) {
+        if self.is_closed() {
+            return;
+        }
         let Ok(Json::Object(mut fields)) = serde_json::from_slice(line) else {
             if !line.iter().all(u8::is_ascii_whitespace) {
                 self.stream("task.log", Level::Info, line);
@@ -159,19 +176,20 @@ impl TaskLog {
         let mut bytes = line.to_string().into_bytes();
         bytes.push(b'\n');
         let mut sink = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.write(&bytes);
+        if !sink.write(&bytes) {
+            self.is_closed.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl Sink {
-    fn write(&mut self, line: &[u8]) {
-        let Some(file) = &mut self.file else { return };
-        if self.written >= MAX_LOG {
-            return;
-        }
+    /// Returns whether there is room for more.
+    fn write(&mut self, line: &[u8]) -> bool {
+        let Some(file) = self.file.as_mut().filter(|_| self.written < MAX_LOG) else { return false };
         self.written += line.len() as u64;
         let mut failed = file.write_all(line).is_err();
-        if self.written >= MAX_LOG {
+        let is_full = self.written >= MAX_LOG;
+        if is_full {
             let event = format!("The log has reached {} MiB; what follows is not kept", MAX_LOG / (1024 * 1024));
             let mut last = Json::Object(start(&now(), Level::Warning.name(), &event)).to_string();
             last.push('\n');
@@ -181,6 +199,7 @@ impl Sink {
             // A full disk must not stop the task; its log ends here.
             self.file = None;
         }
+        !failed && !is_full
     }
 }
 

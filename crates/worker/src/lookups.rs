@@ -49,6 +49,11 @@ impl Lookups for StoreLookups<'_> {
     }
 
     fn connection(&self, conn_id: &str) -> Result<Option<Connection>, LookupError> {
+        let variable = format!("AIRFLOW_CONN_{}", conn_id.to_uppercase());
+        if std::env::var_os(&variable).is_some() {
+            // Environment variables come first, and the many forms of their texts are Python's to read.
+            return Err(LookupError::NeedsPython(format!("the connection in ${variable}")));
+        }
         let Some(found) = self.store.connection(conn_id).map_err(unavailable)? else { return Ok(None) };
         self.masker.add_connection(found.password.as_deref(), found.extra.as_deref());
         Ok(Some(Connection {

@@ -77,11 +77,28 @@ def warm_up():
 
     adapter(comms.ToTask)
     comms.TypeAdapter = adapter
+    from airflow.dag_processing.importers import python_importer
+
+    python_importer.signal = SignalsForImport()
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.sdk.plugins_manager import integrate_macros_plugins
 
     integrate_macros_plugins()
     return [{"name": bundle.name, "path": str(bundle.path)} for bundle in DagBundlesManager().get_all_dag_bundles()]
+
+
+class SignalsForImport:
+    """The signal module as Airflow's importer gets it: without its handler for SIGSEGV.
+
+    That handler returns to the instruction that failed, which fails again: the process would never end.
+    """
+
+    def __getattr__(self, name):
+        return getattr(signal, name)
+
+    def signal(self, number, handler):
+        if number != signal.SIGSEGV:
+            signal.signal(number, handler)
 
 
 class Helper:

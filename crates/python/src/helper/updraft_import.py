@@ -5,6 +5,7 @@ folders the import read, so that a change of any of them imports the file again.
 """
 
 import os
+import re
 import sys
 
 # Reads below these places say nothing about the user's files.
@@ -191,6 +192,20 @@ def describe_task(task, dag_reason):
     }
 
 
+def has_secrets_backend():
+    """Whether somebody else than the environment and the engine is asked for variables and connections."""
+    from airflow.sdk.configuration import conf
+
+    options = (("secrets", "backend"), ("workers", "secrets_backend"))
+    return any(conf.get(section, key, fallback=None) for section, key in options)
+
+
+def asks_for_secrets(task):
+    """Whether a template may read a variable or a connection."""
+    texts = [task.bash_command, task.cwd or "", *(task.env or {}).values()]
+    return any("{" in text and re.search(r"\b(var|conn|macros)\b", text) for text in texts)
+
+
 def python_only_task(task):
     for attribute, reason in RUNNER_ATTRIBUTES.items():
         if getattr(task, attribute, None):
@@ -213,6 +228,8 @@ def python_only_task(task):
         return "its cwd is not a plain text"
     if not is_plain_env(task.env):
         return "its env holds something other than texts"
+    if has_secrets_backend() and asks_for_secrets(task):
+        return "a secrets backend answers for variables and connections"
     return None
 
 

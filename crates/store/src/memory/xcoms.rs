@@ -121,4 +121,21 @@ impl XComStore for MemoryStore {
             .max_by_key(|((date, number), xcom)| (*date, xcom.at, *number))
             .map(|(_, xcom)| xcom.clone()))
     }
+    fn xcoms_with_prior_dates(&self, run: &RunKey, task_id: &TaskId, key: &str) -> Result<Vec<XCom>> {
+        let state = self.state();
+        let Some((until, _)) = state.date_of(run) else { return Ok(Vec::new()) };
+        let is_wanted = |xcom: &&XCom| {
+            let other = &xcom.key;
+            other.run.dag_id == run.dag_id && other.task_id == *task_id && other.key == key
+        };
+        let mut found: Vec<_> = state
+            .xcoms
+            .values()
+            .filter(is_wanted)
+            .filter_map(|xcom| Some((state.date_of(&xcom.key.run)?, xcom)))
+            .filter(|((date, _), _)| *date <= until)
+            .collect();
+        found.sort_by_key(|(date, xcom)| (xcom.key.map_index, *date));
+        Ok(found.into_iter().map(|(_, xcom)| xcom.clone()).collect())
+    }
 }

@@ -193,4 +193,20 @@ impl XComStore for SqliteStore {
     fn xcom_with_prior_dates(&self, key: &XComKey) -> Result<Option<XCom>> {
         self.snapshot(|connection| newest(connection, key))
     }
+
+    fn xcoms_with_prior_dates(&self, run: &RunKey, task_id: &TaskId, key: &str) -> Result<Vec<XCom>> {
+        let sql = format!(
+            "SELECT {XCOM_COLUMNS} FROM {BY_DAG} WHERE r.dag_id = ?1 AND coalesce(r.logical_date, r.run_after) <= ?2
+                 AND x.task_id = ?3 AND x.key = ?4
+             ORDER BY x.map_index, coalesce(r.logical_date, r.run_after), r.rid"
+        );
+        self.snapshot(|connection| {
+            let Some(found) = runs::one(connection, run)? else { return Ok(Vec::new()) };
+            let until = micros(found.logical_date.unwrap_or(found.run_after));
+            connection
+                .prepare_cached(&sql)?
+                .query_map(params![run.dag_id.as_str(), until, task_id.as_str(), key], read_xcom)?
+                .collect()
+        })
+    }
 }

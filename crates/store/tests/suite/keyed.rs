@@ -347,4 +347,13 @@ pub fn xcoms_of_prior_dates(store: &dyn Store) {
     assert_eq!(found(3, "later"), None);
     assert_eq!(found(5, "once"), None, "other Dags have their own");
     assert_eq!(store.xcom_with_prior_dates(&xcom_key(&run_key("d", "nowhere"), "t", "once")).unwrap(), None);
+    let all = |run: usize, key: &str| {
+        let found = store.xcoms_with_prior_dates(&runs[run].key, &"t".into(), key).unwrap();
+        found.iter().map(|xcom| xcom.key.run.run_id.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(all(3, "everywhere"), "r1 r2 undated");
+    assert_eq!(all(1, "everywhere"), "r1 r2");
+    assert_eq!(all(3, "later"), "");
+    let nowhere = store.xcoms_with_prior_dates(&run_key("d", "nowhere"), &"t".into(), "once");
+    assert_eq!(nowhere.unwrap(), Vec::new());
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use model::Json;
 use model::task::BashSpec;
-use operators::bash::{self, BashError, Command, LOGGER, Verdict};
-use operators::pyrepr::python_list;
-use process::{Child, Exit, SpawnRequest};
+use operators::bash::{self, Command, FieldError, LOGGER, Refused, Rendered, Verdict};
+use operators::pyrepr::{python_list, python_repr};
+use process::{Child, Exit, SpawnError, SpawnRequest};
 use scheduler::Outcome;
 use store::{Write, XCom, XComKey};
 use tempfile::TempDir;
@@ -17,8 +17,7 @@ use template::{Context, RenderError};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
-use super::runner::MARK;
-use super::{Attempt, End, TASK_LOGGER, end_group, now};
+use super::{Attempt, End, TASK_LOGGER, detail, end_group, now};
 use crate::log::{Level, Lines};
 use crate::lookups::StoreLookups;
 use crate::rendered::shown;
@@ -27,6 +26,11 @@ use crate::{Reports, Started, Stop};
 /// A task that is not done after this time is shown as running, with its rendered templates; a shorter one tells its
 /// start and its end at once.
 const QUIET_START: Duration = Duration::from_millis(25);
+
+/// Says in the log who runs the command.
+const IN_ENGINE: &str = "Running this BashOperator in the engine, without Python";
+/// The logger of what goes wrong in templates.
+const TEMPLATER_LOGGER: &str = "airflow.sdk.definitions._internal.templater";
 
 /// The templates turned out to need Python after all.
 pub(super) struct NeedsPython(pub(super) String);
@@ -38,33 +42,63 @@ static BASH: LazyLock<String> = LazyLock::new(|| {
 });
 
 pub(super) async fn run<R: Reports>(attempt: &mut Attempt<'_, R>, spec: &BashSpec) -> Result<End, NeedsPython> {
-    let command = match prepare(attempt, spec) {
+    let (rendered, command) = match prepare(attempt, spec) {
+        Ok(prepared) => prepared,
+        Err(FieldError { error: error @ RenderError::NeedsPython { .. }, .. }) => {
+            return Err(NeedsPython(error.to_string()));
+        }
+        Err(error) => return Ok(not_rendered(attempt, &error)),
+    };
+    let options = &attempt.worker.inner.options;
+    let fields = shown(rendered.fields(), attempt.log.masker(), options.max_rendered_field);
+    let write = Write::RenderedFields { key: attempt.key(), fields };
+    let command = match command {
         Ok(command) => command,
-        Err(BashError::Render(error @ RenderError::NeedsPython { .. })) => return Err(NeedsPython(error.to_string())),
-        Err(error) => {
-            attempt.log.info(TASK_LOGGER, "::group::Pre Execute");
-            return Ok(fail(attempt, error.exception(), &error.to_string(), None, Vec::new()));
+        Err(Refused { exception, message }) => {
+            log_begin(attempt);
+            if exception != "AirflowException" {
+                log_command(attempt, &[BASH.as_str(), "-c", &rendered.bash_command]);
+            }
+            return Ok(fail(attempt, exception, &message, None, vec![write]));
         }
     };
     let (mut child, output, place) = match spawn(attempt, &command).await {
         Ok(spawned) => spawned,
-        Err(reason) => {
-            attempt.log.info(TASK_LOGGER, "::group::Pre Execute");
-            return Ok(fail(attempt, "OSError", &reason, None, Vec::new()));
+        Err(NotSpawned::NeedsPython(reason)) => return Err(NeedsPython(reason)),
+        Err(NotSpawned::Failed { argv, exception, message }) => {
+            log_begin(attempt);
+            log_command(attempt, &argv.iter().map(String::as_str).collect::<Vec<_>>());
+            return Ok(fail(attempt, exception, &message, None, vec![write]));
         }
     };
     let started = attempt.started(child.pid);
     // The command runs already; the log's first lines cost it nothing.
-    log_start(attempt, &place);
-    let options = &attempt.worker.inner.options;
-    let fields = shown(command.rendered_fields, attempt.log.masker(), options.max_rendered_field);
-    let rendered = Write::RenderedFields { key: attempt.key(), fields };
-    let mut told = Told { started: Some(started), rendered: Some(rendered) };
+    log_begin(attempt);
+    log_command(attempt, &place.argv.iter().map(String::as_str).collect::<Vec<_>>());
+    attempt.log.info(LOGGER, "Output:");
+    let mut told = Told { started: Some(started), rendered: Some(write) };
     let watched = watch(attempt, &mut child, output, &mut told).await;
     let end = finish(attempt, spec, watched, told);
     // Removed when everything is told: nobody waits for it.
     drop(place);
     Ok(end)
+}
+
+/// The log of a task whose templates raise an exception.
+fn not_rendered<R: Reports>(attempt: &Attempt<'_, R>, error: &FieldError) -> End {
+    attempt.log.info(TASK_LOGGER, "::group::Pre Execute");
+    attempt.log.info(TASK_LOGGER, IN_ENGINE);
+    let (exception, message) = error.exception();
+    let mut template = error.template.clone();
+    attempt.log.masker().redact(&mut template, Some(error.field));
+    let event = format!(
+        "Exception rendering Jinja template for task '{}', field '{}'. Template: {}",
+        attempt.start.ti.task_id,
+        error.field,
+        python_repr(&template)
+    );
+    attempt.log.write(Level::Error, TEMPLATER_LOGGER, &event, &[("error_detail", detail(exception, &message))]);
+    fail(attempt, exception, &message, None, Vec::new())
 }
 
 /// What the engine has not been told yet.
@@ -86,59 +120,94 @@ enum Watched {
     Stopped(Stop),
 }
 
-fn prepare<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec) -> Result<Command, BashError> {
+/// The rendered templates, and what is to be run if it can be.
+type Prepared = (Rendered, Result<Command, Refused>);
+
+fn prepare<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec) -> Result<Prepared, FieldError> {
     let start = &attempt.start;
     let params = start.dag.params_of(start.task, &start.run.conf);
     let lookups = StoreLookups { store: &*attempt.worker.inner.store, masker: attempt.log.masker(), run: &start.run };
     let context = Context::new(&start.run, &start.ti, start.dag.task(start.task), &params, &lookups);
-    bash::prepare(spec, &context)
+    let rendered = bash::render(spec, &context)?;
+    let command = bash::command(spec, &rendered, &context, attempt.base_environment());
+    Ok((rendered, command))
+}
+
+/// Why there is no process.
+enum NotSpawned {
+    NeedsPython(String),
+    Failed { argv: Vec<String>, exception: &'static str, message: String },
+}
+
+/// An error of the system, as Python's exception for it.
+fn os_error(errno: i32, argv: Vec<String>, path: &str) -> NotSpawned {
+    let exception = match errno {
+        2 => "FileNotFoundError",
+        13 | 1 => "PermissionError",
+        20 => "NotADirectoryError",
+        11 => "BlockingIOError",
+        _ => "OSError",
+    };
+    let what = nix::errno::Errno::from_raw(errno).desc();
+    NotSpawned::Failed { argv, exception, message: format!("[Errno {errno}] {what}: {}", python_repr(&path.into())) }
 }
 
 async fn spawn<R: Reports>(
     attempt: &Attempt<'_, R>,
     command: &Command,
-) -> Result<(Child, pipe::Receiver, Place), String> {
-    let io = |error: std::io::Error| error.to_string();
+) -> Result<(Child, pipe::Receiver, Place), NotSpawned> {
+    let argv_of = |last: &[String]| std::iter::once(BASH.clone()).chain(last.iter().cloned()).collect::<Vec<_>>();
+    let io = |error: std::io::Error, path: &str| os_error(error.raw_os_error().unwrap_or(0), argv_of(&[]), path);
     let temporary = match &command.cwd {
         Some(_) => None,
-        None => Some(tempfile::Builder::new().prefix("airflowtmp").tempdir().map_err(io)?),
+        None => {
+            let made = tempfile::Builder::new().prefix("airflowtmp").tempdir();
+            Some(made.map_err(|error| io(error, &std::env::temp_dir().to_string_lossy()))?)
+        }
     };
     let folder = temporary.as_ref().map(|folder| folder.path().to_string_lossy().into_owned());
     let cwd = command.cwd.clone().or(folder).unwrap_or_else(|| "/".into());
     let (args, script) = if command.is_script() {
-        let mut file = tempfile::Builder::new().suffix(".sh").tempfile_in(&cwd).map_err(io)?;
-        file.write_all(command.bash_command.as_bytes()).map_err(io)?;
+        let mut file =
+            tempfile::Builder::new().prefix("tmp").suffix(".sh").tempfile_in(&cwd).map_err(|error| io(error, &cwd))?;
+        file.write_all(command.bash_command.as_bytes()).map_err(|error| io(error, &cwd))?;
         let name = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         (vec![name], Some(file))
     } else {
         (vec!["-c".to_owned(), command.bash_command.clone()], None)
     };
-    let (read, write) = std::io::pipe().map_err(io)?;
-    let null = std::fs::File::open("/dev/null").map_err(io)?;
+    let (read, write) = std::io::pipe().map_err(|error| io(error, "pipe"))?;
+    let null = std::fs::File::open("/dev/null").map_err(|error| io(error, "/dev/null"))?;
     let request = SpawnRequest {
         program: BASH.clone(),
         args: args.clone(),
         environment: command.environment.clone(),
         cwd: Some(cwd),
         stdin: null.into(),
-        stdout: write.try_clone().map_err(io)?.into(),
+        stdout: write.try_clone().map_err(|error| io(error, "pipe"))?.into(),
         stderr: write.into(),
     };
-    let child = attempt.worker.inner.host.spawn(request).await.map_err(|error| error.to_string())?;
-    let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read)).map_err(io)?;
-    let argv = std::iter::once(BASH.clone()).chain(args).collect();
+    let argv = argv_of(&args);
+    let child = attempt.worker.inner.host.spawn(request).await.map_err(|error| match error {
+        SpawnError::Failed { errno, .. } if errno != 0 => os_error(errno, argv.clone(), &BASH),
+        // More than one message to the host takes, though not more than Linux does.
+        error @ SpawnError::TooLong { .. } => NotSpawned::NeedsPython(error.to_string()),
+        error => NotSpawned::Failed { argv: argv.clone(), exception: "OSError", message: error.to_string() },
+    })?;
+    let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read)).map_err(|error| io(error, "pipe"))?;
     Ok((child, output, Place { _folder: temporary, _script: script, argv }))
 }
 
-fn log_start<R: Reports>(attempt: &Attempt<'_, R>, place: &Place) {
+fn log_begin<R: Reports>(attempt: &Attempt<'_, R>) {
     let log = &attempt.log;
     log.info(TASK_LOGGER, "::group::Pre Execute");
-    log.info(TASK_LOGGER, "Running this BashOperator in the engine, without Python");
+    log.info(TASK_LOGGER, IN_ENGINE);
     log.info(TASK_LOGGER, "::endgroup::");
-    log.info(LOGGER, &format!("Tmp dir root location: {}", std::env::temp_dir().display()));
-    let argv: Vec<&str> = place.argv.iter().map(String::as_str).collect();
-    log.info(LOGGER, &format!("Running command: {}", python_list(&argv)));
-    log.info(LOGGER, "Output:");
+}
+
+fn log_command<R: Reports>(attempt: &Attempt<'_, R>, argv: &[&str]) {
+    attempt.log.info(LOGGER, &format!("Tmp dir root location: {}", std::env::temp_dir().display()));
+    attempt.log.info(LOGGER, &format!("Running command: {}", python_list(argv)));
 }
 
 /// Follows the command to its end: first that of its output, then its own.
@@ -191,7 +260,7 @@ async fn watch<R: Reports>(
         follow.await;
     })
     .await;
-    attempt.kill_leftovers(MARK).await;
+    attempt.kill_leftovers().await;
     cut
 }
 

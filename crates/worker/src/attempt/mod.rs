@@ -23,6 +23,10 @@ use crate::{KILL_GRACE, Report, Reports, Started, Stop, Worker};
 
 /// The logger of the lines that the official task runner writes.
 pub(crate) const TASK_LOGGER: &str = "task";
+/// Tells the processes of an attempt from others, also when they have got away.
+pub(crate) const MARK: &str = "UPDRAFT_TASK_INSTANCE";
+/// Where the database would be.
+const NO_DATABASE: &str = "airflow-db-not-allowed:///";
 const SIGTERM: i32 = 15;
 
 /// What an attempt works with.
@@ -118,12 +122,12 @@ impl<R: Reports> Attempt<'_, R> {
         timeout.and_then(|timeout| Duration::try_from(timeout).ok())
     }
 
-    /// Kills what the attempt's process started and left behind: what says so in its environment, which has a variable
-    /// `mark` or those that Airflow gives to every process of a task, or has the title that the task runner gives itself.
-    pub(crate) async fn kill_leftovers(&self, mark: &str) {
+    /// Kills what the attempt's process started and left behind: what says so in its environment, which has [`MARK`] or
+    /// the variables that Airflow gives to every process of a task, or has the title that the task runner gives itself.
+    pub(crate) async fn kill_leftovers(&self) {
         let Some(root) = self.worker.inner.host.pid() else { return };
         let ti = &self.start.ti;
-        let mut variables = vec![vec![format!("{mark}={}", ti.id)]];
+        let mut variables = vec![vec![format!("{MARK}={}", ti.id)]];
         if !ti.map_index.is_mapped() {
             // The instances of a mapped task can't be told from each other by these.
             variables.push(vec![
@@ -136,7 +140,8 @@ impl<R: Reports> Attempt<'_, R> {
         let mark = Mark { variables, title: Some(format!("airflow worker -- {}", ti.id)) };
         let killed = tokio::task::spawn_blocking(move || kill_marked(root, &mark)).await.unwrap_or(0);
         if killed > 0 {
-            let event = format!("Killed {killed} processes that the task had left behind");
+            let what = if killed == 1 { "a process".to_owned() } else { format!("{killed} processes") };
+            let event = format!("Killed {what} that the task had left behind");
             self.log.write(Level::Warning, TASK_LOGGER, &event, &[]);
         }
     }
@@ -152,18 +157,26 @@ impl<R: Reports> Attempt<'_, R> {
         self.log.write(Level::Error, TASK_LOGGER, &format!("Task is stopped: {why}"), &[]);
     }
 
+    /// What the environment of every task has beyond that of the engine, as the task runner gives it to what it starts.
+    pub(crate) fn base_environment(&self) -> Vec<(String, String)> {
+        let ti = &self.start.ti;
+        let mut env = self.worker.inner.helper.env();
+        let own = [
+            // Tasks have no business in the database.
+            ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", NO_DATABASE.to_owned()),
+            ("AIRFLOW__CORE__SQL_ALCHEMY_CONN", NO_DATABASE.to_owned()),
+            ("_AIRFLOW_PROCESS_CONTEXT", "client".to_owned()),
+            ("_AIRFLOW_PARSING_CONTEXT_DAG_ID", ti.run.dag_id.to_string()),
+            ("_AIRFLOW_PARSING_CONTEXT_TASK_ID", ti.task_id.to_string()),
+            (MARK, ti.id.to_string()),
+        ];
+        env.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        env
+    }
+
     /// A failure in the words of an exception, as the official runner logs it.
     pub(crate) fn log_exception(&self, exception: &str, message: &str) {
-        let detail = json!([{
-            "exc_type": exception,
-            "exc_value": message,
-            "exc_notes": [],
-            "syntax_error": null,
-            "is_cause": false,
-            "frames": [],
-            "is_group": false,
-            "exceptions": [],
-        }]);
+        let detail = detail(exception, message);
         self.log.write(Level::Error, TASK_LOGGER, "Task failed with exception", &[("error_detail", detail)]);
     }
 
@@ -172,6 +185,20 @@ impl<R: Reports> Attempt<'_, R> {
         self.log.masker().redact(&mut fields, None);
         Write::RenderedFields { key: self.key(), fields }
     }
+}
+
+/// An exception as structured logs have it.
+pub(crate) fn detail(exception: &str, message: &str) -> Json {
+    json!([{
+        "exc_type": exception,
+        "exc_value": message,
+        "exc_notes": [],
+        "syntax_error": null,
+        "is_cause": false,
+        "frames": [],
+        "is_group": false,
+        "exceptions": [],
+    }])
 }
 
 /// Asks a process group to end, and kills it with everything that it started when it has not after a while.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::conversation::{Conversation, TalkError, Told};
 use super::streams::{DRAIN, Stream, drain, forward};
-use super::{Attempt, End, SIGTERM, TASK_LOGGER, sleep_until};
+use super::{Attempt, End, MARK, SIGTERM, TASK_LOGGER, sleep_until};
 use crate::log::{Level, TaskLog};
 use crate::{KILL_GRACE, Reports, Stop};
 
@@ -24,8 +24,6 @@ const TIMEOUT_GRACE: Duration = Duration::from_secs(30);
 const FORK_PAUSE: Duration = Duration::from_secs(1);
 /// How often a task instance may be lost together with the Python helper before it is held to be the reason.
 const MAX_LOSSES: u32 = 3;
-/// Tells the processes of an attempt from others, also when they have got away.
-pub(super) const MARK: &str = "UPDRAFT_TASK_INSTANCE";
 
 pub(super) async fn run<R: Reports>(
     attempt: &mut Attempt<'_, R>,
@@ -58,7 +56,7 @@ pub(super) async fn run<R: Reports>(
     let Conversation { told, streams: more, .. } = conversation;
     streams.extend(more);
     if ended.is_violent() {
-        attempt.kill_leftovers(MARK).await;
+        attempt.kill_leftovers().await;
     }
     // What the task left running goes on after a normal end, as in Airflow.
     drain(streams).await;
