@@ -163,20 +163,6 @@ with DAG(
         else:
             raise AssertionError("a connection that is not there")
 
-    @task
-    def secrets():
-        mask_secret("top-secret-1")
-        Variable.set("api_token", "top-secret-2")
-        Variable.get("api_token")
-        Variable.set("harmless", "not-so-secret-3")
-        Variable.get("harmless")
-        Connection.get("from_environment")
-        for number in (1, 2, 3):
-            print(f"number {number}: top-secret-{number} not-so-secret-{number}")
-        print("password: pass-word-4", file=sys.stderr)
-        os.system("echo shell: top-secret-1")
-        raise ValueError("an exception with top-secret-2")
-
     with TaskGroup("group"):
 
         @task
@@ -248,7 +234,6 @@ with DAG(
     xcom_of_the_past()
     variables()
     connections()
-    secrets()
     rendered_by_python()
     reschedules()
     callbacks()
@@ -257,6 +242,25 @@ with DAG(
     cut = ShortCircuitOperator(task_id="short_circuit", python_callable=lambda: False)
     never = task(task_id="never")(lambda: None)()
     cut >> never >> task(task_id="never_either")(lambda: None)()
+
+
+with DAG("secrets"):
+
+    @task
+    def secrets():
+        mask_secret("top-secret-1")
+        Variable.set("api_token", "top-secret-2")
+        Variable.get("api_token")
+        Variable.set("harmless", "not-so-secret-3")
+        Variable.get("harmless")
+        Connection.get("from_environment")
+        for number in (1, 2, 3):
+            print(f"number {number}: top-secret-{number} not-so-secret-{number}")
+        print("password: pass-word-4", file=sys.stderr)
+        os.system("echo shell: top-secret-1")
+        raise ValueError("an exception with top-secret-2")
+
+    secrets()
 
 
 with DAG("other"):

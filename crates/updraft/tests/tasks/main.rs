@@ -1,0 +1,9 @@
+//! Tasks and Dag files, with the real binary and the real Task SDK.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bash;
+mod contracts;
+mod failures;
+mod kill;
+mod support;
