@@ -62,13 +62,15 @@ fn refused<T>(exception: &'static str, message: impl Into<String>) -> Result<T, 
 }
 
 /// Renders the template fields, in the operator's order.
-pub fn render(spec: &BashSpec, context: &Context<'_>) -> Result<Rendered, FieldError> {
+pub fn render(spec: &BashSpec, context: &Context<'_>) -> Result<Rendered, Box<FieldError>> {
     let render = |field, template: &str| {
-        template::render(template, context).map_err(|error| FieldError { field, template: template.into(), error })
+        template::render(template, context)
+            .map_err(|error| Box::new(FieldError { field, template: template.into(), error }))
     };
     let bash_command = render("bash_command", &spec.bash_command)?;
     let env = spec.env.as_ref().map(|env| {
-        template::render_value(env, context).map_err(|error| FieldError { field: "env", template: env.clone(), error })
+        template::render_value(env, context)
+            .map_err(|error| Box::new(FieldError { field: "env", template: env.clone(), error }))
     });
     let env = env.transpose()?;
     let cwd = spec.cwd.as_deref().map(|cwd| render("cwd", cwd)).transpose()?;

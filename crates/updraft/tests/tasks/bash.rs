@@ -23,7 +23,7 @@ const APART: [&str; 7] = [
     "UPDRAFT_TASK_INSTANCE=",
 ];
 /// Tasks that the engine leaves to the runner, and a part of the reason that it gives.
-const LEFT_TO_PYTHON: [(&str, &str); 7] = [
+const LEFT_TO_PYTHON: [(&str, &str); 8] = [
     ("latin", "its output_encoding is latin-1"),
     ("undefined", "bash_command: "),
     ("template_syntax", "bash_command: "),
@@ -31,12 +31,13 @@ const LEFT_TO_PYTHON: [(&str, &str); 7] = [
     ("script_by_name", "bash_command: the attribute `folder`"),
     ("connection", "the connection in $AIRFLOW_CONN_FROM_ENVIRONMENT"),
     ("script_missing", "a template in a file"),
+    ("named_like_a_script", "a template in a file"),
 ];
 
 /// The end of a name that is new each time.
 fn without_random_names(text: &str) -> String {
     let mut out = text.to_owned();
-    for (before, after) in [("airflowtmp", ""), ("'tmp", ".sh"), ("\ntmp", ".sh"), ("PID: ", "")] {
+    for (before, after) in [("airflowtmp", ""), ("'tmp", ".sh"), ("\"tmp", ".sh"), (" tmp", ".sh"), ("PID: ", "")] {
         while let Some(start) = out.find(before) {
             let rest = &out[start + before.len()..];
             let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
@@ -132,6 +133,8 @@ fn the_engine_and_the_official_runner_do_the_same() {
     let server = Server::start_with(&context, &ENV);
     let pair = Pair::run(&server, "bash");
     assert!(pair.compare(&context, &server) > 45);
+    let fields = server.task_instances(&pair.native, &pair.native_run)["env"]["rendered_fields"].clone();
+    assert_eq!((&fields["bash_command"], &fields["env"]["DAY"]), (&json!("env | sort"), &json!("2026-01-05")));
     let secret = server.log_lines(&pair.native, &pair.native_run, "secret", 1).join("\n");
     assert!(secret.contains("from env ***") && !secret.contains("top-secret-token"), "{secret}");
     assert_eq!(Pair::run(&server, "bash_missing").compare(&context, &server), 2);

@@ -44,10 +44,10 @@ static BASH: LazyLock<String> = LazyLock::new(|| {
 pub(super) async fn run<R: Reports>(attempt: &mut Attempt<'_, R>, spec: &BashSpec) -> Result<End, NeedsPython> {
     let (rendered, command) = match prepare(attempt, spec) {
         Ok(prepared) => prepared,
-        Err(FieldError { error: error @ RenderError::NeedsPython { .. }, .. }) => {
-            return Err(NeedsPython(error.to_string()));
-        }
-        Err(error) => return Ok(not_rendered(attempt, &error)),
+        Err(error) => match &error.error {
+            RenderError::NeedsPython { .. } => return Err(NeedsPython(error.to_string())),
+            _ => return Ok(not_rendered(attempt, &error)),
+        },
     };
     let options = &attempt.worker.inner.options;
     let fields = shown(rendered.fields(), attempt.log.masker(), options.max_rendered_field);
@@ -123,7 +123,7 @@ enum Watched {
 /// The rendered templates, and what is to be run if it can be.
 type Prepared = (Rendered, Result<Command, Refused>);
 
-fn prepare<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec) -> Result<Prepared, FieldError> {
+fn prepare<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec) -> Result<Prepared, Box<FieldError>> {
     let start = &attempt.start;
     let params = start.dag.params_of(start.task, &start.run.conf);
     let lookups = StoreLookups { store: &*attempt.worker.inner.store, masker: attempt.log.masker(), run: &start.run };

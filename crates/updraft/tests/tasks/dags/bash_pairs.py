@@ -63,6 +63,7 @@ COMMANDS = {
     "template_error": {"bash_command": "echo {{ 1 / 0 }}"},
     "template_syntax": {"bash_command": "echo {% if %}"},
     "script": {"bash_command": "script.sh"},
+    "script_from_template": {"bash_command": "{{ params.script }}"},
     "script_by_name": {"bash_command": "bash {{ dag.folder }}/plain.sh "},
     "quotes": {"bash_command": "echo \"it's\" 'a \"quote\"' ä \u20ac \u200b back\\\\slash"},
     "too_long": {"bash_command": "echo " + "x" * 200_000},
@@ -74,12 +75,12 @@ COMMANDS = {
 # These make Airflow complain in the log of every task of their Dag.
 MISSING_FILES = {
     "script_missing": {"bash_command": "nowhere.sh"},
-    "script_from_template": {"bash_command": "{{ 'echo a script' }} # .sh"},
+    "named_like_a_script": {"bash_command": "{{ 'echo a script' }} # .sh"},
 }
 
 
 def build(dag_id, operator, commands):
-    with DAG(dag_id, params={"word": "hello"}, default_args={"owner": "me", "retry_delay": timedelta(0)}) as dag:
+    with DAG(dag_id, params={"word": "hello", "script": "echo $0 # .sh"}, default_args={"owner": "me", "retry_delay": timedelta(0)}) as dag:
         for name, kwargs in commands.items():
             kwargs = dict(kwargs)
             after = kwargs.pop("after", None)
