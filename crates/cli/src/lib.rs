@@ -21,7 +21,7 @@ pub use files::{FileError, load};
 pub use graph::dot;
 pub use keys::{KeyError, check_key};
 pub use near::near;
-pub use output::{Format, Row, render, row};
+pub use output::{Format, Row, cut, render, row};
 pub use pools::{pool_from_entry, pools_document};
 pub use rows::{
     DAG_COLUMNS, connection_row, dag_row, import_error_row, pool_row, properties, run_row, task_instance_rows,

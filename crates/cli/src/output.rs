@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use template::python;
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::yaml;
 
@@ -54,6 +54,18 @@ fn as_texts(value: &Value) -> Value {
         Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), as_texts(value))).collect(),
         plain => python::text(plain).into(),
     }
+}
+
+/// The beginning of a text that fits into so many columns.
+pub fn cut(text: &str, columns: usize) -> &str {
+    let mut taken = 0;
+    for (at, letter) in text.char_indices() {
+        taken += letter.width().unwrap_or(0);
+        if taken > columns {
+            return &text[..at];
+        }
+    }
+    text
 }
 
 struct Style {
@@ -147,6 +159,11 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&render(&rows(), Format::Json)).unwrap(), want);
         let want = "- dag_id: a\n  is_paused: 'True'\n  owners:\n  - x\n  - y\n- dag_id: long\n  is_paused: null\n  owners: []\n";
         assert_eq!(render(&rows(), Format::Yaml), want);
+    }
+
+    #[test]
+    fn texts_are_cut_by_what_they_take_on_the_screen() {
+        assert_eq!((cut("abc", 2), cut("abc", 3), cut("名前", 3), cut("", 0)), ("ab", "abc", "名", ""));
     }
 
     #[test]

@@ -35,33 +35,40 @@ impl LiveView {
     }
 
     fn draw(&mut self, run: &DagRun, tasks: &[TaskInstance]) -> Result<()> {
+        let (columns, lines) = size_of_terminal();
         let mut out = String::new();
         if self.drawn > 0 {
-            out.push_str(&format!("\x1b[{}A", self.drawn));
+            out.push_str(&format!("\x1b[{}A\x1b[J", self.drawn));
         }
         self.frame += 1;
         let done = tasks.iter().filter(|ti| ti.state.is_finished()).count();
         let since = run.start_date.map(|start| seconds_until(start, run.end_date)).unwrap_or_default();
         let title = format!("{}  {}  {done} of {} tasks  {since:.1} s", run.key, run.state, tasks.len());
-        out.push_str(&format!("\x1b[2K{title}\n"));
-        let width = tasks.iter().map(|ti| name_of(ti).len()).max().unwrap_or(0);
-        // What goes on comes first where not all can be shown.
+        // A line that the terminal broke in two, or one that left its top, could not be drawn again.
+        out.push_str(&format!("{}\n", cli::cut(&title, columns)));
+        let room = MAX_ROWS.min(lines.saturating_sub(3)).max(1);
         let mut shown: Vec<&TaskInstance> = tasks.iter().collect();
-        if shown.len() > MAX_ROWS {
+        let more = shown.len().saturating_sub(room);
+        if more > 0 {
+            // What goes on comes first where not all can be shown.
             shown.sort_by_key(|ti| (!ti.state.is_executing(), ti.state.is_finished()));
-            shown.truncate(MAX_ROWS);
+            shown.truncate(room);
         }
+        let width = shown.iter().map(|ti| name_of(ti).len()).max().unwrap_or(0);
         for ti in &shown {
             let time =
                 ti.start_date.map(|start| format!("{:8.2} s", seconds_until(start, ti.end_date))).unwrap_or_default();
+            let row = format!("{:15} {time:10} {:width$}", ti.state.to_string(), name_of(ti));
             out.push_str(&format!(
-                "\x1b[2K  {} {:width$}  {:15} {time}\n",
+                "  {} {}\n",
                 self.mark(ti.state),
-                name_of(ti),
-                ti.state.to_string()
+                cli::cut(row.trim_end(), columns.saturating_sub(4))
             ));
         }
-        self.drawn = shown.len() + 1;
+        if more > 0 {
+            out.push_str(&format!("  … {more} more\n"));
+        }
+        self.drawn = 1 + shown.len() + usize::from(more > 0);
         output::print(&out)
     }
 
@@ -98,6 +105,14 @@ impl LiveView {
             output::print_line(&format!("{now}  {name} {}{time}{try_number}", ti.state))?;
         }
         Ok(())
+    }
+}
+
+/// Columns and lines; the usual ones where the terminal does not say.
+fn size_of_terminal() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+        _ => (80, 24),
     }
 }
 

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command, DagsCommand, TasksCommand};
+use args::{Args, Command, DagsCommand};
 use commands::Usage;
 
 /// The first argument of the process that owns the engine's children.
@@ -50,14 +50,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Commands that are over in a moment say what went wrong themselves.
+/// Commands that say themselves what went wrong, or show how things go.
 fn is_quiet(command: &Command) -> bool {
-    !matches!(
-        command,
-        Command::Standalone(_)
-            | Command::Dags(DagsCommand::Test(_) | DagsCommand::Reserialize(_))
-            | Command::Tasks(TasksCommand::Test(_))
-    )
+    !matches!(command, Command::Standalone(_) | Command::Dags(DagsCommand::Reserialize(_)))
 }
 
 fn host() -> ExitCode {

@@ -21,10 +21,10 @@ pub use tasks::{TaskStateArgs, TaskTestArgs, TasksCommand};
 #[command(name = "updraft", version, arg_required_else_help = true, max_term_width = 120)]
 pub struct Args {
     /// Say more; twice for everything.
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Global options")]
     pub verbose: u8,
     /// Where the database, logs and settings are kept [default: $AIRFLOW_HOME or ~/airflow].
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Global options")]
     pub home: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Command,

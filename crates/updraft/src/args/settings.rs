@@ -104,18 +104,25 @@ pub struct AddConnectionArgs {
     /// Everything in one, as a JSON object.
     #[arg(long, value_name = "JSON")]
     pub conn_json: Option<String>,
+    /// The type, such as postgres or http.
     #[arg(long, value_name = "TYPE")]
     pub conn_type: Option<String>,
+    /// What the connection is for.
     #[arg(long, value_name = "TEXT")]
     pub conn_description: Option<String>,
+    /// The host.
     #[arg(long, value_name = "HOST")]
     pub conn_host: Option<String>,
+    /// The user's name there.
     #[arg(long, value_name = "LOGIN")]
     pub conn_login: Option<String>,
+    /// The user's password there.
     #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true)]
     pub conn_password: Option<String>,
+    /// The schema, database or path.
     #[arg(long, value_name = "SCHEMA")]
     pub conn_schema: Option<String>,
+    /// The port.
     #[arg(long, value_name = "PORT")]
     pub conn_port: Option<String>,
     /// More, as a JSON object.
