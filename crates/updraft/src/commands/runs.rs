@@ -7,13 +7,14 @@ use engine::triggering::{self, RunRequest};
 use jiff::Timestamp;
 use model::operations::{python_isoformat, to_microseconds};
 use model::{DagId, DagRun, Json, RunKey, RunType, TriggeredBy};
+use scheduler::TriggerError;
 use serde_json::json;
-use store::{DagRecord, Direction, Page, RunFilter, RunOrder, Span, Store};
+use store::{DagRecord, Direction, Page, RunExists, RunFilter, RunOrder, Span, Store};
 
 use super::dags::structure;
 use super::{Context, dag, show};
 use crate::args::{FolderArgs, ListRunsArgs, TriggerArgs};
-use crate::remote::{Remote, quoted};
+use crate::remote::{Refused, Remote, quoted};
 use crate::{local, output};
 
 pub fn list(context: &Context, args: &ListRunsArgs) -> Result<()> {
@@ -138,6 +139,21 @@ fn check_allowed(record: &DagRecord) -> Result<()> {
     Ok(())
 }
 
+/// A conflict in the words of the scheduler, which say what there is already.
+fn said_plainly(context: &Context, error: anyhow::Error, key: &RunKey, request: &RunRequest) -> Result<anyhow::Error> {
+    if error.downcast_ref::<Refused>().is_none_or(|refused| refused.status != 409) {
+        return Ok(error);
+    }
+    let dag_id = key.dag_id.clone();
+    Ok(match (context.reader()?.run_exists(key, request.logical_date)?, request.logical_date) {
+        (RunExists::SameId, _) => TriggerError::RunIdTaken { dag_id, run_id: key.run_id.clone() }.into(),
+        (RunExists::SameLogicalDate, Some(logical_date)) => {
+            TriggerError::LogicalDateTaken { dag_id, logical_date }.into()
+        }
+        _ => error,
+    })
+}
+
 fn trigger_through(context: &Context, remote: &Remote, key: &RunKey, request: &RunRequest) -> Result<DagRun> {
     let body = json!({
         "dag_run_id": request.run_id,
@@ -148,6 +164,7 @@ fn trigger_through(context: &Context, remote: &Remote, key: &RunKey, request: &R
     });
     let answer = remote
         .post(&format!("/api/v2/dags/{}/dagRuns", quoted(key.dag_id.as_str())), &body)
+        .or_else(|error| Err(said_plainly(context, error, key, request)?))
         .with_context(|| format!("the Dag {} can't be triggered", key.dag_id))?;
     let mut run = context.reader()?.run(key)?.ok_or_else(|| anyhow!("the run {key} is not in the database"))?;
     // It may have begun meanwhile; what was made is told, as without a server.
