@@ -37,6 +37,8 @@ def last_line(trace):
     """The exception, without addresses and folders of this machine."""
     lines = [line for line in trace.strip().splitlines() if line.strip()] or [""]
     line = re.sub(r"0x[0-9a-f]+", "<address>", lines[-1].strip())
+    line = re.sub(r"Faulty task: \S+", "Faulty task: <one of them>", line)
+    line = re.sub(r"\{(<DAG: .*>)\}", lambda match: "{" + ", ".join(sorted(match[1].split(", "))) + "}", line)
     return re.sub(r"(/[^\s:'\"]+)+/" + FOLDER, "", line)
 
 

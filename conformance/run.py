@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds Updraft against recordings of Airflow: example Dags, Dags of our own, schedules, and the REST API.
+"""Holds Updraft against recordings of Airflow: example Dags, Dags of our own, schedules, broken files, the REST API.
 
     run.py --updraft target/release/updraft --python .venv/bin/python [--suite own,api] [--dags a,b] [--out FOLDER]
 
@@ -112,6 +112,10 @@ def run_suite(name, args, folder):
         with running(args.updraft, args.python, [HERE / "dags_schedules"]) as server:
             server.wait_for_dags_or_rest(names)
             return compared("record_schedules.py", server, out, names)
+    if name == "imports":
+        names = set(json.loads((REFERENCE / "own_imports.json").read_text()))
+        with running(args.updraft, args.python, [HERE / "dags_broken"]) as server:
+            return compared("record_imports.py", server, out, names)
     suite = {"api": "main", "login": "login"}[name]
     names = json.loads((REFERENCE / "own_api.json").read_text())[suite]["answers"]
     started = running(args.updraft, args.python, [HERE / "dags" / "api"]) if name == "api" else with_login(args)
@@ -124,6 +128,7 @@ SUITES = {
     "examples": "example Dags end as they do on Airflow",
     "own": "Dags of our own end as they do on Airflow",
     "schedules": "schedules run as they do on Airflow",
+    "imports": "Dag files are imported as by Airflow",
     "api": "API requests are answered as by Airflow",
     "login": "API requests with a login are answered as by Airflow",
 }
