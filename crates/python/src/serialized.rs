@@ -161,23 +161,24 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
 /// The tasks below a task group of a serialized Dag, those of its inner groups included. `None` if there is no such
 /// group.
 pub fn tasks_of_group(serialized: &Json, group_id: &str) -> Option<Vec<String>> {
+    /// Name, kind, and the task's id or the inner group.
+    fn children(group: &Json) -> impl Iterator<Item = (&str, &str, &Json)> {
+        let children = group.get("children").and_then(Json::as_object).into_iter().flatten();
+        children.filter_map(|(name, child)| Some((name.as_str(), child.get(0)?.as_str()?, child.get(1)?)))
+    }
+    fn inner_groups(group: &Json) -> impl Iterator<Item = (&str, &Json)> {
+        children(group).filter(|(_, kind, _)| *kind == "taskgroup").map(|(name, _, inner)| (name, inner))
+    }
     fn find<'a>(group: &'a Json, group_id: &str) -> Option<&'a Json> {
-        if group.get("_group_id").and_then(Json::as_str) == Some(group_id) {
-            return Some(group);
-        }
-        inner_groups(group).find_map(|inner| find(inner, group_id))
-    }
-    fn inner_groups(group: &Json) -> impl Iterator<Item = &Json> {
-        children(group).filter(|(kind, _)| *kind == "taskgroup").map(|(_, inner)| inner)
-    }
-    fn children(group: &Json) -> impl Iterator<Item = (&str, &Json)> {
-        let children = group.get("children").and_then(Json::as_object).into_iter().flat_map(|map| map.values());
-        children.filter_map(|child| Some((child.get(0)?.as_str()?, child.get(1)?)))
+        inner_groups(group).find_map(|(name, inner)| {
+            // Where a group stands in its parent tells its whole name; its own field lacks the parent's.
+            if name == group_id { Some(inner) } else { find(inner, group_id) }
+        })
     }
     fn collect(group: &Json, tasks: &mut Vec<String>) {
-        let direct = children(group).filter(|(kind, _)| *kind == "operator");
-        tasks.extend(direct.filter_map(|(_, task)| task.as_str().map(str::to_owned)));
-        inner_groups(group).for_each(|inner| collect(inner, tasks));
+        let direct = children(group).filter(|(_, kind, _)| *kind == "operator");
+        tasks.extend(direct.filter_map(|(_, _, task)| task.as_str().map(str::to_owned)));
+        inner_groups(group).for_each(|(_, inner)| collect(inner, tasks));
     }
     let found = find(serialized.get("dag")?.get("task_group")?, group_id)?;
     let mut tasks = Vec::new();
