@@ -5,12 +5,11 @@ use std::convert::Infallible;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use store::{DurationRange, Page, Span};
 
 use crate::error::ApiError;
-use crate::parse::{self, Fault, Issues, MaybeAware, Parsed, Place};
+use crate::parse::{self, Issues, MaybeAware, Parsed, Place};
 use crate::state::ApiState;
 
 /// Parameters by name, and what was found to be wrong with them.
@@ -31,11 +30,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Args {
             Ok(params) => params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             Err(_) => Vec::new(),
         };
-        let query = parts.uri.query().unwrap_or_default();
-        let query = form_urlencoded::parse(query.as_bytes())
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect();
-        Ok(Self { path, query, ..Self::default() })
+        Ok(Self { path, ..Self::of_query(parts.uri.query().unwrap_or_default()) })
     }
 }
 
@@ -44,6 +39,13 @@ fn place(part: &str, name: &str) -> Place {
 }
 
 impl Args {
+    /// The parameters of a query string.
+    pub(crate) fn of_query(query: &str) -> Self {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let query = pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        Self { query, ..Self::default() }
+    }
+
     /// A part of the path; empty if the route has none of that name.
     pub(crate) fn path(&self, name: &str) -> String {
         self.path.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone()).unwrap_or_default()
@@ -54,12 +56,6 @@ impl Args {
         let input = Value::String(self.path(name));
         let parsed = parse(&input);
         self.issues.keep(&place("path", name), &input, parsed).unwrap_or_default()
-    }
-
-    /// Gives a part of the path a value that the route itself knows.
-    pub(crate) fn with_path(mut self, name: &str, value: &str) -> Self {
-        self.path.push((name.to_owned(), value.to_owned()));
-        self
     }
 
     /// The last value of a parameter, which is the one that counts.
@@ -81,15 +77,6 @@ impl Args {
 
     pub(crate) fn or<T>(&mut self, name: &str, default: T, parse: impl Fn(&Value) -> Parsed<T>) -> T {
         self.optional(name, parse).unwrap_or(default)
-    }
-
-    /// A parameter that must be there.
-    pub(crate) fn required<T: Default>(&mut self, name: &str, parse: impl Fn(&Value) -> Parsed<T>) -> T {
-        if self.text(name).is_none() {
-            let missing = Fault::new("missing", "Field required");
-            self.issues.add(&place("query", name), missing, &Value::Null);
-        }
-        self.optional(name, parse).unwrap_or_default()
     }
 
     /// Every value of a parameter that is more than text.
@@ -184,9 +171,4 @@ pub(crate) fn durations_of(gte: Option<f64>, gt: Option<f64>, lte: Option<f64>, 
     let from = [micros(gte).map(|micros| micros.ceil() as i64), micros(gt).map(|micros| micros.floor() as i64 + 1)];
     let to = [micros(lte).map(|micros| micros.floor() as i64), micros(lt).map(|micros| micros.ceil() as i64 - 1)];
     DurationRange { from_micros: from.into_iter().flatten().max(), to_micros: to.into_iter().flatten().min() }
-}
-
-/// A path segment as it was before the client quoted it.
-pub(crate) fn unquoted(segment: &str) -> String {
-    percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }

@@ -119,11 +119,6 @@ impl<'a> Fields<'a> {
         self.issues
     }
 
-    /// The object itself.
-    pub(crate) fn input(&self) -> &'a Value {
-        self.input
-    }
-
     /// A field that must be there.
     pub(crate) fn required<T: Default>(&mut self, name: &'static str, parse: impl Fn(&Value) -> Parsed<T>) -> T {
         match self.raw(name) {

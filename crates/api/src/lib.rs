@@ -12,8 +12,6 @@
 //!    answers by themselves; everything else is an [`error::ApiError`] in Airflow's very words.
 //! 4. Responses are structs in the resource's module, fields in the order of Airflow's model, [`wire::Moment`] for moments.
 
-#![allow(dead_code, unused_imports, reason = "until every resource is there")]
-
 mod args;
 mod auth;
 mod blocking;

@@ -216,11 +216,6 @@ pub(crate) fn dict(input: &Value) -> Parsed<serde_json::Map<String, Value>> {
     }
 }
 
-/// What is there, whatever it is.
-pub(crate) fn anything(input: &Value) -> Parsed<Value> {
-    Ok(input.clone())
-}
-
 /// `repr()` of a Python list of texts.
 pub(crate) fn python_list_repr(texts: &[String]) -> String {
     let quoted: Vec<String> = texts.iter().map(|text| python_repr(text)).collect();

@@ -90,10 +90,6 @@ impl Routes {
         self.add("PATCH", MethodFilter::PATCH, path, access, handler)
     }
 
-    pub(crate) fn put<T: 'static>(self, path: &str, access: Access, handler: impl Handler<T, ApiState>) -> Self {
-        self.add("PUT", MethodFilter::PUT, path, access, handler)
-    }
-
     pub(crate) fn delete<T: 'static>(self, path: &str, access: Access, handler: impl Handler<T, ApiState>) -> Self {
         self.add("DELETE", MethodFilter::DELETE, path, access, handler)
     }

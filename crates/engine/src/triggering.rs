@@ -4,22 +4,25 @@
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
-use model::dag::Param;
 use model::operations::python_isoformat;
 use model::{Dag, DataInterval, Json, RunId, RunType, TriggeredBy};
 use regex::Regex;
 use scheduler::NewRun;
 
+pub use crate::params::check_params;
+
 /// What a run id may look like: Airflow's default for `[scheduler] allowed_run_id_pattern`.
 static RUN_ID: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(RUN_ID_PATTERN).ok());
 const RUN_ID_PATTERN: &str = "^[A-Za-z0-9_.~:+-]+$";
+/// What ids that are made look like (`RUN_ID_REGEX`). All that it allows the pattern above allows too.
+const MADE_PATTERN: &str = r"^(?:manual|scheduled|asset_triggered)__(?:\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00)$";
 
 /// Why a request can't be met as it is.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidTrigger {
     #[error("The run_id '{0}' must not contain '..' to prevent path traversal")]
     DoubleDot(String),
-    #[error("The run_id provided '{run_id}' does not match regex pattern '{RUN_ID_PATTERN}'")]
+    #[error("The run_id provided '{run_id}' does not match regex pattern '{RUN_ID_PATTERN}' or '{MADE_PATTERN}'")]
     RunId { run_id: String },
     #[error("A {wanted} DAG run cannot use ID '{run_id}' since it is reserved for {reserved} runs")]
     ReservedRunId { run_id: String, wanted: RunType, reserved: RunType },
@@ -82,26 +85,6 @@ fn check_run_id(run_id: &str, run_type: RunType) -> Result<(), InvalidTrigger> {
     Ok(())
 }
 
-/// Checks the params of a Dag as a run with this configuration would have them.
-pub fn check_params(params: &[Param], conf: &Json) -> Result<(), InvalidTrigger> {
-    for param in params {
-        let invalid = |reason: String| InvalidTrigger::Param { name: param.name.clone(), reason };
-        let value = conf.get(&param.name).or(param.value.as_ref());
-        let value = value.ok_or_else(|| invalid("No value passed".into()))?;
-        if param.schema.as_object().is_none_or(serde_json::Map::is_empty) {
-            continue;
-        }
-        let validator = jsonschema::options()
-            .should_validate_formats(true)
-            .build(&param.schema)
-            .map_err(|error| invalid(format!("its schema is wrong: {error}")))?;
-        if let Some(error) = validator.iter_errors(value).next() {
-            return Err(invalid(error.to_string()));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -143,17 +126,5 @@ mod tests {
     fn a_run_id_is_made_from_the_moment_of_the_run() {
         let run = check(RunRequest { run_id: None, ..request("") }, &dag(), Timestamp::from_microsecond(1).unwrap());
         assert_eq!(run.unwrap().run_id.as_str(), "manual__1970-01-01T00:00:00.000001+00:00");
-    }
-
-    #[test]
-    fn params_must_fit_their_schemas() {
-        let param = |value: Option<Json>, schema: Json| Param { name: "p".into(), value, description: None, schema };
-        let error = |param: Param, conf: Json| check_params(&[param], &conf).unwrap_err().to_string();
-        assert!(check_params(&[param(Some(json!(1)), json!({"type": "integer"}))], &json!({})).is_ok());
-        assert_eq!(error(param(None, json!({})), json!({})), "Invalid input for param p: No value passed");
-        let wrong = error(param(Some(json!(1)), json!({"type": "integer"})), json!({"p": "x"}));
-        assert!(wrong.starts_with("Invalid input for param p: \"x\" is not of type"), "{wrong}");
-        let date = error(param(None, json!({"type": "string", "format": "date"})), json!({"p": "nope"}));
-        assert!(date.contains("\"date\""), "{date}");
     }
 }

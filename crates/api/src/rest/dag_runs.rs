@@ -11,6 +11,7 @@ use model::{DagId, DagRun, RunId, RunKey};
 use serde::Serialize;
 use store::{Direction, Page, RunFilter, RunOrder};
 
+use super::cursor::{Around, Cursor, counted};
 use super::dag_versions::DagVersionResponse;
 use super::dags::known_dag;
 use super::lookup::Lookup;
@@ -134,10 +135,8 @@ impl DagRunResponse {
 #[derive(Default, Serialize)]
 struct DagRunCollection {
     dag_runs: Vec<DagRunResponse>,
-    total_entries: u64,
-    total_entries_limit: Option<u64>,
-    next_cursor: Option<String>,
-    previous_cursor: Option<String>,
+    #[serde(flatten)]
+    around: Around,
 }
 
 pub(crate) fn run_not_found(key: &RunKey) -> ApiError {
@@ -183,27 +182,30 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<impl S
     let filter = filter::read(&mut args);
     let order_by = args.texts("order_by");
     args.finish()?;
+    let cursor = Cursor::read(&args, &order_by, page.limit);
     let order = order::resolve(&order_by, "id", &ORDERS, &[("dag_run_id", "run_id")], RunOrder::Id);
     let own = state.clone();
-    state.blocking(move || collect(&own, &filter?, &order?, page)).await.map(Json)
+    let list = move || {
+        let mut lookup = Lookup::new(&own);
+        let filter = filter?;
+        if let Some(dag_id) = &filter.dag_id {
+            lookup.know(&known_dag(own.store(), dag_id)?);
+        }
+        collect(&mut lookup, &filter, &order?, page, cursor?)
+    };
+    state.blocking(list).await.map(Json)
 }
 
+/// Blocks.
 fn collect(
-    state: &ApiState,
+    lookup: &mut Lookup<'_>,
     filter: &RunFilter,
     order: &[(RunOrder, Direction)],
     page: Page,
+    cursor: Option<Cursor>,
 ) -> Result<DagRunCollection, ApiError> {
-    let mut lookup = Lookup::new(state);
-    if let Some(dag_id) = &filter.dag_id {
-        lookup.know(&known_dag(state.store(), dag_id)?);
-    }
-    let (runs, total_entries) = state.store().runs(filter, order, page)?;
-    Ok(DagRunCollection {
-        dag_runs: DagRunResponse::all(runs, &mut lookup)?,
-        total_entries,
-        total_entries_limit: None,
-        next_cursor: None,
-        previous_cursor: None,
-    })
+    let page = cursor.as_ref().map_or(page, Cursor::page);
+    let (runs, total) = lookup.store().runs(filter, order, page)?;
+    let around = cursor.map_or_else(|| counted(total), |cursor| cursor.around(runs.len(), total));
+    Ok(DagRunCollection { dag_runs: DagRunResponse::all(runs, lookup)?, around })
 }

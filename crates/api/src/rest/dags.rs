@@ -5,8 +5,6 @@ pub(crate) mod filter;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use model::DagId;
 use serde::Serialize;
 use serde_json::json;

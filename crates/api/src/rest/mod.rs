@@ -4,6 +4,7 @@ mod about;
 mod bulk;
 mod config;
 mod connections;
+mod cursor;
 mod dag_runs;
 mod dag_tags;
 mod dag_versions;

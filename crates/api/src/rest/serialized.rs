@@ -1,7 +1,9 @@
 //! What answers take straight out of the official serialized Dags.
 
+use engine::triggering::check_params;
 use jiff::Timestamp;
 use model::Json;
+use model::dag::Param;
 use python::serialized::{decode, is_not_set};
 use serde_json::{Map, Value, json};
 
@@ -65,11 +67,18 @@ impl<'a> Encoded<'a> {
         let dump = |entry: &Json| {
             let name = entry.get(0)?.as_str()?.to_owned();
             let param = entry.get(1)?;
-            let value = param.get("default").filter(|default| !is_not_set(default)).map_or(Value::Null, decode);
             let plain = |field: &str| param.get(field).map_or(Value::Null, decode);
-            let schema = param.get("schema").map_or_else(|| json!({}), decode);
+            let described = Param {
+                name,
+                value: param.get("default").filter(|default| !is_not_set(default)).map(decode),
+                description: None,
+                schema: param.get("schema").map_or_else(|| json!({}), decode),
+            };
+            // A default that its own schema refuses is none.
+            let is_sound = check_params(std::slice::from_ref(&described), &Value::Null).is_ok();
+            let Param { name, value, schema, .. } = described;
             let dumped = json!({
-                "value": value,
+                "value": value.filter(|_| is_sound),
                 "description": plain("description"),
                 "schema": schema,
                 "source": plain("source"),

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::{Direction, Page, TaskInstanceFilter, TaskInstanceOrder};
 
+use super::cursor::{Around, Cursor, counted};
 use super::dag_versions::DagVersionResponse;
 use super::lookup::Lookup;
 use crate::args::Args;
@@ -28,11 +29,19 @@ const PREFIX: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances";
 
 pub(crate) fn routes(routes: Routes) -> Routes {
     let at = |rest: &str| format!("{PREFIX}{rest}");
-    routes.get(PREFIX, Access::ReadDags, list).get(&at("/{task_id}"), Access::ReadDags, get).get(
-        &at("/{task_id}/{map_index}"),
-        Access::ReadDags,
-        get_mapped,
-    )
+    routes
+        .get(&at("/{task_id}"), Access::ReadDags, get)
+        .get(&at("/{task_id}/listMapped"), Access::ReadDags, list_mapped)
+        .get(&at("/{task_id}/tries"), Access::ReadDags, tries::list)
+        .get(&at("/{task_id}/{map_index}/tries"), Access::ReadDags, tries::list_mapped)
+        .get(&at("/{task_id}/{map_index}"), Access::ReadDags, get_mapped)
+        .get(PREFIX, Access::ReadDags, list)
+        // The list's path is also that of a task with such an id.
+        .get(&at("/list"), Access::ReadDags, get)
+        .post(&at("/list"), Access::ReadDags, batch::list)
+        .get(&at("/{task_id}/tries/{task_try_number}"), Access::ReadDags, tries::get)
+        .get(&at("/{task_id}/{map_index}/tries/{task_try_number}"), Access::ReadDags, tries::get_mapped)
+        .get(&at("/{task_id}/links"), Access::ReadDags, links::get)
 }
 
 /// `TaskInstanceResponse`.
@@ -131,10 +140,8 @@ fn rendered_map_index(ti: &TaskInstance) -> Option<String> {
 #[derive(Default, Serialize)]
 struct TaskInstanceCollection {
     task_instances: Vec<TaskInstanceResponse>,
-    total_entries: u64,
-    total_entries_limit: Option<u64>,
-    next_cursor: Option<String>,
-    previous_cursor: Option<String>,
+    #[serde(flatten)]
+    around: Around,
 }
 
 fn key_of(args: &Args, map_index: i32) -> TaskInstanceKey {
@@ -220,14 +227,15 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<impl S
     let page = args.page(&state);
     let order_by = args.texts("order_by");
     args.finish()?;
+    let cursor = Cursor::read(&args, &order_by, page.limit);
     let order = order::resolve(&order_by, "map_index", &ORDERS, &[], TaskInstanceOrder::Id);
     let own = state.clone();
     let list = move || {
         let mut lookup = Lookup::new(&own);
         let mut filter = filter?;
         let is_possible = filter::complete(&mut filter, &mut lookup)?;
-        let order = order?;
-        if is_possible { collect(&mut lookup, &filter.store, &order, page) } else { Ok(Default::default()) }
+        let (order, cursor) = (order?, cursor?);
+        if is_possible { collect(&mut lookup, &filter.store, &order, page, cursor) } else { Ok(Default::default()) }
     };
     state.blocking(list).await.map(Json)
 }
@@ -237,15 +245,18 @@ fn collect(
     filter: &TaskInstanceFilter,
     order: &[(TaskInstanceOrder, Direction)],
     page: Page,
+    cursor: Option<Cursor>,
 ) -> Result<TaskInstanceCollection, ApiError> {
-    let (found, total_entries) = lookup.store().task_instances(filter, order, page)?;
+    let page = cursor.as_ref().map_or(page, Cursor::page);
+    let (found, total) = lookup.store().task_instances(filter, order, page)?;
+    let around = cursor.map_or_else(|| counted(total), |cursor| cursor.around(found.len(), total));
     let mut task_instances = Vec::with_capacity(found.len());
     for ti in found {
         if let Some(run) = lookup.run(&ti.run)? {
             task_instances.push(TaskInstanceResponse::of(ti, &Rc::clone(&run), lookup)?);
         }
     }
-    Ok(TaskInstanceCollection { task_instances, total_entries, ..TaskInstanceCollection::default() })
+    Ok(TaskInstanceCollection { task_instances, around })
 }
 
 async fn list_mapped(State(state): State<ApiState>, mut args: Args) -> ApiResult<impl Serialize> {
@@ -275,7 +286,7 @@ async fn list_mapped(State(state): State<ApiState>, mut args: Args) -> ApiResult
             // A task that was mapped over nothing has no instances either.
             check_mapped(&mut lookup, &key)?;
         }
-        collect(&mut lookup, &filter, &order?, page)
+        collect(&mut lookup, &filter, &order?, page, None)
     };
     state.blocking(list).await.map(Json)
 }

@@ -13,6 +13,7 @@ use crate::error::ApiResult;
 use crate::order;
 use crate::parse::{self, Parsed};
 use crate::rest::dags::filter::RUN_STATES;
+use crate::rest::lookup::Lookup;
 use crate::state::ApiState;
 
 /// The number of entries if nobody says.
@@ -82,5 +83,5 @@ pub(super) async fn list(State(state): State<ApiState>, mut args: Args, body: Js
         return Ok(Json(DagRunCollection::default()));
     }
     let own = state.clone();
-    state.blocking(move || collect(&own, &filter, &order?, page)).await.map(Json)
+    state.blocking(move || collect(&mut Lookup::new(&own), &filter, &order?, page, None)).await.map(Json)
 }

@@ -67,5 +67,5 @@ pub(super) async fn list(State(state): State<ApiState>, mut args: Args, body: Js
     let allowed: Vec<_> = ORDERS.into_iter().filter(|(name, _)| ORDERED_BY.contains(name)).collect();
     let order = order::resolve(&order_by, "id", &allowed, &[], TaskInstanceOrder::Id);
     let own = state.clone();
-    state.blocking(move || collect(&mut Lookup::new(&own), &filter, &order?, page)).await.map(Json)
+    state.blocking(move || collect(&mut Lookup::new(&own), &filter, &order?, page, None)).await.map(Json)
 }
