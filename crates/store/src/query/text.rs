@@ -142,7 +142,8 @@ impl Letters {
         match self {
             Letters::Exact => letter,
             Letters::AnyCase if letter.is_ascii() => letter.to_ascii_lowercase(),
-            Letters::AnyCase => letter.to_lowercase().next().unwrap_or(letter),
+            // The Kelvin sign is no k.
+            Letters::AnyCase => letter.to_lowercase().next().filter(|small| !small.is_ascii()).unwrap_or(letter),
         }
     }
 }
@@ -175,6 +176,7 @@ mod tests {
             ("abc", "c\\", false),
             ("Straße ÄÖ", "äö", true),
             ("Straße", "STRASSE", false),
+            ("3 \u{212a}", "k", false),
             ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "%a%a%a%a%a%a%a%a%a%a%a%a%a%a%b", false),
         ];
         for (text, pattern, expected) in table {

@@ -95,19 +95,16 @@ impl<'row> Columns<'row> {
     }
 
     pub(super) fn texts(&mut self) -> rusqlite::Result<Vec<String>> {
-        Ok(texts_of(&self.json()?))
+        let text: String = self.get()?;
+        serde_json::from_str(&text).map_err(|error| invalid(self.next - 1, error.to_string()))
     }
 
     pub(super) fn opt_texts(&mut self) -> rusqlite::Result<Option<Vec<String>>> {
         let text: Option<String> = self.get()?;
-        text.map(|text| serde_json::from_str(&text).map(|json| texts_of(&json)))
-            .transpose()
-            .map_err(|error| invalid(self.next - 1, error.to_string()))
+        let read =
+            |text: String| serde_json::from_str(&text).map_err(|error| invalid(self.next - 1, error.to_string()));
+        text.map(read).transpose()
     }
-}
-
-fn texts_of(json: &Json) -> Vec<String> {
-    json.as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect()
 }
 
 /// A list of texts as a document.

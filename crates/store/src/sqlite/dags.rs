@@ -1,14 +1,16 @@
 //! Reading Dags, their versions and files.
 
 use model::timetable::NextRun;
-use model::{DagId, DagRunState, DagSchedule, VersionId};
+use model::{DagId, DagRunState, DagSchedule, Json, VersionId};
+use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row};
 
 use super::SqliteStore;
 use super::column::Columns;
-use super::read::{Conditions, Key, Lead, Source, order_by, page};
+use super::read::{Again, Conditions, Key, Lead, Source, order_by, page};
 use crate::query::{
     DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Page, TextFilter, VersionFilter, VersionOrder,
+    literally, somewhere,
 };
 use crate::records::{DagRecord, DagVersion, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
@@ -134,6 +136,19 @@ fn version_order(order: VersionOrder) -> Key {
     }
 }
 
+/// The Dag has one of these tags, if any are given.
+fn one_tag(conditions: &mut Conditions, tags: &[String]) {
+    // Looking for the tag's JSON in the list's is quick; what that finds is looked at closely.
+    let lots = tags.iter().map(|tag| vec![Value::Text(Json::from(tag.as_str()).to_string()), Value::Text(tag.clone())]);
+    conditions.any("(instr(tags, ?) > 0 AND EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?))", lots);
+}
+
+/// One of these owners, or a part of the name, in any case.
+fn one_owner(conditions: &mut Conditions, owners: &[String]) {
+    let lots = owners.iter().map(|owner| vec![Value::Text(somewhere(&literally(owner)))]);
+    conditions.any("EXISTS (SELECT 1 FROM json_each(owners) WHERE matches(?, value))", lots);
+}
+
 /// One of these states, where `None` is that of a Dag without runs.
 fn last_run_states(conditions: &mut Conditions, states: &[Option<DagRunState>]) {
     // No state has an empty name.
@@ -156,24 +171,20 @@ fn conditions_of(filter: &DagFilter) -> Conditions {
         .one_of("timetable_type", filter.timetable_types.iter().cloned())
         .equal("last_run_state", filter.last_run_state.map(|state| state.name().to_owned()))
         .span("last_run_start", filter.last_run_start)
-        .span("last_run_end", filter.last_run_end)
-        .contains("EXISTS (SELECT 1 FROM json_each(owners) WHERE matches(?, value))", &filter.owners);
+        .span("last_run_end", filter.last_run_end);
+    one_owner(&mut conditions, &filter.owners);
     last_run_states(&mut conditions, &filter.last_run_states);
     if filter.all_tags {
-        for tag in &filter.tags {
-            conditions.with("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", tag.clone());
-        }
-    } else if !filter.tags.is_empty() {
-        let mut wanted = Conditions::default();
-        wanted.one_of("value", filter.tags.iter().cloned());
-        conditions.exists("json_each(tags)", wanted);
+        filter.tags.iter().for_each(|tag| one_tag(&mut conditions, std::slice::from_ref(tag)));
+    } else {
+        one_tag(&mut conditions, &filter.tags);
     }
     conditions
 }
 
 /// What is read where the conditions lead to it.
 pub(super) fn all<'a>(from: &'a str, columns: &'a str, conditions: &'a Conditions, order: &'a str) -> Source<'a> {
-    Source { columns, from, conditions, lead: Lead::Conditions, order }
+    Source { columns, from, conditions, lead: Lead::Conditions, order, again: None }
 }
 
 impl DagStore for SqliteStore {
@@ -189,7 +200,9 @@ impl DagStore for SqliteStore {
     fn dags(&self, filter: &DagFilter, order: &[(DagOrder, Direction)], cut: Page) -> Result<(Vec<DagRecord>, u64)> {
         let conditions = conditions_of(filter);
         let order = order_by(order, dag_order, &["dag_id"]);
-        self.snapshot(|connection| page(connection, &all("dag", DAG_COLUMNS, &conditions, &order), cut, read_dag))
+        let again = Some(Again { from: "dag", number: "id" });
+        let source = Source { again, ..all("dag", DAG_COLUMNS, &conditions, &order) };
+        self.snapshot(|connection| page(connection, &source, cut, read_dag))
     }
 
     fn version(&self, id: VersionId) -> Result<Option<DagVersion>> {

@@ -221,3 +221,42 @@ fn to_store_error(path: &Path, error: &rusqlite::Error) -> StoreError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::read::{Conditions, Lead, Source};
+    use super::*;
+    use crate::query::{Direction, RunFilter, RunOrder, TaskInstanceFilter, TaskInstanceOrder};
+
+    fn sorts(store: &SqliteStore, from: &str, conditions: &Conditions, order: &str) -> Vec<String> {
+        let source = Source { columns: "1", from, conditions, lead: Lead::Order, order, again: None };
+        store.read(|connection| source.sorts(connection)).unwrap()
+    }
+
+    /// Lists over everything take their rows from an index as they come, whatever they are filtered by.
+    #[test]
+    fn lists_over_everything_sort_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("updraft.db")).unwrap();
+        for direction in [Direction::Ascending, Direction::Descending] {
+            let filter =
+                RunFilter { dag_id: Some("d".into()), states: vec![model::DagRunState::Failed], ..Default::default() };
+            for key in [RunOrder::Id, RunOrder::RunAfter, RunOrder::StartDate, RunOrder::LogicalDate] {
+                let (from, conditions, order) = runs::led_by_order(&filter, &[(key, direction)]);
+                assert_eq!(sorts(&store, from, &conditions, &order), [""; 0], "{key:?} {direction:?}");
+            }
+            let states = vec![model::TaskState::Failed];
+            let filter = TaskInstanceFilter { dag_id: Some("d".into()), states, ..Default::default() };
+            for key in [TaskInstanceOrder::Id, TaskInstanceOrder::MapIndex, TaskInstanceOrder::StartDate] {
+                let (from, conditions, order) = task_instances::led_by_order(&filter, &[(key, direction)]);
+                assert_eq!(sorts(&store, &from, &conditions, &order), [""; 0], "{key:?} {direction:?}");
+            }
+            // The task instances of one moment are few.
+            for key in [TaskInstanceOrder::RunAfter, TaskInstanceOrder::LogicalDate] {
+                let (from, conditions, order) = task_instances::led_by_order(&filter, &[(key, direction)]);
+                let last = "USE TEMP B-TREE FOR LAST TERM OF ORDER BY";
+                assert_eq!(sorts(&store, &from, &conditions, &order), [last], "{key:?} {direction:?}");
+            }
+        }
+    }
+}

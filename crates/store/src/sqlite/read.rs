@@ -5,9 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::column::micros;
-use crate::query::{
-    Direction, DurationRange, Page, Span, TextFilter, alternatives, literally, searched_prefix, somewhere,
-};
+use crate::query::{Direction, DurationRange, Page, Span, TextFilter, alternatives, searched_prefix, somewhere};
 
 /// As many values stand in a query's text; more go in as one document, and SQLite has a bound.
 const MAX_LISTED: usize = 100;
@@ -79,17 +77,24 @@ impl Conditions {
     pub(super) fn pattern(&mut self, column: &str, text: Option<&str>) -> &mut Self {
         let Some(text) = text else { return self };
         let texts = alternatives(text);
-        let condition = vec![format!("matches(?, {column})"); texts.len()].join(" OR ");
-        self.add(format!("({condition})"), texts.into_iter().map(|text| Value::Text(somewhere(text))).collect())
+        let parts: Vec<String> = texts
+            .iter()
+            .map(|text| match is_simple(text) {
+                true => format!("{column} LIKE ? ESCAPE '\\'"),
+                false => format!("matches(?, {column})"),
+            })
+            .collect();
+        let values = texts.into_iter().map(|text| Value::Text(somewhere(text))).collect();
+        self.add(format!("({})", parts.join(" OR ")), values)
     }
 
-    /// The text stands in the column as it is, in any case.
-    pub(super) fn contains(&mut self, condition: &str, texts: &[String]) -> &mut Self {
-        if texts.is_empty() {
+    /// The condition holds for one of these lots of values; no lot asks for nothing.
+    pub(super) fn any(&mut self, condition: &str, lots: impl IntoIterator<Item = Vec<Value>>) -> &mut Self {
+        let lots: Vec<Vec<Value>> = lots.into_iter().collect();
+        if lots.is_empty() {
             return self;
         }
-        let patterns = texts.iter().map(|text| Value::Text(somewhere(&literally(text)))).collect();
-        self.add(format!("({})", vec![condition; texts.len()].join(" OR ")), patterns)
+        self.add(format!("({})", vec![condition; lots.len()].join(" OR ")), lots.concat())
     }
 
     /// What [`TextFilter::prefix`] says, as ranges that an index can serve.
@@ -157,6 +162,12 @@ impl Conditions {
     }
 }
 
+/// Whether SQLite's own LIKE finds the same, which is quicker: it knows capitals of ASCII only, and each `%` multiplies
+/// what it may have to try.
+fn is_simple(pattern: &str) -> bool {
+    pattern.is_ascii() && pattern.len() <= 100 && pattern.matches('%').count() <= 1
+}
+
 /// Values as one JSON list.
 fn document(values: &[Value]) -> String {
     let json = |value: &Value| match value {
@@ -194,6 +205,12 @@ pub(super) enum Key {
 }
 
 impl Key {
+    fn column(self) -> &'static str {
+        match self {
+            Key::Full(column) | Key::Gaps(column) | Key::GapsThen(column, _) => column,
+        }
+    }
+
     fn sql(self, direction: Direction) -> String {
         // Said only where it matters: an index serves it for the first column of an order alone.
         let (way, nulls) = match direction {
@@ -211,8 +228,15 @@ impl Key {
 /// `ORDER BY` of what was asked for, then of `last`, which makes the order whole and goes the way of the first.
 pub(super) fn order_by<O: Copy>(order: &[(O, Direction)], key: impl Fn(O) -> Key, last: &[&'static str]) -> String {
     let last_direction = order.first().map_or(Direction::Ascending, |(_, direction)| *direction);
-    let last = last.iter().map(|column| Key::Full(column).sql(last_direction));
-    let parts: Vec<String> = order.iter().map(|(order, direction)| key(*order).sql(*direction)).chain(last).collect();
+    let asked = order.iter().map(|(order, direction)| (key(*order), *direction));
+    let mut parts: Vec<(&str, String)> = Vec::new();
+    for (key, direction) in asked.chain(last.iter().map(|column| (Key::Full(column), last_direction))) {
+        // A column decides nothing the second time, but a sort would carry it along.
+        if parts.iter().all(|(column, _)| *column != key.column()) {
+            parts.push((key.column(), key.sql(direction)));
+        }
+    }
+    let parts: Vec<String> = parts.into_iter().map(|(_, sql)| sql).collect();
     format!(" ORDER BY {}", parts.join(", "))
 }
 
@@ -235,10 +259,47 @@ pub(super) fn sum(connection: &Connection, from: &str, column: &str, conditions:
 /// Where a page comes from.
 pub(super) struct Source<'a> {
     pub(super) columns: &'a str,
+    /// The tables that the conditions and the order speak of.
     pub(super) from: &'a str,
     pub(super) conditions: &'a Conditions,
     pub(super) lead: Lead,
     pub(super) order: &'a str,
+    /// How rows are found again once it is known which ones are on the page: where they have to be sorted.
+    pub(super) again: Option<Again<'a>>,
+}
+
+/// The tables that all columns come from, and the number of a row in them.
+#[derive(Clone, Copy)]
+pub(super) struct Again<'a> {
+    pub(super) from: &'a str,
+    pub(super) number: &'a str,
+}
+
+/// Pages up to this length are found by their rows' numbers first: a sort that carries whole rows is slow.
+pub(super) const MAX_FOUND_AGAIN: u64 = 1000;
+
+impl Source<'_> {
+    fn sql(&self, page: Page) -> String {
+        let Source { columns, from, conditions, lead, order, again } = self;
+        let filter = conditions.clause(*lead);
+        match again.filter(|_| page.limit <= MAX_FOUND_AGAIN) {
+            Some(Again { from: again, number }) => format!(
+                "SELECT {columns} FROM {again} WHERE {number} IN
+                     (SELECT {number} FROM {from}{filter}{order} LIMIT ? OFFSET ?){order}"
+            ),
+            None => format!("SELECT {columns} FROM {from}{filter}{order} LIMIT ? OFFSET ?"),
+        }
+    }
+
+    /// What SQLite sorts to answer, in its own words.
+    #[cfg(test)]
+    pub(super) fn sorts(&self, connection: &Connection) -> rusqlite::Result<Vec<String>> {
+        let sql = format!("EXPLAIN QUERY PLAN {}", self.sql(Page { limit: 50, offset: 0 }));
+        let values = self.conditions.values().chain([Value::Integer(50), Value::Integer(0)]);
+        let steps: rusqlite::Result<Vec<String>> =
+            connection.prepare(&sql)?.query_map(params_from_iter(values), |row| row.get("detail"))?.collect();
+        Ok(steps?.into_iter().filter(|step| step.contains("TEMP B-TREE")).collect())
+    }
 }
 
 pub(super) fn rows<T>(
@@ -247,12 +308,9 @@ pub(super) fn rows<T>(
     page: Page,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
-    let Source { columns, from, conditions, lead, order } = source;
-    let filter = conditions.clause(*lead);
-    let sql = format!("SELECT {columns} FROM {from}{filter}{order} LIMIT ? OFFSET ?");
     let clamp = |value: u64| Value::Integer(i64::try_from(value).unwrap_or(i64::MAX));
-    let values = conditions.values().chain([clamp(page.limit), clamp(page.offset)]);
-    connection.prepare_cached(&sql)?.query_map(params_from_iter(values), read)?.collect()
+    let values = source.conditions.values().chain([clamp(page.limit), clamp(page.offset)]);
+    connection.prepare_cached(&source.sql(page))?.query_map(params_from_iter(values), read)?.collect()
 }
 
 /// One page of what matches, and how many match in all.
@@ -263,7 +321,8 @@ pub(super) fn page<T>(
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<(Vec<T>, u64)> {
     let total = count(connection, source.from, source.conditions)?;
-    Ok((rows(connection, source, page, read)?, total))
+    let rows = if total > page.offset { rows(connection, source, page, read)? } else { Vec::new() };
+    Ok((rows, total))
 }
 
 /// Which of the two ways is the shorter one, for a table of `size` rows of which `total` match, if those that match are
@@ -272,4 +331,29 @@ pub(super) fn shorter_lead(total: u64, size: u64, page: Page) -> Lead {
     let needed = u128::from(page.offset) + u128::from(page.limit.min(total));
     let (total, size) = (u128::from(total), u128::from(size));
     if total * total > needed * size { Lead::Order } else { Lead::Conditions }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_way_is_taken() {
+        let first = Page { limit: 50, offset: 0 };
+        assert_eq!(shorter_lead(0, 500_000, first), Lead::Conditions);
+        assert_eq!(shorter_lead(40, 500_000, first), Lead::Conditions, "few are sorted quickly");
+        assert_eq!(shorter_lead(500_000, 500_000, first), Lead::Order);
+        assert_eq!(shorter_lead(100_000, 500_000, first), Lead::Order, "one in five fits");
+        assert_eq!(shorter_lead(100_000, 500_000, Page { limit: 50, offset: 90_000 }), Lead::Conditions);
+        assert_eq!(shorter_lead(100_000, 500_000, Page::ALL), Lead::Conditions);
+    }
+
+    #[test]
+    fn nothing_begins_like_a_prefix_after_it() {
+        assert_eq!(after_prefix("ab").as_deref(), Some("ac"));
+        assert_eq!(after_prefix("a\u{10ffff}").as_deref(), Some("b"));
+        assert_eq!(after_prefix("\u{d7ff}").as_deref(), Some("\u{e000}"));
+        assert_eq!(after_prefix("\u{10ffff}"), None);
+        assert_eq!(after_prefix(""), None);
+    }
 }

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::column::{Columns, micros};
-use super::read::{Conditions, Key, Lead, Source, count, order_by, rows, shorter_lead};
+use super::read::{Again, Conditions, Key, Lead, Source, count, order_by, rows, shorter_lead};
 use crate::RunExists;
 use crate::query::{Direction, Page, RunFilter, RunOrder, somewhere};
 
@@ -77,6 +77,7 @@ fn in_order(order: &[(RunOrder, Direction)]) -> Option<&'static str> {
     match order.first() {
         None | Some((RunOrder::Id, _)) => Some("dag_run NOT INDEXED"),
         Some((RunOrder::RunAfter, _)) => Some("dag_run INDEXED BY dag_run_after"),
+        Some((RunOrder::LogicalDate, _)) => Some("dag_run INDEXED BY dag_run_date"),
         Some((RunOrder::StartDate, _)) => Some("dag_run INDEXED BY dag_run_start"),
         _ => None,
     }
@@ -123,19 +124,31 @@ pub(super) fn list(
 ) -> rusqlite::Result<(Vec<DagRun>, u64)> {
     let conditions = conditions_of(filter);
     let total = count(connection, "dag_run", &conditions)?;
+    if total <= page.offset {
+        return Ok((Vec::new(), total));
+    }
     let size: Option<i64> =
         connection.prepare_cached("SELECT max(rid) FROM dag_run")?.query_row([], |row| row.get(0))?;
     let lead = shorter_lead(total, size.unwrap_or(0).unsigned_abs(), page);
     let by_run_after = matches!(order.first(), Some((RunOrder::RunAfter, _)));
-    let (from, lead) = match in_order(order) {
+    let again = Some(Again { from: "dag_run", number: "rid" });
+    let (from, lead, again) = match in_order(order) {
         // One index has a Dag's runs in this very order.
-        Some(_) if by_run_after && filter.dag_id.is_some() => ("dag_run INDEXED BY dag_run_of_dag", Lead::Conditions),
-        Some(from) if lead == Lead::Order => (from, lead),
-        _ => ("dag_run", Lead::Conditions),
+        Some(_) if by_run_after && filter.dag_id.is_some() => {
+            ("dag_run INDEXED BY dag_run_of_dag", Lead::Conditions, None)
+        }
+        Some(from) if lead == Lead::Order => (from, lead, None),
+        _ => ("dag_run", Lead::Conditions, again),
     };
     let order = order_by(order, run_order, &["rid"]);
-    let source = Source { columns: RUN_COLUMNS, from, conditions: &conditions, lead, order: &order };
+    let source = Source { columns: RUN_COLUMNS, from, conditions: &conditions, lead, order: &order, again };
     Ok((rows(connection, &source, page, read_run)?, total))
+}
+
+/// What a list reads that is led by its order.
+#[cfg(test)]
+pub(super) fn led_by_order(filter: &RunFilter, order: &[(RunOrder, Direction)]) -> (&'static str, Conditions, String) {
+    (in_order(order).unwrap(), conditions_of(filter), order_by(order, run_order, &["rid"]))
 }
 
 pub(super) fn active(connection: &Connection) -> rusqlite::Result<Vec<DagRun>> {

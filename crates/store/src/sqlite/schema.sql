@@ -110,6 +110,7 @@ CREATE INDEX dag_run_undated ON dag_run (dag_id, run_after) WHERE logical_date I
 -- For lists of a Dag's runs and of all runs.
 CREATE INDEX dag_run_of_dag ON dag_run (dag_id, run_after);
 CREATE INDEX dag_run_after ON dag_run (run_after);
+CREATE INDEX dag_run_date ON dag_run (logical_date);
 CREATE INDEX dag_run_start ON dag_run (start_date);
 -- For the runs that are under way, which are always few, and for how many there are in each state.
 CREATE INDEX dag_run_state ON dag_run (state);
@@ -146,7 +147,7 @@ CREATE UNIQUE INDEX task_instance_key ON task_instance (run_rid, task_id, map_in
 -- For lists over all runs.
 CREATE INDEX task_instance_id ON task_instance (id);
 CREATE INDEX task_instance_map_index ON task_instance (map_index, id);
-CREATE INDEX task_instance_start ON task_instance (start_date);
+CREATE INDEX task_instance_start ON task_instance (start_date, id);
 -- For the use of pools, and for what is under way or went wrong. Most have succeeded, and are not in it.
 CREATE INDEX task_instance_open ON task_instance (state, pool, pool_slots) WHERE state <> 'success';
 

@@ -8,7 +8,7 @@ use model::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::column::Columns;
-use super::read::{Conditions, Key, Lead, Source, count, order_by, rows, shorter_lead};
+use super::read::{Again, Conditions, Key, Lead, MAX_FOUND_AGAIN, Source, count, order_by, rows, shorter_lead};
 use super::{SqliteStore, runs};
 use crate::query::{Direction, Page, RunFilter, RunOrder, TaskInstanceFilter, TaskInstanceOrder};
 use crate::records::TaskTry;
@@ -21,6 +21,10 @@ const TASK_COLUMNS: &str = "r.dag_id, r.run_id, t.task_id, t.map_index, t.id, t.
 
 /// Runs first, then what belongs to them.
 const BY_RUN: &str = "dag_run AS r CROSS JOIN task_instance AS t ON t.run_rid = r.rid";
+
+/// Task instances first, as an index of theirs or the table has them, then their runs.
+const BY_TASK: &str = "task_instance AS t CROSS JOIN dag_run AS r ON r.rid = t.run_rid";
+const TASKS_ALONE: &str = "task_instance AS t";
 
 const UPDATED_AT: &str = "nullif(max(coalesce(t.scheduled_at, -1), coalesce(t.queued_at, -1), \
     coalesce(t.start_date, -1), coalesce(t.end_date, -1)), -1)";
@@ -83,17 +87,20 @@ fn task_order(order: TaskInstanceOrder) -> Key {
 
 /// The tables as they are read in the order that is asked for, if the rows can be taken from them one after the other.
 fn in_order(order: &[(TaskInstanceOrder, Direction)]) -> Option<String> {
-    let index = match order.first() {
-        None | Some((TaskInstanceOrder::Id, _)) => "task_instance_id",
-        Some((TaskInstanceOrder::MapIndex, _)) => "task_instance_map_index",
-        Some((TaskInstanceOrder::StartDate, _)) => "task_instance_start",
-        Some((TaskInstanceOrder::RunAfter, _)) => {
-            let runs = "dag_run AS r INDEXED BY dag_run_after";
-            return Some(format!("{runs} CROSS JOIN task_instance AS t ON t.run_rid = r.rid"));
-        }
-        _ => return None,
+    let by_run = |index: &str| {
+        Some(format!("dag_run AS r INDEXED BY {index} CROSS JOIN task_instance AS t ON t.run_rid = r.rid"))
     };
-    Some(format!("task_instance AS t INDEXED BY {index} CROSS JOIN dag_run AS r ON r.rid = t.run_rid"))
+    let by_task = |index: &str| {
+        Some(format!("task_instance AS t INDEXED BY {index} CROSS JOIN dag_run AS r ON r.rid = t.run_rid"))
+    };
+    match order.first() {
+        None | Some((TaskInstanceOrder::Id, _)) => by_task("task_instance_id"),
+        Some((TaskInstanceOrder::MapIndex, _)) => by_task("task_instance_map_index"),
+        Some((TaskInstanceOrder::StartDate, _)) => by_task("task_instance_start"),
+        Some((TaskInstanceOrder::RunAfter, _)) => by_run("dag_run_after"),
+        Some((TaskInstanceOrder::LogicalDate, _)) => by_run("dag_run_date"),
+        _ => None,
+    }
 }
 
 /// What is asked of the runs, and what of the task instances themselves. The Dag and the states stand apart: of them it
@@ -151,37 +158,105 @@ fn tally(connection: &Connection, filter: &TaskInstanceFilter) -> rusqlite::Resu
     super::read::sum(connection, "tally", "count", &conditions)
 }
 
+/// The tables in the order in which the conditions lead to the rows. `asks_of_run` says whether they speak of more of
+/// the runs than their Dag.
+fn by_conditions(
+    connection: &Connection,
+    filter: &TaskInstanceFilter,
+    asks_of_run: bool,
+) -> rusqlite::Result<&'static str> {
+    Ok(match &filter.dag_id {
+        _ if asks_of_run => BY_RUN,
+        None => BY_TASK,
+        // Of a busy Dag, few went wrong; but of all that went wrong, few are of a quiet Dag.
+        Some(dag_id) if in_open_index(filter) => {
+            let of_dag = TaskInstanceFilter { dag_id: Some(dag_id.clone()), ..TaskInstanceFilter::default() };
+            let in_states = TaskInstanceFilter { states: filter.states.clone(), ..TaskInstanceFilter::default() };
+            if tally(connection, &in_states)? < tally(connection, &of_dag)? { BY_TASK } else { BY_RUN }
+        }
+        Some(_) => BY_RUN,
+    })
+}
+
+/// Whether all states that are asked for are in the index of what has not succeeded.
+fn in_open_index(filter: &TaskInstanceFilter) -> bool {
+    !filter.states.is_empty() && !filter.states.contains(&TaskState::Success)
+}
+
+fn order_needs_run(order: &[(TaskInstanceOrder, Direction)]) -> bool {
+    let of_run = |order: &TaskInstanceOrder| {
+        matches!(
+            order,
+            TaskInstanceOrder::RunAfter
+                | TaskInstanceOrder::LogicalDate
+                | TaskInstanceOrder::IntervalStart
+                | TaskInstanceOrder::IntervalEnd
+        )
+    };
+    order.iter().any(|(order, _)| of_run(order))
+}
+
+/// All that a filter asks for.
+struct Asked {
+    conditions: Conditions,
+    /// It is known how many fulfil them.
+    is_tallied: bool,
+    /// They speak of more of the runs than their Dag.
+    asks_of_run: bool,
+}
+
+fn asked(filter: &TaskInstanceFilter) -> Asked {
+    let (of_run, of_task) = conditions_of(filter);
+    let (is_tallied, asks_of_run) = (of_run.is_empty() && of_task.is_empty(), !of_run.is_empty());
+    let mut conditions = Conditions::default();
+    conditions.equal("r.dag_id", filter.dag_id.as_ref().map(DagId::to_string));
+    conditions.extend(of_run);
+    conditions.extend(of_task);
+    conditions.one_of("t.state", states_of(filter));
+    if in_open_index(filter) {
+        // Says it as the index does.
+        conditions.fixed("t.state <> 'success'");
+    }
+    Asked { conditions, is_tallied, asks_of_run }
+}
+
+/// What a list reads that is led by its order.
+#[cfg(test)]
+pub(super) fn led_by_order(
+    filter: &TaskInstanceFilter,
+    order: &[(TaskInstanceOrder, Direction)],
+) -> (String, Conditions, String) {
+    (in_order(order).unwrap(), asked(filter).conditions, order_by(order, task_order, &["t.id"]))
+}
+
 fn list(
     connection: &Connection,
     filter: &TaskInstanceFilter,
     order: &[(TaskInstanceOrder, Direction)],
     page: Page,
 ) -> rusqlite::Result<(Vec<TaskInstance>, u64)> {
-    let (of_run, of_task) = conditions_of(filter);
-    let is_tallied = of_run.is_empty() && of_task.is_empty();
-    let needs_run = !of_run.is_empty() || filter.dag_id.is_some();
-    let mut conditions = Conditions::default();
-    conditions.equal("r.dag_id", filter.dag_id.as_ref().map(DagId::to_string));
-    conditions.extend(of_run);
-    conditions.extend(of_task);
-    conditions.one_of("t.state", states_of(filter));
-    if !filter.states.is_empty() && !filter.states.contains(&TaskState::Success) {
-        // Says it as the index does, which is of these states only.
-        conditions.fixed("t.state <> 'success'");
-    }
+    let Asked { conditions, is_tallied, asks_of_run } = asked(filter);
+    let needs_run = asks_of_run || filter.dag_id.is_some();
+    let by_conditions = by_conditions(connection, filter, asks_of_run)?;
     let total = match (is_tallied, needs_run) {
         (true, _) => tally(connection, filter)?,
-        (false, true) => count(connection, BY_RUN, &conditions)?,
-        (false, false) => count(connection, "task_instance AS t", &conditions)?,
+        (false, true) => count(connection, by_conditions, &conditions)?,
+        (false, false) => count(connection, TASKS_ALONE, &conditions)?,
     };
+    if total <= page.offset {
+        return Ok((Vec::new(), total));
+    }
     let size = tally(connection, &TaskInstanceFilter::default())?;
-    let (from, lead) = match in_order(order).filter(|_| shorter_lead(total, size, page) == Lead::Order) {
-        Some(from) => (from, Lead::Order),
-        None if needs_run => (BY_RUN.to_owned(), Lead::Conditions),
-        None => ("task_instance AS t CROSS JOIN dag_run AS r ON r.rid = t.run_rid".to_owned(), Lead::Conditions),
+    let again = Some(Again { from: BY_TASK, number: "t.tid" });
+    let (from, lead, again) = match in_order(order).filter(|_| shorter_lead(total, size, page) == Lead::Order) {
+        Some(from) => (from, Lead::Order, None),
+        None if needs_run || order_needs_run(order) || page.limit > MAX_FOUND_AGAIN => {
+            (by_conditions.to_owned(), Lead::Conditions, again)
+        }
+        None => (TASKS_ALONE.to_owned(), Lead::Conditions, again),
     };
     let order = order_by(order, task_order, &["t.id"]);
-    let source = Source { columns: TASK_COLUMNS, from: &from, conditions: &conditions, lead, order: &order };
+    let source = Source { columns: TASK_COLUMNS, from: &from, conditions: &conditions, lead, order: &order, again };
     Ok((rows(connection, &source, page, read_task_instance)?, total))
 }
 

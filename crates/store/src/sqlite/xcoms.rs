@@ -4,7 +4,7 @@ use model::{DagId, MapIndex, RunId, RunKey, TaskId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::column::{Columns, micros};
-use super::read::{Conditions, Key, Lead, Source, count, order_by, rows, sum};
+use super::read::{Again, Conditions, Key, Lead, MAX_FOUND_AGAIN, Source, count, order_by, rows, sum};
 use super::{SqliteStore, runs};
 use crate::query::{Direction, Page, XComFilter, XComOrder};
 use crate::records::{XCom, XComHead, XComKey};
@@ -12,6 +12,8 @@ use crate::{Result, XComStore};
 
 /// Runs first, then what belongs to them.
 const BY_RUN: &str = "dag_run AS r CROSS JOIN xcom AS x ON x.run_rid = r.rid";
+const BY_XCOM: &str = "xcom AS x CROSS JOIN dag_run AS r ON r.rid = x.run_rid";
+const ALONE: &str = "xcom AS x";
 const BY_DAG: &str = "dag_run AS r INDEXED BY dag_run_key CROSS JOIN xcom AS x ON x.run_rid = r.rid";
 
 const HEAD_COLUMNS: &str = "r.dag_id, r.run_id, x.task_id, x.map_index, x.key, x.at, r.logical_date, r.run_after";
@@ -61,25 +63,33 @@ fn xcom_order(order: XComOrder) -> Key {
     })
 }
 
-fn conditions_of(filter: &XComFilter) -> Conditions {
-    let mut conditions = Conditions::default();
-    conditions
+/// What is asked of the runs, and what of the entries themselves. The Dag stands apart: it is known how many a Dag has.
+fn conditions_of(filter: &XComFilter) -> (Conditions, Conditions) {
+    let (mut of_run, mut of_xcom) = (Conditions::default(), Conditions::default());
+    of_run
         .equal("r.run_id", filter.run_id.as_ref().map(RunId::to_string))
         .text("r.run_id", &filter.run_ids)
         .span("r.logical_date", filter.logical_date)
-        .span("r.run_after", filter.run_after)
+        .span("r.run_after", filter.run_after);
+    let mut display_name = Conditions::default();
+    display_name.text("d.display_name", &filter.dag_display_names);
+    if !display_name.is_empty() {
+        display_name.fixed("d.dag_id = r.dag_id");
+        of_run.exists("dag AS d", display_name);
+    }
+    of_xcom
         .equal("x.task_id", filter.task_id.as_ref().map(TaskId::to_string))
         .equal("x.map_index", filter.map_index)
         .equal("x.key", filter.key.clone())
         .text("x.key", &filter.keys)
         .text("x.task_id", &filter.task_ids);
-    let mut display_name = Conditions::default();
-    display_name.text("d.display_name", &filter.dag_display_names);
-    if !display_name.is_empty() {
-        display_name.fixed("d.dag_id = r.dag_id");
-        conditions.exists("dag AS d", display_name);
-    }
-    conditions
+    (of_run, of_xcom)
+}
+
+fn tally(connection: &Connection, filter: &XComFilter) -> rusqlite::Result<u64> {
+    let mut conditions = Conditions::default();
+    conditions.fixed("kind = 'xcom'").equal("dag_id", filter.dag_id.as_ref().map(DagId::to_string));
+    sum(connection, "tally", "count", &conditions)
 }
 
 fn list(
@@ -88,23 +98,33 @@ fn list(
     order: &[(XComOrder, Direction)],
     page: Page,
 ) -> rusqlite::Result<(Vec<XComHead>, u64)> {
-    let more = conditions_of(filter);
-    let is_tallied = more.is_empty();
+    let (of_run, of_xcom) = conditions_of(filter);
+    let is_tallied = of_run.is_empty() && of_xcom.is_empty();
+    let needs_run = !of_run.is_empty() || filter.dag_id.is_some();
     let mut conditions = Conditions::default();
     conditions.equal("r.dag_id", filter.dag_id.as_ref().map(DagId::to_string));
-    conditions.extend(more);
-    let total = if is_tallied {
-        let mut tallied = Conditions::default();
-        tallied.fixed("kind = 'xcom'").equal("dag_id", filter.dag_id.as_ref().map(DagId::to_string));
-        sum(connection, "tally", "count", &tallied)?
-    } else {
-        count(connection, BY_RUN, &conditions)?
+    conditions.extend(of_run);
+    conditions.extend(of_xcom);
+    let total = match (is_tallied, needs_run) {
+        (true, _) => tally(connection, filter)?,
+        (false, true) => count(connection, BY_RUN, &conditions)?,
+        (false, false) => count(connection, ALONE, &conditions)?,
     };
-    // Over all Dags, one Dag after the other is sorted, and only until the page is full.
-    let dag_by_dag = matches!(order.first(), Some((XComOrder::DagId, _))) && filter.dag_id.is_none();
-    let (from, lead) = if dag_by_dag { (BY_DAG, Lead::Order) } else { (BY_RUN, Lead::Conditions) };
-    let order = order_by(order, xcom_order, &["r.rid", "x.task_id", "x.map_index", "x.key"]);
-    let source = Source { columns: HEAD_COLUMNS, from, conditions: &conditions, lead, order: &order };
+    if total <= page.offset {
+        return Ok((Vec::new(), total));
+    }
+    let order_needs_run =
+        order.iter().any(|(key, _)| matches!(key, XComOrder::DagId | XComOrder::RunId | XComOrder::RunAfter));
+    let from = match order.first() {
+        // Over all Dags, one Dag after the other is sorted, and only until the page is full.
+        Some((XComOrder::DagId, _)) if filter.dag_id.is_none() => BY_DAG,
+        _ if needs_run || order_needs_run || page.limit > MAX_FOUND_AGAIN => BY_RUN,
+        _ => ALONE,
+    };
+    let order = order_by(order, xcom_order, &["x.run_rid", "x.task_id", "x.map_index", "x.key"]);
+    let again = Some(Again { from: BY_XCOM, number: "x.rowid" });
+    let lead = if from == BY_DAG { Lead::Order } else { Lead::Conditions };
+    let source = Source { columns: HEAD_COLUMNS, from, conditions: &conditions, lead, order: &order, again };
     Ok((rows(connection, &source, page, read_xcom_head)?, total))
 }
 
@@ -177,6 +197,7 @@ impl XComStore for SqliteStore {
             conditions: &conditions,
             lead: Lead::Conditions,
             order: " ORDER BY x.task_id, x.map_index, x.key",
+            again: None,
         };
         self.read(|connection| rows(connection, &source, Page::ALL, read_xcom))
     }
