@@ -1,5 +1,7 @@
 //! How Pydantic writes values.
 
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
@@ -81,6 +83,15 @@ pub(crate) fn moment(at: Option<Timestamp>) -> Option<Moment> {
 /// A duration in seconds, as Airflow's `duration` columns have it.
 pub(crate) fn seconds(duration: Option<SignedDuration>) -> Option<f64> {
     duration.map(model::operations::total_seconds)
+}
+
+/// Nothing to tell: a 204, to which FastAPI gives a content type all the same.
+pub(crate) struct NoContent;
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        (StatusCode::NO_CONTENT, [(header::CONTENT_TYPE, "application/json")]).into_response()
+    }
 }
 
 #[cfg(test)]

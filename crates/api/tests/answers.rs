@@ -96,6 +96,9 @@ fn matches(expected: &Value, found: &Value, server: &Server) -> bool {
         }
         // Clients print answers as they are: the order of fields is part of them.
         (Value::Object(expected), Value::Object(found)) => {
+            // Where to read about Pydantic's errors depends on its version.
+            let found: Map<String, Value> =
+                found.iter().filter(|(key, _)| *key != "url").map(|(key, value)| (key.clone(), value.clone())).collect();
             expected.keys().eq(found.keys())
                 && expected.iter().all(|(key, expected)| matches(expected, &found[key], server))
         }
@@ -121,7 +124,6 @@ fn difference(row: &Value, answer: &Answer, server: &Server) -> Option<String> {
     let agrees = match expected {
         // Airflow trips over these; they are the client's fault.
         500 => (400..500).contains(&found),
-        204 => found == 204 && answer.text.is_empty(),
         _ => {
             found == expected && answer.kind().starts_with(text(&row["kind"])) && matches(&row["answer"], &body, server)
         }

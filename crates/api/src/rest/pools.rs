@@ -15,9 +15,10 @@ use crate::args::Args;
 use crate::body::{Fields, JsonBody};
 use crate::error::{ApiError, ApiResult};
 use crate::order;
-use crate::parse::{self, Issues};
+use crate::parse;
 use crate::routes::{Access, Routes};
 use crate::state::ApiState;
+use crate::wire::NoContent;
 
 const DEFAULT_POOL: &str = "default_pool";
 const MAX_NAME: usize = 256;
@@ -168,11 +169,11 @@ fn refuse_default(name: &str) -> Result<(), ApiError> {
     if name == DEFAULT_POOL { Err(ApiError::bad_request("Default Pool can't be deleted")) } else { Ok(()) }
 }
 
-async fn delete(State(state): State<ApiState>, args: Args) -> Result<StatusCode, ApiError> {
+async fn delete(State(state): State<ApiState>, args: Args) -> Result<NoContent, ApiError> {
     let name = args.path("pool_name");
     refuse_default(&name)?;
     let deleted = changing(&state, move |store| match store.commit(vec![Write::DeletePool(name.clone())]) {
-        Ok(()) => Ok((StatusCode::NO_CONTENT, vec![name])),
+        Ok(()) => Ok((NoContent, vec![name])),
         Err(StoreError::Missing { .. }) => Err(not_found(&name)),
         Err(error) => Err(error.into()),
     });
@@ -246,27 +247,32 @@ impl PoolPatch {
 
     /// Whatever the mask says, Airflow wants all of a pool but its description.
     fn require_whole(&self) -> Result<(), ApiError> {
-        let mut issues = Issues::default();
         let input = Value::Object(self.given.clone());
-        for field in ["pool", "slots", "include_deferred"] {
-            if !self.given.contains_key(field) {
-                issues.add(&vec![json!(field)], parse::Fault::new("missing", "Field required"), &input);
-            } else if self.given[field].is_null() {
-                issues.add(&vec![json!(field)], null_of(field), &Value::Null);
-            }
-        }
-        issues.finish()
+        let wrong = ["pool", "slots", "include_deferred"].into_iter().filter_map(|field| match self.given.get(field) {
+            None => Some((field, parse::Fault::new("missing", "Field required"), &input)),
+            Some(value) if value.is_null() => Some((field, null_of(field), value)),
+            Some(_) => None,
+        });
+        refuse(wrong)
     }
 
     fn refuse_nulls(&self) -> Result<(), ApiError> {
-        let mut issues = Issues::default();
-        for field in ["slots", "include_deferred"] {
-            if self.given.get(field).is_some_and(Value::is_null) {
-                issues.add(&vec![json!(field)], null_of(field), &Value::Null);
-            }
-        }
-        issues.finish()
+        let nulls = ["slots", "include_deferred"].into_iter().filter_map(|field| {
+            let value = self.given.get(field).filter(|value| value.is_null())?;
+            Some((field, null_of(field), value))
+        });
+        refuse(nulls)
     }
+}
+
+/// The answer to what Airflow finds when it has read the body already: without `body`, and with a link.
+fn refuse<'a>(wrong: impl Iterator<Item = (&'a str, parse::Fault, &'a Value)>) -> Result<(), ApiError> {
+    let told = |(field, fault, input): (&str, parse::Fault, &Value)| {
+        let url = format!("https://errors.pydantic.dev/2.14/v/{}", fault.kind);
+        json!({"type": fault.kind, "loc": [field], "msg": fault.message, "input": input, "url": url})
+    };
+    let issues: Vec<Value> = wrong.map(told).collect();
+    if issues.is_empty() { Ok(()) } else { Err(ApiError::unprocessable(Value::Array(issues))) }
 }
 
 fn null_of(field: &str) -> parse::Fault {

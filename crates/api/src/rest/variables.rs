@@ -21,6 +21,7 @@ use crate::order;
 use crate::parse;
 use crate::routes::{Access, Routes};
 use crate::state::ApiState;
+use crate::wire::NoContent;
 
 /// The longest key (`ID_LEN`).
 const MAX_KEY: usize = 250;
@@ -65,6 +66,8 @@ impl VariableResponse {
 
 /// A variable's value as anybody may see it. What is JSON is shown as Python writes it, without secrets.
 fn shown_value(key: &str, value: String, rules: &Arc<MaskRules>) -> String {
+    let masker = Masker::new(Arc::clone(rules));
+    masker.add(&Value::from(value.as_str()), Some(key));
     match serde_json::from_str::<Value>(&value) {
         // Airflow shows these, though their names say that they are secrets: a text of digits is no less one.
         Ok(Value::Number(_) | Value::Bool(_)) if rules.is_sensitive(key) => MASK.to_owned(),
@@ -73,11 +76,14 @@ fn shown_value(key: &str, value: String, rules: &Arc<MaskRules>) -> String {
             value.trim().to_owned()
         }
         Ok(mut parsed) => {
-            Masker::new(Arc::clone(rules)).redact(&mut parsed, Some(key));
+            masker.redact(&mut parsed, Some(key));
             python::dumps(&parsed, None)
         }
-        Err(_) if rules.is_sensitive(key) => MASK.to_owned(),
-        Err(_) => value,
+        Err(_) => {
+            let mut shown = Value::from(value);
+            masker.redact(&mut shown, Some(key));
+            python::text(&shown)
+        }
     }
 }
 
@@ -199,10 +205,10 @@ async fn change(State(state): State<ApiState>, mut args: Args, body: JsonBody) -
     changed.await.map(|variable| Json(VariableResponse::new(variable, &state)))
 }
 
-async fn delete(State(state): State<ApiState>, args: Args) -> Result<StatusCode, ApiError> {
+async fn delete(State(state): State<ApiState>, args: Args) -> Result<NoContent, ApiError> {
     let key = args.path("variable_key");
     let deleted = state.read(move |store| match store.commit(vec![Write::DeleteVariable(key.clone())]) {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Ok(()) => Ok(NoContent),
         Err(StoreError::Missing { .. }) => Err(not_found(&key)),
         Err(error) => Err(error.into()),
     });

@@ -25,7 +25,7 @@ VARIABLES = [
     ("POST", "/variables", {"key": "webhook.url", "value": "https://hooks.example.org/abc"}),
     ("POST", "/variables", {"key": "secret_list", "value": ["hunter24", 1, None, {"a": "b"}]}),
     ("POST", "/variables", {"key": "with/slash and space", "value": "s"}),
-    ("POST", "/variables", {"key": "", "value": "e"}),
+    ("POST", "/variables", {"key": "", "value": "empty key"}),
     ("GET", "/variables"),
     ("GET", "/variables/plain"),
     ("GET", "/variables/object"),

@@ -23,6 +23,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::order;
 use crate::routes::{Access, Routes};
 use crate::state::ApiState;
+use crate::wire::NoContent;
 use body::ConnectionBody;
 
 pub(crate) fn routes(routes: Routes) -> Routes {
@@ -141,17 +142,17 @@ async fn change(State(state): State<ApiState>, mut args: Args, body: JsonBody) -
     changed.await.map(|connection| Json(ConnectionResponse::new(connection, &state)))
 }
 
-async fn delete(State(state): State<ApiState>, args: Args) -> Result<StatusCode, ApiError> {
+async fn delete(State(state): State<ApiState>, args: Args) -> Result<NoContent, ApiError> {
     let id = args.path("connection_id");
     let deleted = state.read(move |store| match store.commit(vec![Write::DeleteConnection(id.clone())]) {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Ok(()) => Ok(NoContent),
         Err(StoreError::Missing { .. }) => Err(not_found(&id)),
         Err(error) => Err(error.into()),
     });
     deleted.await
 }
 
-async fn create_defaults(State(state): State<ApiState>) -> Result<StatusCode, ApiError> {
+async fn create_defaults(State(state): State<ApiState>) -> Result<NoContent, ApiError> {
     let created = state.read(|store| {
         let mut writes = Vec::new();
         for connection in defaults::connections()? {
@@ -160,7 +161,7 @@ async fn create_defaults(State(state): State<ApiState>) -> Result<StatusCode, Ap
             }
         }
         store.commit(writes)?;
-        Ok(StatusCode::NO_CONTENT)
+        Ok(NoContent)
     });
     created.await
 }

@@ -19,7 +19,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::parse;
 use crate::routes::{Access, Routes};
 use crate::state::ApiState;
-use crate::wire::Moment;
+use crate::wire::{Moment, NoContent};
 
 const ENTRIES: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries";
 const ENTRY: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{*xcom_key}";
@@ -203,7 +203,7 @@ async fn update(State(state): State<ApiState>, mut args: Args, body: JsonBody) -
     updated.await.map(Json)
 }
 
-async fn delete(State(state): State<ApiState>, mut args: Args) -> Result<StatusCode, ApiError> {
+async fn delete(State(state): State<ApiState>, mut args: Args) -> Result<NoContent, ApiError> {
     let map_index = args.or("map_index", -1, parse::at_least(-1));
     args.finish()?;
     let key = key_of(&args, args.path("xcom_key"), map_index);
@@ -212,7 +212,7 @@ async fn delete(State(state): State<ApiState>, mut args: Args) -> Result<StatusC
             return Err(does_not_exist(&key.key));
         }
         store.commit(vec![Write::DeleteXCom(key)])?;
-        Ok(StatusCode::NO_CONTENT)
+        Ok(NoContent)
     });
     deleted.await
 }
