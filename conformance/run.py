@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import clients  # noqa: E402
 from api_cases import USERS  # noqa: E402
 from server import running  # noqa: E402
 
@@ -83,7 +84,7 @@ def compared(name, server, out, names, *options):
 
 
 @contextlib.contextmanager
-def with_login(args):
+def with_login(args, more=None):
     """A server that wants a login, with the users of the API suite."""
     with tempfile.TemporaryDirectory(prefix="updraft-users-") as folder:
         passwords = pathlib.Path(folder) / "passwords.json"
@@ -93,6 +94,7 @@ def with_login(args):
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+            **(more or {}),
         }
         with running(args.updraft, args.python, [HERE / "dags" / "api"], env=users) as server:
             server.log_in("admin", "admin-password")
@@ -116,6 +118,11 @@ def run_suite(name, args, folder):
         names = set(json.loads((REFERENCE / "own_imports.json").read_text()))
         with running(args.updraft, args.python, [HERE / "dags_broken"]) as server:
             return compared("record_imports.py", server, out, names)
+    if name == "clients":
+        names = [case for cases in (clients.client, clients.ctl) for case in cases.cases]
+        with with_login(args, {"AIRFLOW__API__EXPOSE_CONFIG": "True"}) as server:
+            server.wait_for_dags_or_rest(["api_runs", "api_failing", "api_weekly", "api_named", "api_required"])
+            return compared("clients.py", server, out, names)
     suite = {"api": "main", "login": "login"}[name]
     names = json.loads((REFERENCE / "own_api.json").read_text())[suite]["answers"]
     started = running(args.updraft, args.python, [HERE / "dags" / "api"]) if name == "api" else with_login(args)
@@ -131,6 +138,7 @@ SUITES = {
     "imports": "Dag files are imported as by Airflow",
     "api": "API requests are answered as by Airflow",
     "login": "API requests with a login are answered as by Airflow",
+    "clients": "operations of the official clients work",
 }
 
 
