@@ -586,12 +586,12 @@ def _(world):
 def _(world):
     place = ["api_runs", CTL_RUN, "values"]
     assert "grüße" in json.dumps(world.ctl("xcom", "get", *place, "return_value"), ensure_ascii=False)
-    world.ctl("xcom", "add", *place, "by_ctl", '{"a": 1}')
-    assert "by_ctl" in str(world.ctl("xcom", "list", *place))
-    world.ctl("xcom", "edit", *place, "by_ctl", '"changed"')
-    assert "changed" in str(world.ctl("xcom", "get", *place, "by_ctl"))
-    world.ctl("xcom", "delete", *place, "by_ctl")
-    assert "by_ctl" not in str(world.ctl("xcom", "list", *place))
+    world.ctl("xcom", "add", *place, "ctl_key", '{"a": 1}')
+    assert "ctl_key" in str(world.ctl("xcom", "list", *place))
+    world.ctl("xcom", "edit", *place, "ctl_key", '"changed"')
+    assert "changed" in str(world.ctl("xcom", "get", *place, "ctl_key"))
+    world.ctl("xcom", "delete", *place, "ctl_key")
+    assert "ctl_key" not in str(world.ctl("xcom", "list", *place))
 
 
 @ctl("variables")

@@ -97,8 +97,11 @@ fn matches(expected: &Value, found: &Value, server: &Server) -> bool {
         // Clients print answers as they are: the order of fields is part of them.
         (Value::Object(expected), Value::Object(found)) => {
             // Where to read about Pydantic's errors depends on its version.
-            let found: Map<String, Value> =
-                found.iter().filter(|(key, _)| *key != "url").map(|(key, value)| (key.clone(), value.clone())).collect();
+            let found: Map<String, Value> = found
+                .iter()
+                .filter(|(key, _)| *key != "url")
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
             expected.keys().eq(found.keys())
                 && expected.iter().all(|(key, expected)| matches(expected, &found[key], server))
         }
