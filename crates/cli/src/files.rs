@@ -1,9 +1,12 @@
 //! Files of settings: `.json`, `.yaml`, `.yml` and `.env`, as Airflow's `secrets/local_filesystem.py` reads them.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::numbers::has_long_integer;
 use crate::yaml;
 
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +55,32 @@ fn read_json(text: &str, path: &Path) -> Result<Map<String, Value>, FileError> {
     if text.is_empty() {
         return Err(syntax(path, 1, "The file is empty."));
     }
-    let value = serde_json::from_str(text).map_err(|error| syntax(path, error.line(), error.to_string()))?;
-    entries(value, path)
+    let read = |error: serde_json::Error| syntax(path, error.line(), error.to_string());
+    let mut entries = entries(serde_json::from_str(text).map_err(read)?, path)?;
+    if has_long_integer(text) {
+        let written: HashMap<String, Box<RawValue>> = serde_json::from_str(text).map_err(read)?;
+        for (key, value) in &mut entries {
+            keep_long_integers(value, written.get(key).map_or("", |raw| raw.get()));
+        }
+    }
+    Ok(entries)
+}
+
+/// A value with whole numbers that 64 bits can't hold stays the text that it was written as.
+fn keep_long_integers(value: &mut Value, written: &str) {
+    if !has_long_integer(written) {
+        return;
+    }
+    // What stands beside the value of a variable, or in the fields of a connection, has its own meaning.
+    let fields: HashMap<String, Box<RawValue>> = serde_json::from_str(written).unwrap_or_default();
+    match value.as_object_mut() {
+        Some(entry) if entry.contains_key("value") || entry.contains_key("conn_type") => {
+            for (key, field) in entry {
+                keep_long_integers(field, fields.get(key).map_or("", |raw| raw.get()));
+            }
+        }
+        _ => *value = written.into(),
+    }
 }
 
 fn read_yaml(text: &str, path: &Path) -> Result<Map<String, Value>, FileError> {
@@ -111,6 +138,11 @@ mod tests {
     fn documents_must_be_objects() {
         let json = |text: &str| read_json(text, Path::new("x.json")).map_err(|error| error.to_string());
         assert_eq!(json("{\"a\": 1}").unwrap()["a"], json!(1));
+        let long = json(
+            "{\"a\": 1, \"b\": [12345678901234567890123], \"c\": {\"value\": 12345678901234567890123, \"description\": \"d\"}}",
+        );
+        let want = json!({"a": 1, "b": "[12345678901234567890123]", "c": {"value": "12345678901234567890123", "description": "d"}});
+        assert_eq!(Value::Object(long.unwrap()), want);
         assert_eq!(json("[1]").unwrap_err(), "x.json, line 1: The file should contain the object.");
         assert_eq!(json("").unwrap_err(), "x.json, line 1: The file is empty.");
         assert!(json("{\n\"a\": }").unwrap_err().starts_with("x.json, line 2: expected value"));

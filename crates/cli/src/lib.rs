@@ -6,6 +6,7 @@ mod files;
 mod graph;
 mod keys;
 mod near;
+mod numbers;
 mod output;
 mod pools;
 mod rows;

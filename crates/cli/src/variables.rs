@@ -4,6 +4,8 @@ use serde_json::{Map, Value, json};
 use store::Variable;
 use template::python::dumps;
 
+use crate::numbers::has_long_integer;
+
 /// A variable as a file has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ImportedVariable {
@@ -34,21 +36,25 @@ pub fn variables_document(variables: &[Variable]) -> Value {
 fn entry(variable: &Variable) -> Value {
     let text = || Value::from(variable.value.as_str());
     let value = match serde_json::from_str::<Value>(&variable.value) {
-        Ok(value) if !value.is_string() && is_exact(&value, &variable.value) => value,
+        Ok(value) if !value.is_string() && !has_long_integer(&variable.value) => sorted(value),
         _ => text(),
     };
     let needs_object =
         variable.description.as_ref().is_some_and(|text| !text.is_empty()) || value.get("value").is_some();
-    if needs_object { json!({"value": value, "description": variable.description}) } else { value }
+    if needs_object { json!({"description": variable.description, "value": value}) } else { value }
 }
 
-/// Whether no number of the text lost digits when it was read.
-fn is_exact(value: &Value, text: &str) -> bool {
+/// The same document with keys in the order of the alphabet.
+fn sorted(value: Value) -> Value {
     match value {
-        Value::Number(number) if number.is_f64() => text.contains(&number.to_string()),
-        Value::Array(items) => items.iter().all(|item| is_exact(item, text)),
-        Value::Object(fields) => fields.values().all(|field| is_exact(field, text)),
-        _ => true,
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        Value::Object(fields) => {
+            let mut fields: Vec<(String, Value)> =
+                fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+            Value::Object(fields.into_iter().collect())
+        }
+        plain => plain,
     }
 }
 
