@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
 /// A document as a token. The compression of long ones is optional to read, so it is left out.
@@ -28,10 +28,13 @@ fn mac(secret: &str, payload: &str) -> Option<Hmac<Sha1>> {
     Some(mac)
 }
 
+/// The token by which clients name a Dag's file. `secret` is `[api] secret_key`.
+pub fn file_token(secret: &str, bundle_name: &str, relative_fileloc: &str) -> String {
+    dumps(secret, &json!({"bundle_name": bundle_name, "relative_fileloc": relative_fileloc}))
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

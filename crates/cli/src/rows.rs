@@ -19,8 +19,9 @@ fn iso(at: Option<Timestamp>) -> Value {
     at.map(python_isoformat).unwrap_or_default().into()
 }
 
-/// Everything that is known of a Dag. `is_periodic` is the timetable's word on it.
-pub fn dag_row(dag: &DagRecord, is_periodic: bool) -> Row {
+/// Everything that is known of a Dag. `is_periodic` is the timetable's word on it, `file_token` the name of its file for
+/// the REST API.
+pub fn dag_row(dag: &DagRecord, is_periodic: bool, file_token: String) -> Row {
     let next = dag.schedule.next_run;
     let allows_backfill =
         dag.allowed_run_types.as_ref().is_none_or(|types| types.iter().any(|name| name == RunType::Backfill.name()));
@@ -56,11 +57,12 @@ pub fn dag_row(dag: &DagRecord, is_periodic: bool) -> Row {
         ("allowed_run_types", dag.allowed_run_types.clone().into()),
         ("owners", dag.owners.clone().into()),
         ("is_backfillable", (is_periodic && allows_backfill).into()),
+        ("file_token", file_token.into()),
     ])
 }
 
 /// The columns of [`dag_row`].
-pub const DAG_COLUMNS: [&str; 29] = [
+pub const DAG_COLUMNS: [&str; 30] = [
     "dag_id",
     "dag_display_name",
     "is_paused",
@@ -90,6 +92,7 @@ pub const DAG_COLUMNS: [&str; 29] = [
     "allowed_run_types",
     "owners",
     "is_backfillable",
+    "file_token",
 ];
 
 /// The columns of [`dag_row`] as rows of their own, for people.

@@ -33,6 +33,11 @@ pub fn auth_settings(home: &Home, config: &Config) -> Result<AuthSettings> {
     })
 }
 
+/// What signs the names of files that clients carry for us.
+pub fn secret_key(home: &Home, config: &Config) -> Result<String> {
+    config.text("api", "secret_key").map_or_else(|| home.secret(), Ok)
+}
+
 /// `name:role`, separated by commas.
 fn users(text: &str) -> Result<Vec<UserAccount>> {
     let users = text.split(',').map(str::trim).filter(|user| !user.is_empty()).map(|user| {

@@ -20,11 +20,13 @@ const fn known(section: &'static str, option: &'static str, default: &'static st
 }
 
 /// Every key that this program reads.
-pub const KNOWN: [KnownOption; 25] = [
-    known("api", "host", "127.0.0.1"),
-    known("api", "port", "8080"),
+pub const KNOWN: [KnownOption; 31] = [
+    known("api", "expose_config", "False"),
     known("api", "fallback_page_limit", "50"),
+    known("api", "host", "127.0.0.1"),
     known("api", "maximum_page_limit", "100"),
+    known("api", "port", "8080"),
+    known("api", "secret_key", ""),
     known("api_auth", "jwt_audience", "apache-airflow"),
     known("api_auth", "jwt_cli_expiration_time", "3600"),
     known("api_auth", "jwt_expiration_time", "86400"),
@@ -36,7 +38,10 @@ pub const KNOWN: [KnownOption; 25] = [
     known("core", "dags_are_paused_at_creation", "True"),
     known("core", "dags_folder", ""),
     known("core", "default_timezone", "utc"),
+    known("core", "hide_sensitive_var_conn_fields", "True"),
+    known("core", "max_templated_field_length", "4096"),
     known("core", "parallelism", "32"),
+    known("core", "sensitive_var_conn_names", ""),
     known("core", "simple_auth_manager_all_admins", "False"),
     known("core", "simple_auth_manager_passwords_file", ""),
     known("core", "simple_auth_manager_users", "admin:admin"),
@@ -46,6 +51,7 @@ pub const KNOWN: [KnownOption; 25] = [
     known("dag_processor", "parsing_processes", "2"),
     known("dag_processor", "refresh_interval", "300"),
     known("logging", "base_log_folder", ""),
+    known("logging", "min_length_masked_secret", "5"),
 ];
 
 /// What the deployment says.
@@ -159,6 +165,30 @@ fn parse(text: &str) -> Result<HashMap<(String, String), String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `config list` tells of every key, and `config get-value` knows its default.
+    #[test]
+    fn every_key_that_is_read_is_known() {
+        let call =
+            regex::Regex::new(r#"config\s*\.(?:text|flag|get)(?:::<[^(]*>)?\(\s*"([a-z_]+)",\s*"([a-z_]+)""#).unwrap();
+        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mut count = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&entry).unwrap();
+                for found in call.captures_iter(&text) {
+                    let is_known = KNOWN.iter().any(|known| known.section == &found[1] && known.option == &found[2]);
+                    assert!(is_known, "{}: [{}] {} is missing in config::KNOWN", entry.display(), &found[1], &found[2]);
+                    count += 1;
+                }
+            }
+        }
+        assert!(count > 20, "{count}");
+    }
 
     #[test]
     fn sections_keys_comments_and_long_values_are_read() {

@@ -7,7 +7,7 @@ use engine::{Core, Input, TriggerRequest};
 use jiff::Timestamp;
 use model::{DagId, DagRun};
 use scheduler::{Action, Config, Event, IdSource, NewRun, ReplyId, TriggerError};
-use store::Store;
+use store::{DagFilter, Page, Store};
 
 use crate::stack;
 use crate::wiring::StoredDags;
@@ -16,13 +16,24 @@ const REPLY: ReplyId = ReplyId(0);
 
 /// Takes one step. Draining comes first: runs that it makes stay queued, and the next server takes them up.
 fn step(store: &Arc<dyn Store>, dag_id: &DagId, input: Input) -> Result<Vec<Action>> {
+    take(store, vec![Input::DagsChanged(vec![dag_id.clone()]), input])
+}
+
+fn take(store: &Arc<dyn Store>, mut inputs: Vec<Input>) -> Result<Vec<Action>> {
     let ids = IdSource::new(stack::random_seed()?);
     let mut core = Core::new(Config::default(), ids, Arc::clone(store), StoredDags(Arc::clone(store)));
-    let inputs = vec![Input::Event(Event::Drain), Input::DagsChanged(vec![dag_id.clone()]), input];
+    inputs.insert(0, Input::Event(Event::Drain));
     let now = model::operations::to_microseconds(Timestamp::now());
     let mut actions = core.step(inputs, now)?;
     actions.extend(core.flush_lazy(now)?);
     Ok(actions)
+}
+
+/// Plans the next runs of all Dags, as an engine does when it has heard of their import.
+pub fn plan(store: &Arc<dyn Store>) -> Result<()> {
+    let filter = DagFilter { exclude_stale: true, ..DagFilter::default() };
+    let ids = store.dags(&filter, &[], Page::ALL)?.0.into_iter().map(|record| record.dag_id).collect();
+    take(store, vec![Input::DagsChanged(ids)]).map(drop)
 }
 
 /// Makes a run of a Dag.

@@ -31,7 +31,7 @@ pub fn state(
     let api_config = ApiConfig {
         page_limit: config.get("api", "fallback_page_limit", 50)?,
         max_page_limit: config.get("api", "maximum_page_limit", 100)?,
-        secret_key: config.text("api", "secret_key").unwrap_or(home.secret()?),
+        secret_key: accounts::secret_key(home, config)?,
         exposed: exposed(config)?,
         mask_rules: Arc::clone(&stack.mask_rules),
         hostname: stack.hostname.clone(),

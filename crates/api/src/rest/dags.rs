@@ -33,8 +33,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
 
 /// The token by which clients name a Dag's file: signed, so that nobody can name another.
 fn file_token(state: &ApiState, bundle_name: &str, relative_fileloc: &str) -> String {
-    let file = json!({"bundle_name": bundle_name, "relative_fileloc": relative_fileloc});
-    signed::dumps(&state.config().secret_key, &file)
+    signed::file_token(&state.config().secret_key, bundle_name, relative_fileloc)
 }
 
 /// `DAGResponse`.

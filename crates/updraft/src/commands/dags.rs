@@ -14,7 +14,7 @@ use store::{DagFilter, DagOrder, DagRecord, Direction, Page, Store};
 use super::{Context, NOTHING_IMPORTED, Usage, dag, runs, show};
 use crate::args::{DagsCommand, FolderArgs, ListArgs, ListErrorsArgs, Output, PauseArgs};
 use crate::remote::{Remote, quoted};
-use crate::{dagtest, folder, local, output};
+use crate::{accounts, dagtest, folder, local, output};
 
 pub fn run(context: &Context, command: DagsCommand) -> Result<ExitCode> {
     match command {
@@ -57,7 +57,8 @@ fn list(context: &Context, args: &ListArgs) -> Result<()> {
         say!("Error: Failed to load all files. For details, run `updraft dags list-import-errors`");
     }
     let wanted = known.iter().filter(|record| is_wanted(&args.bundle_name, &record.bundle_name));
-    let mut rows: Vec<Row> = wanted.map(row).collect();
+    let secret = accounts::secret_key(&context.home, &context.config)?;
+    let mut rows: Vec<Row> = wanted.map(|record| row(record, &secret)).collect();
     let columns: Vec<&str> = args.columns.iter().map(|column| column.trim()).filter(|name| !name.is_empty()).collect();
     if !columns.is_empty() {
         say_unknown_columns(&columns);
@@ -89,9 +90,9 @@ fn all_dags(store: &dyn Store) -> Result<Vec<DagRecord>> {
     Ok(store.dags(&filter, &[(DagOrder::DagId, Direction::Ascending)], Page::ALL)?.0)
 }
 
-fn row(record: &DagRecord) -> Row {
+fn row(record: &DagRecord, secret: &str) -> Row {
     let is_periodic = engine::facts_of(record).is_ok_and(|facts| facts.timetable.is_periodic());
-    cli::dag_row(record, is_periodic)
+    cli::dag_row(record, is_periodic, api::file_token(secret, &record.bundle_name, &record.relative_fileloc))
 }
 
 fn list_import_errors(context: &Context, args: &ListErrorsArgs) -> Result<ExitCode> {
@@ -105,7 +106,7 @@ fn list_import_errors(context: &Context, args: &ListErrorsArgs) -> Result<ExitCo
 
 fn details(context: &Context, dag_id: &str, output: Output) -> Result<()> {
     let store = context.dags(&FolderArgs::of_environment())?;
-    let row = row(&dag(&*store, dag_id)?);
+    let row = row(&dag(&*store, dag_id)?, &accounts::secret_key(&context.home, &context.config)?);
     match output {
         Output::Table | Output::Plain => show(&cli::properties(row), output),
         Output::Json | Output::Yaml => show(&[row], output),

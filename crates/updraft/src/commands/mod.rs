@@ -35,7 +35,7 @@ use crate::folder;
 use crate::home::{Access, Home};
 use crate::output;
 use crate::remote::{NoAnswer, Remote};
-use crate::{standalone, token};
+use crate::{local, standalone, token};
 
 /// How long to wait for a server that has the home and does not answer: it is about to begin or to end.
 const SERVER_WAIT: Duration = Duration::from_secs(15);
@@ -128,7 +128,9 @@ impl Context {
         match self.home.access()? {
             Access::Alone(lock) => {
                 let open = || Ok(Arc::new(SqliteStore::open(&self.home.database())?) as Arc<dyn Store>);
-                folder::import_once(&self.home, Some(&lock), &self.config, args, open)
+                let files = folder::import_once(&self.home, Some(&lock), &self.config, args, open)?;
+                local::plan(&open()?)?;
+                Ok(files)
             }
             Access::Server(server) => {
                 say!("The server at {} (process {}) imports what changes by itself", server.url, server.pid);
