@@ -40,7 +40,7 @@ impl Checkpointer {
         let (stop, stopped) = channel();
         // A log that the last process left behind is moved as well.
         let written = Arc::new(AtomicBool::new(true));
-        let work = Work { path: path.into(), written: Arc::clone(&written) };
+        let work = Work { path: path.into(), max_log_pages: MAX_LOG_PAGES, written: Arc::clone(&written) };
         let thread = std::thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || work.until(&stopped))
@@ -56,6 +56,7 @@ impl Checkpointer {
 
 struct Work {
     path: Box<Path>,
+    max_log_pages: i64,
     written: Arc<AtomicBool>,
 }
 
@@ -86,7 +87,7 @@ impl Work {
         // Passive: it takes what it can get and hinders nobody. As long as commits follow each other without a pause it
         // never gets all, and the log grows; so now and then everybody has to wait for the rest.
         let (pages, moved) = run("PASSIVE").map_err(failed)?;
-        if pages > MAX_LOG_PAGES {
+        if pages > self.max_log_pages {
             open.busy_timeout(MAX_HOLD).map_err(failed)?;
             run("TRUNCATE").map_err(failed)?;
         } else if moved < pages {
@@ -94,5 +95,35 @@ impl Work {
             self.written.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::SqliteStore;
+    use crate::{Commit, Variable, Write};
+
+    #[test]
+    fn a_log_that_has_grown_too_long_is_emptied() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("updraft.db");
+        let store = SqliteStore::open(&path).unwrap();
+        let log = || std::fs::metadata(folder.path().join("updraft.db-wal")).unwrap().len();
+        let write = |key: &str| {
+            let value = "x".repeat(100_000);
+            let variable = Variable { key: key.into(), value, description: None, is_encrypted: false };
+            store.commit(vec![Write::Variable(variable)]).unwrap();
+        };
+        let work = |max_log_pages| Work { path: path.as_path().into(), max_log_pages, written: Arc::default() };
+        write("a");
+        let before = log();
+        assert!(before > 100_000);
+        work(1000).checkpoint(&mut None).unwrap();
+        assert_eq!(log(), before, "a short one is written over from its beginning");
+        work(10).checkpoint(&mut None).unwrap();
+        assert_eq!(log(), 0);
+        write("b");
+        assert!(log() > 100_000);
     }
 }

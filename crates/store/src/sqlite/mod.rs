@@ -247,7 +247,13 @@ mod tests {
             }
             let states = vec![model::TaskState::Failed];
             let filter = TaskInstanceFilter { dag_id: Some("d".into()), states, ..Default::default() };
-            for key in [TaskInstanceOrder::Id, TaskInstanceOrder::MapIndex, TaskInstanceOrder::StartDate] {
+            let keys = [
+                TaskInstanceOrder::Id,
+                TaskInstanceOrder::MapIndex,
+                TaskInstanceOrder::StartDate,
+                TaskInstanceOrder::EndDate,
+            ];
+            for key in keys {
                 let (from, conditions, order) = task_instances::led_by_order(&filter, &[(key, direction)]);
                 assert_eq!(sorts(&store, &from, &conditions, &order), [""; 0], "{key:?} {direction:?}");
             }

@@ -148,6 +148,7 @@ CREATE UNIQUE INDEX task_instance_key ON task_instance (run_rid, task_id, map_in
 CREATE INDEX task_instance_id ON task_instance (id);
 CREATE INDEX task_instance_map_index ON task_instance (map_index, id);
 CREATE INDEX task_instance_start ON task_instance (start_date, id);
+CREATE INDEX task_instance_end ON task_instance (end_date, id);
 -- For the use of pools, and for what is under way or went wrong. Most have succeeded, and are not in it.
 CREATE INDEX task_instance_open ON task_instance (state, pool, pool_slots) WHERE state <> 'success';
 

@@ -97,6 +97,7 @@ fn in_order(order: &[(TaskInstanceOrder, Direction)]) -> Option<String> {
         None | Some((TaskInstanceOrder::Id, _)) => by_task("task_instance_id"),
         Some((TaskInstanceOrder::MapIndex, _)) => by_task("task_instance_map_index"),
         Some((TaskInstanceOrder::StartDate, _)) => by_task("task_instance_start"),
+        Some((TaskInstanceOrder::EndDate, _)) => by_task("task_instance_end"),
         Some((TaskInstanceOrder::RunAfter, _)) => by_run("dag_run_after"),
         Some((TaskInstanceOrder::LogicalDate, _)) => by_run("dag_run_date"),
         _ => None,

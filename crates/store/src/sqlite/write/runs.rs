@@ -5,8 +5,9 @@
 
 use std::sync::LazyLock;
 
+use jiff::Timestamp;
 use model::{DagId, DagRun, DagSchedule, TaskInstance, TaskInstanceKey};
-use rusqlite::{OptionalExtension, ToSql, params};
+use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use super::super::column::{duration_micros, micros, opt_micros};
 use super::{WriteResult, Writer, conflict};
@@ -137,7 +138,14 @@ impl Writer {
     }
 
     pub(super) fn task_instance(&mut self, ti: &TaskInstance) -> WriteResult<()> {
-        if self.change_try(ti)? { Ok(()) } else { self.put_try(&PUT_TASK_INSTANCE, ti) }
+        let Some(moved) = self.change_try(ti)? else { return self.put_try(&PUT_TASK_INSTANCE, ti) };
+        if moved.start {
+            self.set_date("start_date", ti, ti.start_date)?;
+        }
+        if moved.end {
+            self.set_date("end_date", ti, ti.end_date)?;
+        }
+        Ok(())
     }
 
     pub(super) fn archived_try(&mut self, ti: &TaskInstance) -> WriteResult<()> {
@@ -150,17 +158,29 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what may change while a try is the current one. Says whether the try is there.
-    fn change_try(&mut self, ti: &TaskInstance) -> WriteResult<bool> {
+    /// Writes what may change while a try is the current one, but for its dates. Says which of these are others now;
+    /// `None` if the try is not the current one.
+    fn change_try(&mut self, ti: &TaskInstance) -> WriteResult<Option<MovedDates>> {
         let rid = self.rid(&ti.run)?;
         let sql = "UPDATE task_instance SET
                  state = ?5, try_number = ?6, max_tries = ?7, version_id = ?8, operator = ?9, operator_name = ?10,
                  pool = ?11, pool_slots = ?12, queue = ?13, priority_weight = ?14, executor = ?15, scheduled_at = ?16,
-                 queued_at = ?17, end_date = ?19, hostname = ?20, unixname = ?21, pid = ?22, rendered_map_index = ?23,
+                 queued_at = ?17, hostname = ?20, unixname = ?21, pid = ?22, rendered_map_index = ?23,
                  retry_delay_override = ?24, reschedule_date = ?25
-             WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3 AND id = ?4 AND start_date IS ?18";
-        let changed = with_values(rid, ti, |values| self.connection.prepare_cached(sql)?.execute(values))?;
-        Ok(changed > 0)
+             WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3 AND id = ?4
+             RETURNING start_date IS NOT ?18, end_date IS NOT ?19";
+        let changed = with_values(rid, ti, |values| {
+            let moved = |row: &Row<'_>| Ok(MovedDates { start: row.get(0)?, end: row.get(1)? });
+            self.connection.prepare_cached(sql)?.query_row(values, moved).optional()
+        })?;
+        Ok(changed)
+    }
+
+    /// Sets a date that lists are ordered by.
+    fn set_date(&mut self, column: &str, ti: &TaskInstance, date: Option<Timestamp>) -> WriteResult<()> {
+        let sql =
+            format!("UPDATE task_instance SET {column} = ?4 WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3");
+        self.of_task(&sql, &ti.key(), &[&opt_micros(date)])
     }
 
     pub(super) fn schedule(&self, dag_id: &DagId, schedule: &DagSchedule) -> WriteResult<()> {
@@ -216,6 +236,12 @@ impl Writer {
             &[key],
         )
     }
+}
+
+/// Which dates of a try are others than before.
+struct MovedDates {
+    start: bool,
+    end: bool,
 }
 
 /// Runs a statement whose parameters are a task instance's key and all its columns.
