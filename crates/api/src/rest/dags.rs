@@ -7,7 +7,6 @@ use axum::Json;
 use axum::extract::State;
 use model::DagId;
 use serde::Serialize;
-use serde_json::json;
 use store::{DagOrder, DagRecord, Direction, Page, Store};
 
 use crate::args::Args;
