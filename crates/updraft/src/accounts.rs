@@ -20,10 +20,8 @@ pub fn auth_settings(home: &Home, config: &Config) -> Result<AuthSettings> {
     };
     Ok(AuthSettings {
         all_admins: config.flag("core", "simple_auth_manager_all_admins", false)?,
-        users: users(&config.text("core", "simple_auth_manager_users").unwrap_or_else(|| "admin:admin".into()))?,
-        passwords_file: config
-            .text("core", "simple_auth_manager_passwords_file")
-            .map_or_else(|| home.passwords(), PathBuf::from),
+        users: users(config)?,
+        passwords_file: passwords_file(home, config),
         secret,
         expiration: config.get("api_auth", "jwt_expiration_time", 86_400)?,
         cli_expiration: config.get("api_auth", "jwt_cli_expiration_time", 3_600)?,
@@ -38,8 +36,18 @@ pub fn secret_key(home: &Home, config: &Config) -> Result<String> {
     config.text("api", "secret_key").map_or_else(|| home.secret(), Ok)
 }
 
+/// Who may log in.
+pub fn users(config: &Config) -> Result<Vec<UserAccount>> {
+    read_users(&config.text("core", "simple_auth_manager_users").unwrap_or_else(|| "admin:admin".into()))
+}
+
+/// Where their passwords are.
+pub fn passwords_file(home: &Home, config: &Config) -> PathBuf {
+    config.text("core", "simple_auth_manager_passwords_file").map_or_else(|| home.passwords(), PathBuf::from)
+}
+
 /// `name:role`, separated by commas.
-fn users(text: &str) -> Result<Vec<UserAccount>> {
+fn read_users(text: &str) -> Result<Vec<UserAccount>> {
     let users = text.split(',').map(str::trim).filter(|user| !user.is_empty()).map(|user| {
         let wrong = |reason: &str| {
             anyhow!(
@@ -101,20 +109,20 @@ mod tests {
 
     #[test]
     fn users_have_a_name_and_a_role() {
-        let found = users("ann:admin, bob:Viewer").unwrap();
+        let found = read_users("ann:admin, bob:Viewer").unwrap();
         let roles: Vec<_> = found.iter().map(|user| (user.name.as_str(), user.role)).collect();
         assert_eq!(roles, [("ann", Role::Admin), ("bob", Role::Viewer)]);
-        assert!(users("ann").unwrap_err().to_string().contains("there is no role"));
-        assert!(users("ann:boss").unwrap_err().to_string().contains("that is no role"));
+        assert!(read_users("ann").unwrap_err().to_string().contains("there is no role"));
+        assert!(read_users("ann:boss").unwrap_err().to_string().contains("that is no role"));
     }
 
     #[test]
     fn a_password_is_made_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("passwords");
-        let made = make_passwords(&file, &users("ann:op").unwrap()).unwrap();
+        let made = make_passwords(&file, &read_users("ann:op").unwrap()).unwrap();
         assert_eq!(made.len(), 1);
-        assert_eq!(make_passwords(&file, &users("ann:op,bob:op").unwrap()).unwrap().len(), 1);
+        assert_eq!(make_passwords(&file, &read_users("ann:op,bob:op").unwrap()).unwrap().len(), 1);
         assert_eq!(passwords(&file).unwrap()["ann"], made[0].1.as_str());
     }
 }

@@ -57,9 +57,10 @@ fn list(context: &Context, args: &ListArgs) -> Result<()> {
         say!("Error: Failed to load all files. For details, run `updraft dags list-import-errors`");
     }
     let wanted = known.iter().filter(|record| is_wanted(&args.bundle_name, &record.bundle_name));
-    let secret = accounts::secret_key(&context.home, &context.config)?;
-    let mut rows: Vec<Row> = wanted.map(|record| row(record, &secret)).collect();
     let columns: Vec<&str> = args.columns.iter().map(|column| column.trim()).filter(|name| !name.is_empty()).collect();
+    let has_token = columns.is_empty() || columns.contains(&"file_token");
+    let secret = if has_token { accounts::secret_key(&context.home, &context.config)? } else { String::new() };
+    let mut rows: Vec<Row> = wanted.map(|record| row(record, &secret)).collect();
     if !columns.is_empty() {
         say_unknown_columns(&columns);
         for row in &mut rows {

@@ -176,6 +176,30 @@ fn homes_that_can_not_be_used() {
     for args in [&["variables", "list"][..], &["db", "migrate"], &["db", "check-migrations"], &["standalone"]] {
         refused(&cli, args, 1, "was written by a newer version (schema 999, this version knows up to");
     }
+    let nobody = |cli: &Cli, args: &[&str]| {
+        let inner = cli.command(args);
+        let mut command = std::process::Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(inner.get_program())
+            .args(inner.get_args());
+        ran(command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).output().unwrap())
+    };
+    if nix::unistd::geteuid().is_root() {
+        let other = Cli::new();
+        other.ok(&["variables", "set", "a", "b"]);
+        std::fs::set_permissions(other.context.path("."), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let home = other.context.home();
+        for args in [&["pools", "set", "p", "1", ""][..], &["standalone", "--port", "0"]] {
+            let run = nobody(&other, args);
+            let want =
+                format!("error: the home {} can't be written to: give another one with --home DIR", home.display());
+            assert!(run.code == 1 && run.err.starts_with(&want), "{args:?}: {run:?}");
+        }
+        let run = nobody(&other, &["variables", "set", "a", "c"]);
+        assert!(run.code == 1 && run.err.starts_with("error: ") && run.err.contains("updraft.db"), "{run:?}");
+        assert_eq!(other.ok(&["variables", "get", "a"]), "b\n");
+    }
     std::fs::write(&database, "no database at all, but long enough to be looked at").unwrap();
     refused(&cli, &["variables", "list"], 1, "updraft.db");
 }

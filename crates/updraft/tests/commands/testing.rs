@@ -98,6 +98,36 @@ fn a_failure_is_shown_and_told_by_the_exit_code() {
 }
 
 #[test]
+fn a_terminal_gets_a_live_view_that_fits() {
+    let cli = Cli::new();
+    cli.context.write_dag("reading.py", READING);
+    let mut inner = cli.command(&["dags", "test", "failing"]);
+    let words: Vec<String> = std::iter::once(inner.get_program())
+        .chain(inner.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    // `script` runs its command in a terminal of its own.
+    let mut command = std::process::Command::new("script");
+    command.args(["-qec", &format!("stty cols 40 rows 20; {}", words.join(" ")), "/dev/null"]);
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    inner.stdin(Stdio::null());
+    let shown = ran(command.stdin(Stdio::null()).output().expect("script, of util-linux"));
+    assert_eq!(shown.code, 1, "{shown:?}");
+    let view = shown.out.replace('\r', "");
+    assert!(view.contains("\x1b[3A\x1b[Jfailing/manual__"), "{view}");
+    assert!(view.contains("\x1b[32m+\x1b[0m success") && view.contains("\x1b[31mx\x1b[0m failed"), "{view}");
+    let titles: Vec<&str> =
+        view.lines().filter(|line| line.contains("failing/manual__") && line.contains("running")).collect();
+    assert!(titles.iter().all(|line| line.trim_start_matches("\x1b[3A\x1b[J").chars().count() <= 40), "{titles:?}");
+    assert!(view.contains("ValueError: on purpose"), "{view}");
+}
+
+#[test]
 fn what_can_not_be_tested_is_said() {
     let cli = Cli::new();
     cli.context.write_dag("reading.py", READING);
