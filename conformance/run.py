@@ -115,9 +115,10 @@ def run_suite(name, args, folder):
             server.wait_for_dags_or_rest(names)
             return compared("record_schedules.py", server, out, names)
     if name == "imports":
-        names = set(json.loads((REFERENCE / "own_imports.json").read_text()))
+        files = json.loads((REFERENCE / "own_imports.json").read_text())
         with running(args.updraft, args.python, [HERE / "dags_broken"]) as server:
-            return compared("record_imports.py", server, out, names)
+            server.wait_for_dags_or_rest([dag for entry in files.values() for dag in entry["dags"]])
+            return compared("record_imports.py", server, out, files)
     if name == "clients":
         names = [case for cases in (clients.client, clients.ctl) for case in cases.cases]
         with with_login(args, {"AIRFLOW__API__EXPOSE_CONFIG": "True"}) as server:
