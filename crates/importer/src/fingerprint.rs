@@ -7,6 +7,16 @@ use std::path::{Path, PathBuf};
 use model::Json;
 use serde_json::json;
 
+/// Modification time, size and inode: while they are the same, the content is taken to be the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Stamp(String);
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self(format!("{}.{:09} {} {}", metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.ino()))
+    }
+}
+
 /// One file or folder as it was.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Seen {
@@ -14,8 +24,8 @@ struct Seen {
     is_folder: bool,
     /// Of a file's content or a folder's list of names; `None` for what was not there.
     hash: Option<String>,
-    /// Modification time, size and inode: while they are the same, the content is not read again.
-    stamp: Option<String>,
+    /// `None` for what was not there.
+    stamp: Option<Stamp>,
 }
 
 /// Everything that an import depended on.
@@ -72,8 +82,11 @@ impl Fingerprint {
     }
 
     pub fn to_json(&self) -> Json {
-        let seen: Vec<Json> =
-            self.seen.iter().map(|seen| json!([seen.path, seen.is_folder, seen.hash, seen.stamp])).collect();
+        let seen: Vec<Json> = self
+            .seen
+            .iter()
+            .map(|seen| json!([seen.path, seen.is_folder, seen.hash, seen.stamp.as_ref().map(|stamp| &stamp.0)]))
+            .collect();
         json!({"importer": self.importer, "seen": seen})
     }
 
@@ -90,7 +103,7 @@ impl Fingerprint {
                         path: PathBuf::from(text(seen.get(0)?)?),
                         is_folder: seen.get(1)?.as_bool()?,
                         hash: text(seen.get(2)?),
-                        stamp: text(seen.get(3)?),
+                        stamp: text(seen.get(3)?).map(Stamp),
                     })
                 })
                 .collect::<Option<_>>()?,
@@ -105,10 +118,8 @@ fn look(path: &Path, is_folder: bool) -> Seen {
     Seen { path: path.to_owned(), is_folder, hash, stamp }
 }
 
-fn stamp_of(path: &Path) -> Option<String> {
-    path.metadata().ok().map(|metadata: Metadata| {
-        format!("{}.{:09} {} {}", metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.ino())
-    })
+fn stamp_of(path: &Path) -> Option<Stamp> {
+    path.metadata().ok().map(|metadata| Stamp::of(&metadata))
 }
 
 fn hash_content(path: &Path) -> Option<String> {

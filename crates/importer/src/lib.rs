@@ -6,6 +6,7 @@
 
 mod describe;
 mod discover;
+mod files;
 mod fingerprint;
 mod log;
 mod service;
@@ -23,7 +24,7 @@ use store::Store;
 use tokio::sync::watch as watch_channel;
 
 pub use describe::describe_file;
-pub use discover::{IgnoreSyntax, Rules, dag_files, may_hold_dags};
+pub use discover::{Discovery, IgnoreSyntax, Rules, dag_files, may_hold_dags};
 pub use fingerprint::{Change, Fingerprint};
 
 #[derive(Clone, Debug)]

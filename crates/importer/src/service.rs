@@ -1,6 +1,6 @@
-//! The task that owns what is known of every Dag file.
+//! The task that keeps Dags in step with their files.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,32 +15,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::describe::{Circumstances, describe, relative};
-use crate::discover::dag_files;
+use crate::discover::{Discovery, IGNORE_FILE, may_hold_dags};
+use crate::files::{FileKey, FileState, Files, to_record};
 use crate::fingerprint::{Change, Fingerprint};
 use crate::watch::{FileWatcher, News};
 use crate::{ImporterOptions, Progress, log};
 
 /// How long to listen for more news before acting on the first: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(40);
+/// News that never stop are acted upon after this time.
+const LONGEST_QUIET: Duration = Duration::from_millis(160);
 /// Pause before a write that the store refused is tried again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How often a long first import says how far it is.
 const PROGRESS_STEP: usize = 50;
-
-/// A file, by its bundle and its path below it.
-type FileKey = (String, String);
-
-#[derive(Default)]
-struct FileState {
-    fingerprint: Option<Fingerprint>,
-    dag_ids: Vec<DagId>,
-    /// Dag ids that it wants and another file has.
-    refused: Vec<String>,
-    failed: bool,
-    importing: bool,
-    /// Changed again while it was being imported.
-    again: bool,
-}
 
 /// What came of an import, back at the task that owns the files.
 struct Finished {
@@ -60,11 +48,10 @@ pub(crate) struct Service {
     answers: Arc<dyn Answers>,
     progress: watch::Sender<Progress>,
     bundles: Vec<Bundle>,
-    files: BTreeMap<FileKey, FileState>,
+    files: Files,
     queue: VecDeque<FileKey>,
     running: usize,
-    /// Which files read a path while they were imported.
-    readers: HashMap<PathBuf, HashSet<FileKey>>,
+    discovery: Discovery,
     watcher: FileWatcher,
     news: mpsc::Receiver<News>,
     finished: (mpsc::UnboundedSender<Finished>, mpsc::UnboundedReceiver<Finished>),
@@ -91,10 +78,10 @@ impl Service {
             answers,
             progress,
             bundles: Vec::new(),
-            files: BTreeMap::new(),
+            files: Files::default(),
             queue: VecDeque::new(),
             running: 0,
-            readers: HashMap::new(),
+            discovery: Discovery::default(),
             watcher,
             news,
             finished: mpsc::unbounded_channel(),
@@ -153,60 +140,68 @@ impl Service {
             tokio::time::sleep(STORE_PAUSE).await;
         };
         for record in records {
-            let fingerprint = Fingerprint::from_json(&record.fingerprint);
-            let key = (record.bundle_name, record.relative_fileloc);
-            if let Some(fingerprint) = &fingerprint {
-                self.follow(&key, fingerprint);
-            }
-            self.files.insert(key, FileState { fingerprint, dag_ids: record.dag_ids, ..FileState::default() });
+            let paths = self.files.recall(record);
+            self.follow(&paths);
         }
     }
 
     /// Looks at every folder: what is new or gone, and with `compare` also what has changed.
     async fn scan(&mut self, compare: bool) {
         let (bundles, rules) = (self.bundles.clone(), self.options.rules);
-        let found = tokio::task::spawn_blocking(move || {
-            let files_of = |path: &Path| dag_files(path, rules).into_iter().map(|file| relative(path, &file)).collect();
-            bundles
-                .into_iter()
-                .map(|bundle| (bundle.name, files_of(&bundle.path)))
-                .collect::<Vec<(String, Vec<String>)>>()
-        })
-        .await
-        .unwrap_or_default();
-        let present: HashSet<FileKey> = found
-            .into_iter()
-            .flat_map(|(bundle, files)| files.into_iter().map(move |file| (bundle.clone(), file)))
-            .collect();
-        let gone: Vec<FileKey> = self.files.keys().filter(|key| !present.contains(*key)).cloned().collect();
+        let mut discovery = std::mem::take(&mut self.discovery);
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut present: Vec<FileKey> = Vec::new();
+            for bundle in bundles {
+                let found = discovery.dag_files(&bundle.path, rules);
+                present.extend(found.iter().map(|file| (bundle.name.clone(), relative(&bundle.path, file))));
+            }
+            (discovery, present)
+        });
+        let Ok((discovery, present)) = looked.await else { return };
+        self.discovery = discovery;
+        let is_present: HashSet<&FileKey> = present.iter().collect();
+        let gone: Vec<FileKey> = self.files.keys().filter(|key| !is_present.contains(key)).cloned().collect();
         for key in gone {
             self.forget(key).await;
         }
-        let mut present: Vec<FileKey> = present.into_iter().collect();
-        present.sort();
-        for key in present {
-            if compare || !self.files.contains_key(&key) {
-                self.check(&key);
+        let wanted = present.into_iter().filter(|key| compare || !self.files.contains(key)).collect();
+        self.check(wanted, false).await;
+    }
+
+    /// Puts those files in the queue that have changed since their last import.
+    async fn check(&mut self, keys: Vec<FileKey>, is_urgent: bool) {
+        let mut known: Vec<(FileKey, Option<Fingerprint>)> = Vec::with_capacity(keys.len());
+        for key in keys {
+            let fingerprint = self.files.entry(&key).fingerprint.take();
+            known.push((key, fingerprint));
+        }
+        let importer = self.importer.clone();
+        let compared = tokio::task::spawn_blocking(move || {
+            let compare = |(key, mut print): (FileKey, Option<Fingerprint>)| {
+                let change = print.as_mut().map_or(Change::Changed, |print| print.compare(&importer));
+                (key, print, change)
+            };
+            known.into_iter().map(compare).collect::<Vec<_>>()
+        });
+        for (key, fingerprint, change) in compared.await.unwrap_or_default() {
+            self.files.entry(&key).fingerprint = fingerprint;
+            if change == Change::Changed {
+                self.enqueue(&key, is_urgent);
             }
         }
     }
 
-    /// Puts a file in the queue if it has changed since its last import.
-    fn check(&mut self, key: &FileKey) {
-        let importer = self.importer.clone();
-        let state = self.files.entry(key.clone()).or_default();
-        let change = state.fingerprint.as_mut().map_or(Change::Changed, |print| print.compare(&importer));
-        if change == Change::Changed {
-            self.enqueue(key);
-        }
-    }
-
-    fn enqueue(&mut self, key: &FileKey) {
-        let state = self.files.entry(key.clone()).or_default();
+    /// What somebody has just edited goes before a long first import.
+    fn enqueue(&mut self, key: &FileKey, is_urgent: bool) {
+        let state = self.files.entry(key);
         if state.importing {
             state.again = true;
-        } else if !self.queue.contains(key) {
-            self.queue.push_back(key.clone());
+        } else if !std::mem::replace(&mut state.queued, true) {
+            if is_urgent {
+                self.queue.push_front(key.clone());
+            } else {
+                self.queue.push_back(key.clone());
+            }
         }
     }
 
@@ -218,7 +213,8 @@ impl Service {
             News::Lost => lost = true,
         };
         take(first);
-        while let Ok(Some(news)) = tokio::time::timeout(QUIET, self.news.recv()).await {
+        let latest = Instant::now() + LONGEST_QUIET;
+        while let Ok(Some(news)) = tokio::time::timeout_at(latest.min(Instant::now() + QUIET), self.news.recv()).await {
             take(news);
         }
         if lost {
@@ -227,20 +223,28 @@ impl Service {
         let mut affected: HashSet<FileKey> = HashSet::new();
         let mut needs_scan = false;
         for path in &changed {
-            let known = self.readers.get(path);
-            affected.extend(known.into_iter().flatten().cloned());
-            // A folder whose names were read has changed with what is in it.
-            affected.extend(path.parent().and_then(|folder| self.readers.get(folder)).into_iter().flatten().cloned());
-            needs_scan |= known.is_none() || !path.exists();
+            affected.extend(self.files.affected_by(path));
+            needs_scan |= self.concerns_discovery(path);
         }
         if needs_scan {
             self.scan(false).await;
         }
-        for key in affected {
-            if self.files.contains_key(&key) {
-                self.check(&key);
-            }
+        let affected = affected.into_iter().filter(|key| self.files.contains(key)).collect();
+        self.check(affected, true).await;
+    }
+
+    /// Whether what happened to a path may add or remove Dag files. Most of what is written beside them does not.
+    fn concerns_discovery(&self, path: &Path) -> bool {
+        let Some(bundle) = self.bundles.iter().find(|bundle| path.starts_with(&bundle.path)) else { return false };
+        let name = relative(&bundle.path, path);
+        let is_known = self.files.contains(&(bundle.name.clone(), name.clone()));
+        if path.file_name().is_some_and(|name| name == IGNORE_FILE) || path.is_dir() {
+            return true;
         }
+        if !path.exists() {
+            return is_known || self.files.has_below(&bundle.name, &name);
+        }
+        is_known != may_hold_dags(path, self.options.rules.safe_mode)
     }
 
     fn path_of(&self, key: &FileKey) -> Option<(PathBuf, PathBuf)> {
@@ -253,6 +257,7 @@ impl Service {
             let Some(key) = self.queue.pop_front() else { return };
             let Some((bundle_path, path)) = self.path_of(&key) else { continue };
             let Some(state) = self.files.get_mut(&key) else { continue };
+            state.queued = false;
             state.importing = true;
             self.running += 1;
             let request = ImportRequest {
@@ -281,99 +286,72 @@ impl Service {
         let Finished { key, path, imported, fingerprint, started, took } = finished;
         self.running -= 1;
         self.imported += 1;
+        // It may be gone already.
+        let Some(state) = self.files.get_mut(&key) else { return };
+        state.importing = false;
         // What changed while it was imported was perhaps not seen by the import.
-        let meanwhile = modified_after(&path, started);
-        if let Some(state) = self.files.get_mut(&key) {
-            state.importing = false;
-            if std::mem::take(&mut state.again) || meanwhile {
-                self.queue.push_back(key.clone());
-            }
-        } else {
-            // It is gone already.
-            return;
+        let again = std::mem::take(&mut state.again) || modified_after(&path, started);
+        if again {
+            self.enqueue(&key, true);
         }
         log::append(&self.options.log_folder, &key.0, &key.1, &imported.output, &imported.errors);
-        self.follow(&key, &fingerprint);
-        let owners: HashMap<String, String> = self.other_owners(&key);
-        let described = describe(
+        let owner_of = |dag_id: &str| self.files.other_owner(dag_id, &key).map(|(_, file)| file.clone());
+        let mut described = describe(
             imported,
             &Circumstances {
                 bundle_name: &key.0,
                 relative_fileloc: &key.1,
-                fingerprint: fingerprint.to_json(),
                 at: model::operations::to_microseconds(started),
                 duration: SignedDuration::try_from(took).unwrap_or_default(),
                 paused_at_creation: self.options.paused_at_creation,
-                owner_of: &|dag_id| owners.get(dag_id).cloned(),
+                owner_of: &owner_of,
             },
         );
-        for (name, error) in &described.errors {
-            let last = error.trim_end().lines().last().unwrap_or_default();
-            tracing::error!(file = %name, "{last} (the whole error: updraft dags list-import-errors)");
+        for (name, error) in &described.file.errors {
+            tracing::error!(file = %name, "{} (the whole error: updraft dags list-import-errors)", gist(error));
         }
-        let failed = !described.errors.is_empty();
-        let now: Vec<DagId> = described.dags.iter().map(|dag| dag.dag_id.clone()).collect();
-        let refused: Vec<String> = owners.into_keys().filter(|dag_id| error_names(&described.errors, dag_id)).collect();
-        let state = self.files.entry(key.clone()).or_default();
-        let before = std::mem::replace(&mut state.dag_ids, now.clone());
-        state.fingerprint = Some(fingerprint);
-        state.failed = failed;
-        state.refused = refused;
+        let failed = !described.file.errors.is_empty();
+        described.file.fingerprint = to_record(&fingerprint, failed, &described.refused);
+        let paths = self.files.set_fingerprint(&key, fingerprint);
+        self.follow(&paths);
+        let now: Vec<DagId> = described.file.dags.iter().map(|dag| dag.dag_id.clone()).collect();
+        let before = self.files.get(&key).map(|state| state.dag_ids.clone()).unwrap_or_default();
         let vanished: Vec<DagId> = before.into_iter().filter(|dag_id| !now.contains(dag_id)).collect();
-        if failed {
-            // Its last good Dags go on.
-            state.dag_ids.extend(vanished.iter().cloned());
-        }
-        self.commit(vec![Write::Imported(Box::new(described))]).await;
+        // A file that fails keeps its last good Dags.
+        let kept = if failed { vanished.as_slice() } else { &[] };
+        self.files.set_dags(&key, now.iter().chain(kept).cloned().collect());
+        let state = self.files.entry(&key);
+        state.failed = failed;
+        state.refused = described.refused;
+        self.commit(vec![Write::Imported(Box::new(described.file))]).await;
         self.tell_engine(now.into_iter().chain(vanished.iter().cloned()).collect()).await;
         if !failed {
             self.offer(&vanished);
         }
     }
 
-    /// Every Dag id that another file has, with the name of that file.
-    fn other_owners(&self, key: &FileKey) -> HashMap<String, String> {
-        let others = self.files.iter().filter(|(other, _)| *other != key);
-        others
-            .flat_map(|((_, file), state)| state.dag_ids.iter().map(move |dag_id| (dag_id.to_string(), file.clone())))
-            .collect()
-    }
-
     /// Dag ids are free again: files that were refused them are imported again.
     fn offer(&mut self, dag_ids: &[DagId]) {
-        let wanting: Vec<FileKey> = self
-            .files
-            .iter()
-            .filter(|(_, state)| state.refused.iter().any(|wanted| dag_ids.iter().any(|id| id.as_str() == wanted)))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in wanting {
-            self.enqueue(&key);
+        for key in self.files.wanting(dag_ids) {
+            self.enqueue(&key, true);
         }
     }
 
     /// A file is gone, and its Dags with it.
     async fn forget(&mut self, key: FileKey) {
-        let Some(state) = self.files.remove(&key) else { return };
-        self.queue.retain(|queued| *queued != key);
-        for readers in self.readers.values_mut() {
-            readers.remove(&key);
+        let Some(FileState { dag_ids, queued, .. }) = self.files.remove(&key) else { return };
+        if queued {
+            self.queue.retain(|other| *other != key);
         }
-        self.readers.retain(|_, readers| !readers.is_empty());
         let (bundle_name, relative_fileloc) = key;
         self.commit(vec![Write::FileGone { bundle_name, relative_fileloc }]).await;
-        self.offer(&state.dag_ids);
-        self.tell_engine(state.dag_ids).await;
+        self.offer(&dag_ids);
+        self.tell_engine(dag_ids).await;
     }
 
-    /// Remembers what a file read, and watches it.
-    fn follow(&mut self, key: &FileKey, fingerprint: &Fingerprint) {
-        for path in fingerprint.paths() {
-            self.readers.entry(path.to_owned()).or_default().insert(key.clone());
-            if let Some(folder) = path.parent() {
-                self.watcher.watch_folder(folder);
-            }
-        }
+    /// Watches what a file has read.
+    fn follow(&mut self, paths: &[PathBuf]) {
+        paths.iter().filter_map(|path| path.parent()).for_each(|folder| self.watcher.watch_folder(folder));
     }
 
     /// Writes until the store takes it: an import is not worth less because the disk is full.
@@ -405,9 +383,9 @@ impl Service {
     }
 
     fn tell_progress(&self) {
-        let importing = self.files.values().filter(|state| state.importing).count();
+        let importing = self.running;
         let waiting = self.queue.len() + importing;
-        let failed = self.files.values().filter(|state| state.failed).count();
+        let failed = self.files.states().filter(|state| state.failed).count();
         let is_settled = waiting == 0 || self.progress.borrow().is_settled;
         let progress = Progress { is_settled, files: self.files.len(), waiting, imported: self.imported, failed };
         if !is_settled && self.imported > 0 && self.imported.is_multiple_of(PROGRESS_STEP) {
@@ -424,8 +402,11 @@ fn name_of_importer(info: &HelperInfo) -> String {
     format!("{} python {} {}", env!("CARGO_PKG_VERSION"), info.python, packages.join(" "))
 }
 
-fn error_names(errors: &[(String, String)], dag_id: &str) -> bool {
-    errors.iter().any(|(_, error)| error.starts_with(&format!("Dag {dag_id} is defined in ")))
+/// The line of an error that says most: of a traceback the last one.
+fn gist(error: &str) -> &str {
+    let mut lines = error.trim().lines();
+    let first = lines.next().unwrap_or_default();
+    if first.starts_with("Traceback") { lines.last().unwrap_or(first) } else { first }
 }
 
 fn modified_after(path: &Path, moment: Timestamp) -> bool {

@@ -85,12 +85,13 @@ pub async fn import(
     let mut conversation =
         Conversation { writer: FrameWriter::new(writer), answers, imported: Imported::default(), has_result: false };
     let talked = timeout_at(deadline, conversation.hold(FrameReader::new(reader), request)).await;
-    let exit_by = if talked.is_ok() { Instant::now() + EXIT_GRACE } else { Instant::now() };
+    // Only a child that has said all that it had to say, or is about to end, is worth waiting for.
+    let exit_by = if matches!(talked, Ok(Ok(()))) { Instant::now() + EXIT_GRACE } else { Instant::now() };
     let exit = timeout_at(exit_by, exited).await.map(|exit| exit.unwrap_or(Exit::Unknown));
     // Whatever the file started goes with it.
     process::kill_group(pid);
     let Conversation { mut imported, has_result, .. } = conversation;
-    imported.output = gather(output).await;
+    let (printed, logged) = gather(output).await;
     if !has_result {
         let reason = match (&talked, exit) {
             (Err(_), _) => format!(
@@ -103,9 +104,10 @@ pub async fn import(
             (Ok(Ok(())), Err(_)) => "The process that imported this file closed its connection and hung.".to_owned(),
         };
         let file = relative_name(&request.bundle_path, &request.file);
-        imported.errors = vec![(file, with_output(reason, &imported.output))];
+        imported.errors = vec![(file, with_output(reason, &printed))];
         imported.dags.clear();
     }
+    imported.output = printed + &logged;
     Ok(imported)
 }
 
@@ -226,17 +228,23 @@ fn collect(mut stream: impl AsyncRead + Unpin + Send + 'static) -> JoinHandle<Ve
     })
 }
 
-/// What was collected, as text. A process that got away and still holds the streams is not waited for.
-async fn gather(output: [JoinHandle<Vec<u8>>; 3]) -> String {
+/// What was collected, as text: of the standard streams, and of the log. A process that got away and still holds the
+/// streams is not waited for.
+async fn gather(output: [JoinHandle<Vec<u8>>; 3]) -> (String, String) {
     let deadline = Instant::now() + Duration::from_secs(1);
-    let mut text = String::new();
+    let mut texts = Vec::new();
     for mut task in output {
-        match timeout_at(deadline, &mut task).await {
-            Ok(Ok(bytes)) => text.push_str(&String::from_utf8_lossy(&bytes)),
-            _ => task.abort(),
-        }
+        let bytes = match timeout_at(deadline, &mut task).await {
+            Ok(Ok(bytes)) => bytes,
+            _ => {
+                task.abort();
+                Vec::new()
+            }
+        };
+        texts.push(String::from_utf8_lossy(&bytes).into_owned());
     }
-    text
+    let logged = texts.pop().unwrap_or_default();
+    (texts.concat(), logged)
 }
 
 /// The bundle-relative name of a file, as Airflow writes it.

@@ -15,11 +15,13 @@ MAX_DEPENDENCIES = 2000
 
 
 class Reads:
-    """Every file that is opened for reading and every folder that is listed, outside of the Python installation."""
+    """What an import depends on, outside of the Python installation: every file that is opened for reading, every folder
+    that is listed, and the places where a module was looked for and not found."""
 
     def __init__(self):
         self.files = {}
         self.folders = {}
+        self.modules = {}
         prefixes = {os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))}
         self.ignored = tuple(prefixes | {os.path.dirname(os.path.abspath(__file__)) + os.sep}) + IGNORED_PREFIXES
         self.known_modules = set(sys.modules)
@@ -38,7 +40,11 @@ class Reads:
                 if isinstance(path, (str, bytes)) and (mode is None or not set(str(mode)) & set("wax+")):
                     self.note(self.files, path)
             elif event in ("os.listdir", "os.scandir"):
-                self.note(self.folders, args[0] if args[0] is not None else ".")
+                # The import system lists whole folders to find one name; what it looked for is noted as such.
+                if "importlib" not in sys._getframe(1).f_code.co_filename:
+                    self.note(self.folders, args[0] if args[0] is not None else ".")
+            elif event == "import" and len(self.modules) < MAX_DEPENDENCIES:
+                self.modules[args[0]] = None
         except Exception:
             # A hook that raises would break the user's code.
             pass
@@ -47,12 +53,24 @@ class Reads:
         if isinstance(path, (str, bytes, os.PathLike)) and len(places) < MAX_DEPENDENCIES:
             places[os.path.abspath(os.fsdecode(path))] = None
 
+    def note_missing_modules(self):
+        """A module that turns up where it was looked for may be what the file lacks."""
+        for name in self.modules:
+            if name in sys.modules or not isinstance(name, str):
+                continue
+            parent, _, last = name.rpartition(".")
+            places = getattr(sys.modules.get(parent), "__path__", ()) if parent else sys.path
+            for place in [place for place in places if isinstance(place, str) and os.path.isdir(place)]:
+                self.note(self.files, os.path.join(place, last + ".py"))
+                self.note(self.files, os.path.join(place, last, "__init__.py"))
+
     def result(self, own_file):
         self.active = False
         for name in set(sys.modules) - self.known_modules:
             path = getattr(sys.modules.get(name), "__file__", None)
             if isinstance(path, str):
                 self.note(self.files, path)
+        self.note_missing_modules()
         keep = lambda path: (  # noqa: E731
             path != own_file
             and "__pycache__" not in path

@@ -5,5 +5,6 @@
 mod bash;
 mod contracts;
 mod failures;
+mod import;
 mod kill;
 mod support;
