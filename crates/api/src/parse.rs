@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::error::ApiError;
 
 pub(crate) use json_error::json_error;
-pub(crate) use moment::{MaybeAware, aware_moment, moment, moment_with_offset};
+pub(crate) use moment::{MaybeAware, aware_moment, date, moment, moment_with_offset};
 
 /// Why a value can't be read: Pydantic's type of the error, its message and its context.
 #[derive(Clone, PartialEq, Debug)]

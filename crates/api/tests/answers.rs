@@ -4,15 +4,13 @@
 
 mod support;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use model::{Change, MapIndex, RunKey, TaskState};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use store::{Write, XCom, XComKey};
-use support::{Answer, Server};
+use support::Server;
 
 const RECORDING: &str = include_str!("golden/answers.json");
-/// How old what was made just now may be.
-const JUST_NOW: SignedDuration = SignedDuration::from_secs(300);
 
 fn moment(value: &Value) -> Timestamp {
     value.as_str().unwrap().parse().unwrap()
@@ -74,91 +72,10 @@ fn build(fixture: &Value) -> Server {
     server
 }
 
-/// Whether an answer is the one that was recorded; what changes from server to server has a placeholder there.
-fn matches(expected: &Value, found: &Value, server: &Server) -> bool {
-    match (expected, found) {
-        (Value::String(expected), Value::String(found)) => match expected.as_str() {
-            "<any>" => true,
-            "<token>" => !found.is_empty(),
-            "<now>" => {
-                let at: Option<Timestamp> = found.parse().ok();
-                at.is_some_and(|at| Timestamp::now().duration_since(at) < JUST_NOW) && found.ends_with('Z')
-            }
-            expected => {
-                let logs = server.logs().display().to_string();
-                let temporary = std::env::temp_dir().display().to_string();
-                expected.replace("<logs>", &logs).replace("<tmp>", &temporary) == *found
-            }
-        },
-        (Value::Array(expected), Value::Array(found)) => {
-            expected.len() == found.len()
-                && expected.iter().zip(found).all(|(expected, found)| matches(expected, found, server))
-        }
-        // Clients print answers as they are: the order of fields is part of them.
-        (Value::Object(expected), Value::Object(found)) => {
-            // Where to read about Pydantic's errors depends on its version.
-            let found: Map<String, Value> = found
-                .iter()
-                .filter(|(key, _)| *key != "url")
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect();
-            expected.keys().eq(found.keys())
-                && expected.iter().all(|(key, expected)| matches(expected, &found[key], server))
-        }
-        _ => expected == found,
-    }
-}
-
-fn body_of(answer: &Answer) -> Value {
-    match answer.kind() {
-        kind if kind.starts_with("application/json") && !answer.text.is_empty() => answer.json(),
-        kind if kind.contains("ndjson") => {
-            answer.text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
-        }
-        _ => Value::String(answer.text.clone()),
-    }
-}
-
-/// What is different, for people.
-fn difference(row: &Value, answer: &Answer, server: &Server) -> Option<String> {
-    let expected: u16 = number(&row["status"]);
-    let found = answer.status.as_u16();
-    let body = body_of(answer);
-    let agrees = match expected {
-        // Airflow trips over these; they are the client's fault.
-        500 => (400..500).contains(&found),
-        _ => {
-            found == expected && answer.kind().starts_with(text(&row["kind"])) && matches(&row["answer"], &body, server)
-        }
-    };
-    (!agrees).then(|| {
-        format!(
-            "{} {} {}\n  expected {expected} {}\n  found    {found} {} {body}",
-            text(&row["method"]),
-            text(&row["path"]),
-            row.get("body").map_or("", text),
-            row["answer"],
-            answer.kind(),
-        )
-    })
-}
-
 async fn replay(name: &str) {
     let recording: Value = serde_json::from_str(RECORDING).unwrap();
     let server = build(&recording["fixture"]);
-    let empty = Map::new();
-    let mut differences = Vec::new();
-    let rows = recording["scenarios"][name].as_array().unwrap();
-    assert!(!rows.is_empty());
-    for row in rows {
-        let headers = row.get("headers").map_or(&empty, |headers| headers.as_object().unwrap());
-        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
-        let path = format!("/api/v2{}", text(&row["path"]));
-        let answer = server.send(text(&row["method"]), &path, row.get("body").map(text), &headers).await;
-        differences.extend(difference(row, &answer, &server));
-    }
-    let (bad, all) = (differences.len(), rows.len());
-    assert!(differences.is_empty(), "{bad} of {all} answers differ:\n{}", differences.join("\n"));
+    support::replay::replay(&server, &recording["scenarios"][name]).await;
 }
 
 macro_rules! scenarios {

@@ -40,6 +40,28 @@ pub(crate) fn moment(input: &Value) -> Parsed<MaybeAware> {
     }
 }
 
+/// A `date`, or a moment at the very beginning of one.
+pub(crate) fn date(input: &Value) -> Parsed<Date> {
+    let inexact = || {
+        let message = "Datetimes provided to dates should have zero time - e.g. be exact dates";
+        Fault::new("date_from_datetime_inexact", message)
+    };
+    match moment(input) {
+        Ok(MaybeAware::Naive(at)) if at.time() == Time::midnight() => Ok(at.date()),
+        Ok(MaybeAware::Aware(at, 0)) => {
+            let at = Offset::UTC.to_datetime(at);
+            if at.time() == Time::midnight() { Ok(at.date()) } else { Err(inexact()) }
+        }
+        Ok(_) => Err(inexact()),
+        Err(Fault { context: Some(context), .. }) => {
+            let error = context["error"].as_str().unwrap_or_default();
+            let message = format!("Input should be a valid date or datetime, {error}");
+            Err(Fault::with("date_from_datetime_parsing", message, json!({"error": error})))
+        }
+        Err(_) => Err(Fault::new("date_type", "Input should be a valid date")),
+    }
+}
+
 /// An `AwareDatetime` with its offset in seconds.
 pub(crate) fn moment_with_offset(input: &Value) -> Parsed<(Timestamp, i32)> {
     match moment(input)? {

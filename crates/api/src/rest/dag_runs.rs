@@ -183,15 +183,19 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<impl S
     let order_by = args.texts("order_by");
     args.finish()?;
     let cursor = Cursor::read(&args, &order_by, page.limit);
+    let dag_id = DagId::from(args.path("dag_id"));
     let order = order::resolve(&order_by, "id", &ORDERS, &[("dag_run_id", "run_id")], RunOrder::Id);
     let own = state.clone();
     let list = move || {
         let mut lookup = Lookup::new(&own);
-        let filter = filter?;
-        if let Some(dag_id) = &filter.dag_id {
-            lookup.know(&known_dag(own.store(), dag_id)?);
+        if dag_id.as_str() != "~" {
+            lookup.know(&known_dag(own.store(), &dag_id)?);
         }
-        collect(&mut lookup, &filter, &order?, page, cursor?)
+        let (filter, order, cursor) = (filter?, order?, cursor?);
+        match filter {
+            Some(filter) => collect(&mut lookup, &filter, &order, page, cursor),
+            None => Ok(DagRunCollection::default()),
+        }
     };
     state.blocking(list).await.map(Json)
 }

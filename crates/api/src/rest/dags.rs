@@ -38,6 +38,15 @@ fn file_token(state: &ApiState, bundle_name: &str, relative_fileloc: &str) -> St
 /// `DAGResponse`.
 #[derive(Serialize)]
 pub(crate) struct DagResponse {
+    #[serde(flatten)]
+    fields: DagFields,
+    #[serde(flatten)]
+    computed: Computed,
+}
+
+/// What is kept of a Dag.
+#[derive(Serialize)]
+struct DagFields {
     dag_id: String,
     dag_display_name: String,
     is_paused: bool,
@@ -66,6 +75,11 @@ pub(crate) struct DagResponse {
     next_dagrun_run_after: Option<Moment>,
     allowed_run_types: Option<Vec<String>>,
     owners: Vec<String>,
+}
+
+/// What is worked out for an answer; in Airflow's it comes after all that is kept.
+#[derive(Serialize)]
+struct Computed {
     is_backfillable: bool,
     file_token: String,
 }
@@ -101,7 +115,11 @@ impl DagResponse {
             dag_id: record.dag_id.to_string(),
             dag_display_name: record.display_name.clone(),
         };
-        Self {
+        let computed = Computed {
+            is_backfillable: is_periodic && may_backfill,
+            file_token: file_token(state, &record.bundle_name, &record.relative_fileloc),
+        };
+        let fields = DagFields {
             tags: tags.into_iter().map(tag).collect(),
             dag_id: record.dag_id.to_string(),
             is_paused: record.paused,
@@ -109,7 +127,6 @@ impl DagResponse {
             last_parsed_time: Moment(record.last_parsed_at),
             last_parse_duration: model::operations::total_seconds(record.last_parse_duration),
             last_expired: None,
-            file_token: file_token(state, &record.bundle_name, &record.relative_fileloc),
             bundle_name: record.bundle_name,
             bundle_version: record.bundle_version,
             relative_fileloc: record.relative_fileloc,
@@ -130,9 +147,9 @@ impl DagResponse {
             next_dagrun_run_after: moment(next.map(|next| next.run_after)),
             allowed_run_types: record.allowed_run_types,
             owners: record.owners,
-            is_backfillable: is_periodic && may_backfill,
             dag_display_name: record.display_name,
-        }
+        };
+        Self { fields, computed }
     }
 }
 
@@ -216,7 +233,7 @@ async fn patch_many(State(state): State<ApiState>, mut args: Args, body: JsonBod
     }
     let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
     let take = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let changed = |record| DagResponse { is_paused: paused, ..DagResponse::new(&state, record) };
+    let changed = |record: DagRecord| DagResponse::new(&state, DagRecord { paused, ..record });
     let dags = found.into_iter().skip(skip).take(take).map(changed).collect();
     Ok(Json(DagCollection { dags, total_entries }))
 }

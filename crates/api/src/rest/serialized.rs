@@ -79,8 +79,8 @@ impl<'a> Encoded<'a> {
             let Param { name, value, schema, .. } = described;
             let dumped = json!({
                 "value": value.filter(|_| is_sound),
-                "description": plain("description"),
                 "schema": schema,
+                "description": plain("description"),
                 "source": plain("source"),
             });
             Some((name, dumped))

@@ -3,12 +3,14 @@
 #![allow(dead_code, reason = "every test needs another part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+pub mod replay;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use api::{ApiConfig, ApiOptions, ApiState, AuthSettings, Role, UserAccount};
+use api::{ApiConfig, ApiOptions, ApiState, AuthSettings, Role, Structures, UserAccount};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -94,11 +96,21 @@ impl Server {
     }
 
     pub fn with(config: ApiConfig, all_admins: bool) -> Self {
-        let store = Arc::new(MemoryStore::new());
-        let logs = tempfile::tempdir().unwrap();
-        let (engine, inbox) = Engine::channel();
         let tasks = ["one", "mapped", "skipped", "blocked", "lost"];
         let structures = Arc::new(Dags(HashMap::from([(VERSION, dag("letters", &tasks))])));
+        Self::made_of(Arc::new(MemoryStore::new()), structures, config, all_admins)
+    }
+
+    /// A server whose structures come from its store.
+    pub fn over(structures: impl FnOnce(Arc<MemoryStore>) -> Arc<dyn Structures>) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let config = ApiConfig { secret_key: "key".into(), ..ApiConfig::default() };
+        Self::made_of(store.clone(), structures(store), config, true)
+    }
+
+    fn made_of(store: Arc<MemoryStore>, structures: Arc<dyn Structures>, config: ApiConfig, all_admins: bool) -> Self {
+        let logs = tempfile::tempdir().unwrap();
+        let (engine, inbox) = Engine::channel();
         let state = ApiState::new(ApiOptions {
             store: store.clone(),
             engine: engine.clone(),

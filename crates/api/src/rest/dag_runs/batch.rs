@@ -16,6 +16,8 @@ use crate::rest::dags::filter::RUN_STATES;
 use crate::rest::lookup::Lookup;
 use crate::state::ApiState;
 
+const NOT_ORDERED_BY: [&str; 2] = ["duration", "partition_date"];
+
 /// The number of entries if nobody says.
 pub(crate) const PAGE_LIMIT: u64 = 100;
 
@@ -77,7 +79,9 @@ pub(super) async fn list(State(state): State<ApiState>, mut args: Args, body: Js
     fields.forbid_others();
     args.finish()?;
     let order_by: Vec<String> = order_by.into_iter().collect();
-    let order = order::resolve(&order_by, "id", &ORDERS, &[("dag_run_id", "run_id")], RunOrder::Id);
+    // The batch may not be ordered by all that other lists may.
+    let allowed: Vec<_> = ORDERS.into_iter().filter(|(name, _)| !NOT_ORDERED_BY.contains(name)).collect();
+    let order = order::resolve(&order_by, "id", &allowed, &[("dag_run_id", "run_id")], RunOrder::Id);
     if nothing {
         order?;
         return Ok(Json(DagRunCollection::default()));

@@ -8,8 +8,8 @@ use crate::args::Args;
 use crate::error::ApiError;
 use crate::parse;
 
-/// The error is an answer that comes after all that is wrong with the parameters.
-pub(super) fn read(args: &mut Args) -> Result<RunFilter, ApiError> {
+/// `None` where nothing can match. The error is an answer that comes after all that is wrong with the parameters.
+pub(super) fn read(args: &mut Args) -> Result<Option<RunFilter>, ApiError> {
     let dag_id = args.path("dag_id");
     let mut filter = RunFilter { run_after: args.span("run_after"), ..RunFilter::default() };
     filter.logical_date = args.span("logical_date");
@@ -28,8 +28,23 @@ pub(super) fn read(args: &mut Args) -> Result<RunFilter, ApiError> {
     filter.triggering_user_prefix = args.prefix("triggering_user_name_prefix_pattern");
     filter.dag_id_pattern = args.pattern("dag_id_pattern");
     filter.dag_id_prefix = args.prefix("dag_id_prefix_pattern");
+    // No Dag is partitioned yet, and no run was made by assets.
+    let partition = args.text("partition_key_pattern").or_else(|| args.text("partition_key_prefix_pattern"));
+    let asset = args.text("consuming_asset_pattern").filter(|pattern| !pattern.is_empty());
+    let dates = ["partition_date_gte", "partition_date_lte"].map(|name| args.optional(name, parse::date));
+    if dates.iter().any(Option::is_some) {
+        let detail = if dag_id == "~" {
+            "partition_date_gte and partition_date_lte require a specific dag_id.".to_owned()
+        } else {
+            format!(
+                "Dag with dag_id: '{dag_id}' is not partitioned; partition_date_gte and partition_date_lte are not \
+                 supported."
+            )
+        };
+        return Err(ApiError::bad_request(detail));
+    }
     filter.dag_id = (dag_id != "~").then(|| DagId::from(dag_id));
-    Ok(filter)
+    Ok((partition.is_none() && asset.is_none()).then_some(filter))
 }
 
 fn run_types(args: &mut Args) -> Vec<RunType> {

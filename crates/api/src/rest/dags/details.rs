@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::{DagRecord, DagVersion, Page, RunFilter, Store};
 
-use super::{DagResponse, known_dag};
+use super::{Computed, DagFields, DagResponse, known_dag};
 use crate::args::Args;
 use crate::error::{ApiError, ApiResult};
 use crate::rest::dag_versions::DagVersionResponse;
@@ -20,7 +20,7 @@ use crate::wire::Moment;
 #[derive(Serialize)]
 pub(super) struct DagDetails {
     #[serde(flatten)]
-    dag: DagResponse,
+    dag: DagFields,
     catchup: bool,
     dag_run_timeout: Option<String>,
     asset_expression: Option<Value>,
@@ -38,6 +38,8 @@ pub(super) struct DagDetails {
     owner_links: Value,
     is_favorite: bool,
     active_runs_count: u64,
+    #[serde(flatten)]
+    computed: Computed,
     concurrency: u32,
     latest_dag_version: Option<DagVersionResponse>,
 }
@@ -72,6 +74,8 @@ fn details(
     latest_dag_version: Option<DagVersionResponse>,
 ) -> DagDetails {
     let encoded = Encoded::dag(&version.serialized);
+    let (last_parsed, concurrency) = (Moment(record.last_parsed_at), record.max_active_tasks);
+    let DagResponse { fields: dag, computed } = DagResponse::new(state, record);
     DagDetails {
         catchup: encoded.flag("catchup").unwrap_or(false),
         dag_run_timeout: encoded.number("dagrun_timeout").map(iso_duration),
@@ -84,14 +88,15 @@ fn details(
         render_template_as_native_obj: encoded.flag("render_template_as_native_obj").unwrap_or(false),
         template_search_path: encoded.texts("template_searchpath"),
         timezone: encoded.text("timezone"),
-        last_parsed: Moment(record.last_parsed_at),
+        last_parsed,
         default_args: encoded.raw("default_args").map_or_else(|| json!({}), written),
         rerun_with_latest_version: encoded.flag("rerun_with_latest_version"),
         owner_links: encoded.raw("owner_links").map_or_else(|| json!({}), written),
         is_favorite: false,
         active_runs_count,
-        concurrency: record.max_active_tasks,
+        computed,
+        concurrency,
         latest_dag_version,
-        dag: DagResponse::new(state, record),
+        dag,
     }
 }

@@ -107,22 +107,22 @@ pub(super) fn complete(filter: &mut Filter, lookup: &mut Lookup<'_>) -> Result<b
 /// The ids of all tasks in a group and in the groups inside of it.
 fn tasks_of_group(serialized: &Value, wanted: &str) -> Option<Vec<String>> {
     fn find<'a>(group: &'a Value, wanted: &str) -> Option<&'a Value> {
-        if group.get("_group_id").and_then(Value::as_str) == Some(wanted) {
-            return Some(group);
-        }
-        children(group).find_map(|(kind, child)| if kind == "taskgroup" { find(child, wanted) } else { None })
+        let inner = || children(group).filter(|(_, kind, _)| *kind == "taskgroup");
+        let own = inner().find(|(id, ..)| *id == wanted).map(|(.., child)| child);
+        own.or_else(|| inner().find_map(|(.., child)| find(child, wanted)))
     }
     fn gather(group: &Value, tasks: &mut Vec<String>) {
-        for (kind, child) in children(group) {
+        for (id, kind, child) in children(group) {
             match kind {
                 "taskgroup" => gather(child, tasks),
-                _ => tasks.extend(child.as_str().map(str::to_owned)),
+                _ => tasks.push(id.to_owned()),
             }
         }
     }
-    fn children(group: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    /// By the whole id, whatever groups it is inside of.
+    fn children(group: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
         let children = group.get("children").and_then(Value::as_object).into_iter().flatten();
-        children.filter_map(|(_, child)| Some((child.get(0)?.as_str()?, child.get(1)?)))
+        children.filter_map(|(id, child)| Some((id.as_str(), child.get(0)?.as_str()?, child.get(1)?)))
     }
     let mut tasks = Vec::new();
     gather(find(serialized.get("dag")?.get("task_group")?, wanted)?, &mut tasks);
