@@ -78,8 +78,9 @@ pub fn next_state(state: TaskState, transition: TaskTransition) -> Result<TaskSt
         (T::Queue, S::Scheduled) => S::Queued,
         (T::Start, S::Queued) => S::Running,
 
-        // An EmptyOperator succeeds without ever having been scheduled.
-        (T::Succeed, S::None | S::Running) => S::Success,
+        (T::Succeed, S::Running) => S::Success,
+        // An EmptyOperator succeeds without ever having been scheduled; it may have been another operator before.
+        (T::Succeed, S::None | S::UpForRetry | S::UpForReschedule) => S::Success,
         // A queued attempt fails when its process can't be started.
         (T::Fail, S::Queued | S::Running) => S::Failed,
         (T::Retry, S::Queued | S::Running) => S::UpForRetry,
@@ -121,7 +122,7 @@ mod tests {
         Schedule     scheduled - - - - - - scheduled scheduled - - - - -
         Queue        - queued - - - - - - - - - - - -
         Start        - - running - - - - - - - - - - -
-        Succeed      success - - success - - - - - - - - - -
+        Succeed      success - - success - - - success success - - - - -
         Fail         - - failed failed - - - - - - - - - -
         Retry        - - up_for_retry up_for_retry - - - - - - - - - -
         Skip         skipped skipped - skipped - - - skipped skipped skipped - skipped skipped skipped

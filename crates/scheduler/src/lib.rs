@@ -109,9 +109,11 @@ impl Scheduler {
         }
         self.due_timers(now, decisions);
         self.settle(now, decisions);
-        self.admit_all(now, decisions);
         self.finish_touched_runs(now, decisions);
-        self.admit_all(now, decisions);
+        // What the answers let in may be more important than what is ready now.
+        if self.needs.is_empty() {
+            self.admit_all(now, decisions);
+        }
         std::mem::take(&mut self.needs)
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct RunState {
     pub(crate) previous: Previous,
     /// Tasks that no run before this one has had, as far as that matters.
     pub(crate) first_timers: Vec<TaskId>,
+    /// Task instances whose tasks the Dag no longer has; they may come back.
+    pub(crate) removed: Vec<TaskInstance>,
     /// Runs that have this one before them.
     pub(crate) later: Vec<RunSerial>,
     /// Task instances that have not come to a final state.
@@ -91,6 +93,7 @@ impl RunState {
             dag,
             previous: Previous::Unknown,
             first_timers: Vec::new(),
+            removed: Vec::new(),
             later: Vec::new(),
             unfinished: 0,
             live: 0,
@@ -98,9 +101,9 @@ impl RunState {
             failed_leaves: 0,
         };
         for ti in task_instances {
-            // A task that the Dag no longer has is not looked at; its record stays as it is.
-            if let Some(task) = state.dag.find(ti.task_id.as_str()) {
-                state.tasks[task.at()].instances.push(Instance { ti, parked: None, told: false });
+            match state.dag.find(ti.task_id.as_str()) {
+                Some(task) => state.tasks[task.at()].instances.push(Instance { ti, parked: None, told: false }),
+                None => state.removed.push(ti),
             }
         }
         state.count_everything();

@@ -75,8 +75,13 @@ impl Scheduler {
             self.let_go(task);
         }
         let Some(old) = self.runs.remove(&old_serial) else { return };
-        let task_instances: Vec<_> =
-            old.tasks.into_iter().flat_map(|slot| slot.instances).map(|instance| instance.ti).collect();
+        let task_instances: Vec<_> = old
+            .tasks
+            .into_iter()
+            .flat_map(|slot| slot.instances)
+            .map(|instance| instance.ti)
+            .chain(old.removed)
+            .collect();
         let executing: Vec<_> =
             task_instances.iter().filter(|ti| ti.state.is_executing()).map(|ti| (ti.task_id.clone(), ti.id)).collect();
         for (_, attempt) in executing.iter().filter(|(task, _)| structure.dag.find(task.as_str()).is_none()) {

@@ -1,13 +1,15 @@
 //! What must hold in every history.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use model::trigger_rule::Verdict;
-use model::{Dag, DagRun, DagRunState, RunKey, TaskId, TaskInstance, TaskState};
+use model::{Dag, DagRun, DagRunState, RunKey, RunType, Task, TaskId, TaskIndex, TaskInstance, TaskState};
 use scheduler::StartAttempt;
-use store::{Page, RunFilter, RunStore};
+use store::{DagStore, Page, RunFilter, RunStore, XComStore};
 
-use crate::dags::POOLS;
+use crate::dags::{SimDag, Version};
 use crate::oracle;
 use crate::world::World;
 
@@ -15,7 +17,10 @@ use crate::world::World;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation(pub String);
 
-fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Violation> {
+type Check = Result<(), Violation>;
+type States = BTreeMap<TaskId, TaskState>;
+
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Check {
     if holds { Ok(()) } else { Err(Violation(otherwise())) }
 }
 
@@ -25,7 +30,7 @@ fn read<T>(result: store::Result<T>) -> Result<T, Violation> {
 }
 
 /// An attempt is about to run: it must be the one that the store has, and nothing may stand in its way.
-pub(crate) fn at_start(world: &World, attempt: &StartAttempt) -> Result<(), Violation> {
+pub(crate) fn at_start(world: &World, attempt: &StartAttempt) -> Check {
     let ti = &attempt.ti;
     let key = ti.key();
     let known = read(world.store.task_instance(&key))?;
@@ -44,72 +49,269 @@ pub(crate) fn at_start(world: &World, attempt: &StartAttempt) -> Result<(), Viol
     nothing_before_its_time(world, attempt)
 }
 
-fn limits(world: &World, attempt: &StartAttempt) -> Result<(), Violation> {
-    let alive = || world.alive.values().map(|other| &other.ti).chain([&attempt.ti]);
-    let count = alive().count();
+fn limits(world: &World, attempt: &StartAttempt) -> Check {
+    let alive: Vec<&TaskInstance> = world.alive.values().map(|other| &other.ti).chain([&attempt.ti]).collect();
+    let count = alive.len();
     ensure(count <= world.config.parallelism as usize, || format!("{count} attempts run at once"))?;
-    for (pool, size) in POOLS {
-        let used: u32 = alive().filter(|ti| &*ti.pool == pool).map(|ti| ti.pool_slots).sum();
-        ensure(used <= size, || format!("{used} slots of pool {pool} are in use, and it has {size}"))?;
-    }
-    let in_run = alive().filter(|ti| ti.run == attempt.ti.run).count();
-    let limit = attempt.dag.limits.max_active_tasks as usize;
-    ensure(in_run <= limit, || format!("{in_run} attempts of {} run at once, and {limit} may", attempt.ti.run))?;
+    // A pool may have been made smaller than what is in use; then nothing more may start in it.
+    let pool = &attempt.ti.pool;
+    let used: u32 = alive.iter().filter(|ti| ti.pool == *pool).map(|ti| ti.pool_slots).sum();
+    let size = world.pools.get(&**pool).copied();
+    ensure(size.is_some_and(|size| size.is_none_or(|size| used <= size)), || {
+        format!("{used} slots of pool {pool} are in use, and it has {size:?}")
+    })?;
+    let in_run = alive.iter().filter(|ti| ti.run == attempt.ti.run).count();
+    let limit = limits_of(world, &attempt.ti.run, |dag| dag.limits.max_active_tasks);
+    ensure(in_run <= limit as usize, || format!("{in_run} attempts of {} run at once", attempt.ti.run))?;
     let task = attempt.dag.task(attempt.task);
+    let same_task = |ti: &&&TaskInstance| ti.run.dag_id == attempt.ti.run.dag_id && ti.task_id == task.task_id;
     if let Some(limit) = task.max_active_tis_per_dag {
-        let same = alive().filter(|ti| ti.run.dag_id == attempt.ti.run.dag_id && ti.task_id == task.task_id).count();
+        let same = alive.iter().filter(same_task).count();
         ensure(same <= limit as usize, || format!("{same} attempts of {} run at once, and {limit} may", task.task_id))?;
+    }
+    if let Some(limit) = task.max_active_tis_per_dagrun {
+        let same = alive.iter().filter(same_task).filter(|ti| ti.run == attempt.ti.run).count();
+        ensure(same <= limit as usize, || format!("{same} attempts of {} run in one run", task.task_id))?;
     }
     Ok(())
 }
 
-fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Result<(), Violation> {
+/// The most generous of the limits that a Dag has had: the engine may not have heard of the last one yet.
+fn limits_of(world: &World, run: &RunKey, limit: fn(&Dag) -> u32) -> u32 {
+    let sim = world.dags.iter().find(|sim| sim.dag_id == run.dag_id);
+    sim.and_then(|sim| sim.versions.iter().map(|version| limit(&version.dag)).max()).unwrap_or(0)
+}
+
+fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     let ti = &attempt.ti;
     if world.is_behind() {
         return Ok(());
     }
     let states = states_of(&read(world.store.task_instances_of(&ti.run))?);
     let verdict = oracle::verdict(&attempt.dag, attempt.task, &states);
-    ensure(verdict == Verdict::Run, || {
+    // What was found ready before its Dag was changed stays ready.
+    ensure(verdict == Verdict::Run || was_changed(world, &ti.run), || {
         format!("{} runs although its trigger rule says {verdict:?}: {states:?}", ti.key())
     })?;
+    // What executed when the branch spoke is not touched; if it was cut off, it runs again.
+    let left_out = !was_cut_off(world, ti)? && is_left_out(world, attempt, &states)?;
+    ensure(!left_out || was_changed(world, &ti.run), || format!("{} runs although a branch left it out", ti.key()))?;
     let run = read(world.store.run(&ti.run))?;
+    let date = run.as_ref().and_then(|run| run.logical_date);
     ensure(run.as_ref().is_some_and(|run| run.state == DagRunState::Running), || {
-        format!("{} runs although its run is {:?}", ti.key(), run.map(|run| run.state))
+        format!("{} runs although its run is {:?}", ti.key(), run.as_ref().map(|run| run.state))
     })?;
+    ensure(run.is_some_and(|run| run.run_after <= world.now) && date.is_none_or(|date| date <= world.now), || {
+        format!("{} runs although its run's time has not come", ti.key())
+    })?;
+    ensure(delay_is_over(world, attempt)?, || format!("{} tries again too early", ti.key()))?;
     let task = attempt.dag.task(attempt.task);
-    let (true, Some(logical_date)) = (task.depends_on_past, attempt.run.logical_date) else { return Ok(()) };
-    let before = read(world.store.run_before(&ti.run.dag_id, logical_date, attempt.dag.catchup))?;
-    let Some(before) = before else { return Ok(()) };
-    let past = states_of(&read(world.store.task_instances_of(&before.key))?);
-    let done = past.get(&task.task_id).is_none_or(|state| state.is_success());
+    if past_allows(world, &attempt.dag, task, &attempt.run)? {
+        return Ok(());
+    }
     // A run with an earlier date that was made after this task had been found ready has come too late.
+    let before = run_before(world, &attempt.dag, &attempt.run)?;
     let tries = read(world.store.archived_tries(&ti.key()))?;
     let found_ready = tries.iter().map(|old| old.task_instance.scheduled_at).chain([ti.scheduled_at]).min().flatten();
-    let came_later = before.queued_at >= found_ready;
-    ensure(done || came_later, || format!("{} runs although it failed, or has not ended, in {}", ti.key(), before.key))
+    let came_later = before.as_ref().is_some_and(|before| before.queued_at >= found_ready);
+    // And so has a Dag that began to ask for it.
+    ensure(came_later || was_changed(world, &ti.run), || {
+        format!("{} runs although it failed, or has not ended, in {:?}", ti.key(), before.map(|before| before.key))
+    })
 }
 
-fn states_of(task_instances: &[TaskInstance]) -> BTreeMap<TaskId, TaskState> {
+/// Whether a branch above that has ended left the task out.
+fn is_left_out(world: &World, attempt: &StartAttempt, states: &States) -> Result<bool, Violation> {
+    let task = attempt.dag.task(attempt.task);
+    for branch in task.upstream.iter().map(|above| attempt.dag.task(*above)) {
+        let has_ended = states.get(&branch.task_id).is_some_and(|state| state.is_finished());
+        if !branch.can_skip_downstream || !has_ended {
+            continue;
+        }
+        let left = read(world.store.xcoms(&attempt.ti.run, Some(&branch.task_id), None, None))?;
+        let names = left.iter().filter_map(|xcom| xcom.value["skipped"].as_array()).flatten();
+        if names.into_iter().any(|name| name.as_str() == Some(task.task_id.as_str())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the delay after the last failure, if the try before failed by itself, is over.
+fn delay_is_over(world: &World, attempt: &StartAttempt) -> Result<bool, Violation> {
+    let task = attempt.dag.task(attempt.task);
+    let tries = read(world.store.archived_tries(&attempt.ti.key()))?;
+    let Some(last) = tries.last().map(|last| &last.task_instance) else { return Ok(true) };
+    let plain = task.retry_exponential_backoff == 0.0 && !was_cut_off(world, &attempt.ti)?;
+    let due = last.end_date.and_then(|end| end.checked_add(task.retry_delay).ok());
+    Ok(!plain || was_changed(world, &attempt.ti.run) || due.is_none_or(|due| due <= world.now))
+}
+
+/// Whether the try before was cut off: then it got a try more.
+fn was_cut_off(world: &World, ti: &TaskInstance) -> Result<bool, Violation> {
+    let tries = read(world.store.archived_tries(&ti.key()))?;
+    Ok(tries.last().is_some_and(|last| last.task_instance.max_tries != ti.max_tries))
+}
+
+/// Whether a run's Dag has ever been written anew.
+fn was_changed(world: &World, run: &RunKey) -> bool {
+    world.dags.iter().any(|sim| sim.dag_id == run.dag_id && sim.versions.len() > 1)
+}
+
+fn run_before(world: &World, dag: &Dag, run: &DagRun) -> Result<Option<DagRun>, Violation> {
+    let Some(logical_date) = run.logical_date else { return Ok(None) };
+    read(world.store.run_before(&run.key.dag_id, logical_date, dag.catchup))
+}
+
+/// Whether the run before lets a task run.
+fn past_allows(world: &World, dag: &Dag, task: &Task, run: &DagRun) -> Result<bool, Violation> {
+    if !task.depends_on_past {
+        return Ok(true);
+    }
+    let Some(before) = run_before(world, dag, run)? else { return Ok(true) };
+    let past = states_of(&read(world.store.task_instances_of(&before.key))?);
+    let below = task.downstream.iter().map(|below| &dag.task(*below).task_id);
+    let downstream_done = !task.wait_for_downstream
+        || below.into_iter().all(|below| past.get(below).is_none_or(|state| state.is_success()));
+    Ok(match past.get(&task.task_id) {
+        Some(state) => state.is_success() && downstream_done,
+        // It was in no run before, or it waits for ever.
+        None => task.ignore_first_depends_on_past,
+    })
+}
+
+fn states_of(task_instances: &[TaskInstance]) -> States {
     task_instances.iter().map(|ti| (ti.task_id.clone(), ti.state)).collect()
 }
 
-/// Nothing is going to happen any more: everything must have come to its end, and to the right one.
-pub(crate) fn at_the_end(world: &World) -> Result<(), Violation> {
-    let (runs, _) = read(world.store.runs(&RunFilter::default(), &[], Page::ALL))?;
-    for run in &runs {
-        let Some((_, sim)) = world.dags.iter().find(|(_, sim)| sim.dag.dag_id == run.key.dag_id) else { continue };
-        if !run.state.is_finished() {
-            // Waiting for a past that failed is waiting for a person, and so is waiting behind one who does.
-            ensure(sim.dag.depends_on_past(), || format!("{} never ends", run.key))?;
-            continue;
-        }
-        finished_run(world, &sim.dag, run)?;
+/// Every run that people were told of exists.
+pub(crate) fn promises(world: &World) -> Check {
+    for key in &world.promised {
+        ensure(read(world.store.run(key))?.is_some(), || format!("{key} was promised and is lost"))?;
     }
     Ok(())
 }
 
-fn finished_run(world: &World, dag: &Dag, run: &DagRun) -> Result<(), Violation> {
+/// Nobody waits for a slot that is free, and nobody has taken one before somebody who is more important: whoever is
+/// scheduled must find no room beside those who execute and are at least as important.
+pub(crate) fn nobody_waits_for_nothing(world: &World) -> Check {
+    let Some(core) = world.core.as_ref().filter(|_| !world.is_behind()) else { return Ok(()) };
+    if world.has_news() {
+        return Ok(());
+    }
+    let executing = core.scheduler().attempts_in_flight().count();
+    if executing >= world.config.parallelism as usize {
+        return Ok(());
+    }
+    let (runs, _) = read(world.store.runs(&running(), &[], Page::ALL))?;
+    let mut all = Vec::new();
+    for run in &runs {
+        all.extend(read(world.store.task_instances_of(&run.key))?);
+    }
+    let holding: Vec<&TaskInstance> = all.iter().filter(|ti| ti.state.is_executing()).collect();
+    for waiting in all.iter().filter(|ti| ti.state == TaskState::Scheduled) {
+        let Some(sim) = world.dags.iter().find(|sim| sim.dag_id == waiting.run.dag_id) else { continue };
+        let record = read(world.store.dag(&sim.dag_id))?;
+        let (dag, held) = (&sim.newest().dag, record.is_none_or(|record| record.paused || record.stale));
+        let Some(task) = dag.find(waiting.task_id.as_str()) else { continue };
+        let free = has_room(world, dag, task, waiting, &holding);
+        ensure(held || sim.broken || world.is_draining() || !free, || {
+            format!("{} waits for a slot, and there is room", waiting.key())
+        })?;
+    }
+    Ok(())
+}
+
+fn running() -> RunFilter {
+    RunFilter { states: vec![DagRunState::Running], ..RunFilter::default() }
+}
+
+fn has_room(world: &World, dag: &Dag, task: TaskIndex, ti: &TaskInstance, holding: &[&TaskInstance]) -> bool {
+    let task = dag.task(task);
+    let used: u32 = holding.iter().filter(|other| other.pool == ti.pool).map(|other| other.pool_slots).sum();
+    let fits = match world.pools.get(&*ti.pool) {
+        Some(Some(size)) => used + ti.pool_slots <= *size,
+        Some(None) => true,
+        None => false,
+    };
+    let in_run = holding.iter().filter(|other| other.run == ti.run).count();
+    let same = |other: &&&TaskInstance| other.run.dag_id == ti.run.dag_id && other.task_id == ti.task_id;
+    let below = |limit: Option<u32>, count: usize| limit.is_none_or(|limit| count < limit as usize);
+    fits && in_run < dag.limits.max_active_tasks as usize
+        && below(task.max_active_tis_per_dag, holding.iter().filter(same).count())
+        && below(
+            task.max_active_tis_per_dagrun,
+            holding.iter().filter(same).filter(|other| other.run == ti.run).count(),
+        )
+}
+
+/// Of those that one step has started, nobody may have passed somebody who waits on and is more important.
+pub(crate) fn order_of_starts(world: &World, started: &[&StartAttempt]) -> Check {
+    for start in started {
+        let dag = &start.dag;
+        let run = &start.run;
+        for other in read(world.store.task_instances_of(&run.key))? {
+            let Some(task) = dag.find(other.task_id.as_str()).filter(|_| other.state == TaskState::Scheduled) else {
+                continue;
+            };
+            // Within one run and one pool, with as many slots and no limits of their own, weight alone decides.
+            let (a, b) = (dag.task(start.task), dag.task(task));
+            let alike = other.pool == start.ti.pool && other.pool_slots <= start.ti.pool_slots;
+            let free = b.max_active_tis_per_dag.is_none() && b.max_active_tis_per_dagrun.is_none();
+            let passed = Reverse(start.ti.priority_weight) > Reverse(other.priority_weight);
+            ensure(!(alike && free && passed), || {
+                format!("{} starts before {}, which weighs more", a.task_id, other.key())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is going to happen any more: everything must have come to its end, and to the right one.
+pub(crate) fn at_the_end(world: &World) -> Check {
+    promises(world)?;
+    let (runs, _) = read(world.store.runs(&RunFilter::default(), &[], Page::ALL))?;
+    for run in &runs {
+        let Some(sim) = world.dags.iter().find(|sim| sim.dag_id == run.key.dag_id) else { continue };
+        match run.state {
+            DagRunState::Queued => queued_for_ever(sim, run, &runs)?,
+            DagRunState::Running => running_for_ever(world, sim, run)?,
+            _ => finished_run(world, sim, run)?,
+        }
+    }
+    world.dags.iter().try_for_each(|sim| schedule_is_served(world, sim, &runs))
+}
+
+/// A run may wait behind others that wait for people.
+fn queued_for_ever(sim: &SimDag, run: &DagRun, runs: &[DagRun]) -> Check {
+    let same_dag = |other: &&DagRun| other.key.dag_id == run.key.dag_id;
+    let running = runs.iter().filter(same_dag).filter(|other| other.state == DagRunState::Running).count();
+    ensure(running >= sim.newest().dag.limits.max_active_runs as usize, || format!("{} never starts", run.key))
+}
+
+/// A run may wait for a past that failed: that is waiting for people.
+fn running_for_ever(world: &World, sim: &SimDag, run: &DagRun) -> Check {
+    let dag = &sim.newest().dag;
+    let states = states_of(&read(world.store.task_instances_of(&run.key))?);
+    let mut waits_for_past = false;
+    for (task_id, state) in states.iter().filter(|(_, state)| !state.is_finished()) {
+        let Some(task) = dag.find(task_id.as_str()) else { return Err(Violation(format!("{task_id} is left behind"))) };
+        let verdict = oracle::verdict(dag, task, &states);
+        let past = past_allows(world, dag, dag.task(task), run)?;
+        let stands_still = matches!(state, TaskState::None | TaskState::UpForRetry | TaskState::UpForReschedule);
+        let first_is_possible = dag.task(task).ignore_first_depends_on_past;
+        ensure(
+            stands_still && (verdict == Verdict::Wait || (verdict == Verdict::Run && (!past || first_is_possible))),
+            || format!("{}/{task_id} is left as {state}, and its rule says {verdict:?}", run.key),
+        )?;
+        waits_for_past |= dag.task(task).depends_on_past
+            || dag.task(task).max_active_tis_per_dag.is_some()
+            || dag.task(task).max_active_tis_per_dagrun.is_some();
+    }
+    ensure(waits_for_past, || format!("{} never ends", run.key))
+}
+
+fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
     let task_instances = read(world.store.task_instances_of(&run.key))?;
     for ti in &task_instances {
         ensure(!ti.state.is_executing() && ti.state != TaskState::Scheduled, || {
@@ -120,13 +322,46 @@ fn finished_run(world: &World, dag: &Dag, run: &DagRun) -> Result<(), Violation>
             format!("the current try of {} is among its old ones", ti.key())
         })?;
     }
-    let Some(expected) = oracle::expected(world.seed, dag, &task_instances) else { return Ok(()) };
+    // What a run comes to whose Dag was changed on the way depends on when.
+    let all_of = |version: &&Version| {
+        version.id == run.version
+            && task_instances.iter().all(|ti| ti.version == run.version && ti.state != TaskState::Removed)
+    };
+    let Some(version) = sim.versions.iter().find(all_of) else { return Ok(()) };
+    let Some(expected) = oracle::expected(world.seed, &version.dag, &task_instances) else { return Ok(()) };
     let states = states_of(&task_instances);
     ensure(states == expected.states, || differing(&run.key, &states, &expected.states))?;
     ensure(run.state == expected.run, || format!("{} is {} and should be {}", run.key, run.state, expected.run))
 }
 
-fn differing(run: &RunKey, states: &BTreeMap<TaskId, TaskState>, expected: &BTreeMap<TaskId, TaskState>) -> String {
+/// The timetable has nothing left to ask for; with catchup every one of its dates has a run.
+fn schedule_is_served(world: &World, sim: &SimDag, runs: &[DagRun]) -> Check {
+    let dag = &sim.newest().dag;
+    let of_dag: Vec<&DagRun> = runs.iter().filter(|run| run.key.dag_id == sim.dag_id).collect();
+    let active = of_dag.iter().filter(|run| !run.state.is_finished()).count();
+    if active >= dag.limits.max_active_runs as usize {
+        return Ok(());
+    }
+    let Some(record) = read(world.store.dag(&sim.dag_id))? else { return Ok(()) };
+    let left = dag.timetable.next_run(record.schedule.last_interval, &dag.restriction(), world.now);
+    ensure(left.is_none(), || format!("{} is left without its run of {left:?}", sim.dag_id))?;
+    let dates: Vec<Option<Timestamp>> = of_dag.iter().map(|run| run.logical_date).collect();
+    let mut last = None;
+    while sim.versions.len() == 1
+        && dag.catchup
+        && let Some(next) = dag.timetable.next_run(last, &dag.restriction(), world.now)
+    {
+        ensure(dates.contains(&Some(next.logical_date())), || {
+            format!("{} has no run of {}", sim.dag_id, next.logical_date())
+        })?;
+        last = Some(next.data_interval);
+    }
+    let scheduled = of_dag.iter().filter(|run| run.run_type == RunType::Scheduled);
+    let early = scheduled.into_iter().find(|run| run.queued_at.is_some_and(|made| made < run.run_after));
+    ensure(early.is_none(), || format!("{:?} was made before its time", early.map(|run| &run.key)))
+}
+
+fn differing(run: &RunKey, states: &States, expected: &States) -> String {
     let lines: Vec<String> = expected
         .iter()
         .filter(|(task, state)| states.get(*task) != Some(*state))

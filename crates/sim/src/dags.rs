@@ -4,42 +4,94 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
-use model::{Dag, DagBuilder, Execution, Json, Task, TaskInstance, TaskState, TriggerRule};
+use model::{Dag, DagBuilder, DagId, Execution, Json, Task, TaskId, TaskInstance, TaskState, TriggerRule, VersionId};
 use scheduler::Outcome;
 use serde_json::json;
 
 use crate::rng::Rng;
 
+/// Pools and the sizes that they begin with.
 pub const POOLS: [(&str, u32); 2] = [("default_pool", 5), ("small", 2)];
 
+/// One version of a Dag.
 #[derive(Clone, Debug)]
-pub struct SimDag {
+pub struct Version {
+    pub id: VersionId,
     pub dag: Arc<Dag>,
-    pub timetable: Json,
 }
 
-pub fn random_dag(rng: &mut Rng, number: usize, start: Timestamp) -> SimDag {
-    let timetable = random_timetable(rng);
-    let type_name = timetable["__type"].as_str().unwrap_or_default();
-    let parsed = Timetable::from_serialized(type_name, &timetable["__var"]).unwrap_or(Timetable::Null);
-    let mut builder = DagBuilder::new(format!("dag{number}"), parsed);
-    let dag = builder.dag_mut();
+/// A Dag and its file.
+#[derive(Clone, Debug)]
+pub struct SimDag {
+    pub dag_id: DagId,
+    pub timetable: Json,
+    /// The newest one last.
+    pub versions: Vec<Version>,
+    /// In no file for now.
+    pub gone: bool,
+    /// Its file can't be imported for now.
+    pub broken: bool,
+}
+
+impl SimDag {
+    pub fn new(rng: &mut Rng, seed: u64, number: usize, start: Timestamp) -> Self {
+        let mut sim = Self {
+            dag_id: DagId::from(format!("dag{number}")),
+            timetable: random_timetable(rng),
+            versions: Vec::new(),
+            gone: false,
+            broken: false,
+        };
+        sim.edit(rng, seed, start);
+        sim
+    }
+
+    pub fn newest(&self) -> &Version {
+        &self.versions[self.versions.len() - 1]
+    }
+
+    /// Somebody writes the Dag anew.
+    pub fn edit(&mut self, rng: &mut Rng, seed: u64, start: Timestamp) {
+        let id = VersionId(uuid::Builder::from_u128(u128::from(rng.next()) + 1).into_uuid());
+        let mut builder = DagBuilder::new(self.dag_id.clone(), self.parsed_timetable());
+        dag_options(rng, builder.dag_mut(), start);
+        random_tasks(rng, seed, &mut builder);
+        let dag = builder.build().unwrap_or_else(|error| unreachable!("edges only lead forward: {error}"));
+        self.versions.push(Version { id, dag });
+    }
+
+    fn parsed_timetable(&self) -> Timetable {
+        let type_name = self.timetable["__type"].as_str().unwrap_or_default();
+        Timetable::from_serialized(type_name, &self.timetable["__var"]).unwrap_or(Timetable::Null)
+    }
+}
+
+fn dag_options(rng: &mut Rng, dag: &mut Dag, start: Timestamp) {
     dag.start_date = Some(start);
     // Timetables end, so that every history does.
     dag.end_date = start.checked_add(SignedDuration::from_mins(rng.range(5, 40) as i64)).ok();
     dag.catchup = rng.percent(50);
     dag.limits.max_active_runs = rng.range(1, 3) as u32;
     dag.limits.max_active_tasks = rng.range(1, 5) as u32;
-    dag.fail_fast = rng.percent(6);
-    if rng.percent(6) {
+    if rng.percent(10) {
+        dag.limits.max_consecutive_failed_dag_runs = rng.range(1, 3) as u32;
+    }
+    dag.fail_fast = rng.percent(8);
+    if rng.percent(8) {
         dag.dagrun_timeout = Some(SignedDuration::from_secs(rng.range(20, 300) as i64));
     }
+}
+
+fn random_tasks(rng: &mut Rng, seed: u64, builder: &mut DagBuilder) {
     let on_past = rng.percent(20);
     let count = rng.range(1, 9) as usize;
     let with_setup = count >= 3 && rng.percent(25);
     let mut edges = Vec::new();
     for position in 0..count {
         let mut task = random_task(rng, position, on_past);
+        // A task that stays in the Dag keeps its retries, so that it stays plain how often it may fail.
+        let mut own = Rng::named(seed, &format!("retries {} {}", builder.dag_mut().dag_id, task.task_id));
+        task.retries = own.range(0, 3).saturating_sub(1) as u32;
         if with_setup && (position == 0 || position == count - 1) {
             task.is_setup = position == 0;
             task.is_teardown = position > 0;
@@ -58,8 +110,6 @@ pub fn random_dag(rng: &mut Rng, number: usize, start: Timestamp) -> SimDag {
     for (above, below) in edges {
         builder.edge(format!("t{above}"), format!("t{below}"));
     }
-    let dag = builder.build().unwrap_or_else(|error| unreachable!("edges only lead forward: {error}"));
-    SimDag { dag, timetable }
 }
 
 fn random_timetable(rng: &mut Rng) -> Json {
@@ -87,7 +137,6 @@ fn random_task(rng: &mut Rng, position: usize, on_past: bool) -> Task {
     if rng.percent(40) {
         task.trigger_rule = *rng.pick(&TriggerRule::ALL);
     }
-    task.retries = rng.range(0, 3).saturating_sub(1) as u32;
     task.retry_delay = SignedDuration::from_secs(rng.range(0, 40) as i64);
     if rng.percent(15) {
         task.retry_exponential_backoff = 2.0;
@@ -102,6 +151,7 @@ fn random_task(rng: &mut Rng, position: usize, on_past: bool) -> Task {
         task.max_active_tis_per_dagrun = Some(1);
     }
     task.depends_on_past = on_past && rng.percent(60);
+    task.ignore_first_depends_on_past = task.depends_on_past && rng.percent(50);
     task.wait_for_downstream = task.depends_on_past && rng.percent(30);
     task.can_skip_downstream = rng.percent(15);
     task.execution = if rng.percent(20) { Execution::Empty } else { Execution::Runner { reason: None } };
@@ -166,15 +216,21 @@ impl Plan {
     }
 }
 
-/// The tasks that a branch leaves out: some of those that wait for nobody else.
-pub fn left_out(seed: u64, dag: &Dag, ti: &TaskInstance) -> Vec<model::TaskId> {
+/// The tasks directly below it that a branch leaves out. In some histories they are only such as wait for nobody else,
+/// so that it is plain what becomes of them.
+pub fn left_out(seed: u64, dag: &Dag, ti: &TaskInstance) -> Vec<TaskId> {
     let Some(index) = dag.find(ti.task_id.as_str()) else { return Vec::new() };
     if !dag.task(index).can_skip_downstream {
         return Vec::new();
     }
     let mut rng = Rng::named(seed, &format!("branch {}", ti.key()));
     let below = dag.task(index).downstream.iter().map(|below| dag.task(*below));
-    // Others may have begun before the branch has spoken.
-    let waits = |task: &&Task| task.upstream.len() == 1 && task.trigger_rule != TriggerRule::Always;
+    let waits =
+        |task: &&Task| wild_branches(seed) || (task.upstream.len() == 1 && task.trigger_rule != TriggerRule::Always);
     below.filter(waits).filter(|_| rng.percent(50)).map(|task| task.task_id.clone()).collect()
+}
+
+/// Whether branches leave out tasks that may have begun before they have spoken.
+pub fn wild_branches(seed: u64) -> bool {
+    seed % 3 == 0
 }

@@ -7,7 +7,9 @@
 mod checks;
 mod dags;
 mod oracle;
+mod people;
 mod rng;
+mod workers;
 mod world;
 
 pub use checks::Violation;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::trigger_rule::{TriggerRule, UpstreamCounts, Verdict, evaluate, evaluate_indirect_setups};
 use model::{Dag, DagRunState, Execution, TaskId, TaskIndex, TaskInstance, TaskState};
 
-use crate::dags::{Plan, left_out};
+use crate::dags::{Plan, left_out, wild_branches};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expected {
@@ -45,6 +45,9 @@ pub fn verdict(dag: &Dag, task: TaskIndex, states: &BTreeMap<TaskId, TaskState>)
 /// The end of a run, or `None` where it depends on who comes first.
 pub fn expected(seed: u64, dag: &Dag, task_instances: &[TaskInstance]) -> Option<Expected> {
     if dag.fail_fast || dag.dagrun_timeout.is_some() || dag.depends_on_past() {
+        return None;
+    }
+    if wild_branches(seed) && dag.tasks().iter().any(|task| task.can_skip_downstream) {
         return None;
     }
     let mut states: BTreeMap<TaskId, TaskState> =

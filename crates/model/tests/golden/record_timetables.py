@@ -78,7 +78,10 @@ JUMPS = {
     "Europe/Zurich": ["2024-03-31T01:00:00", "2024-10-27T01:00:00"],
     "America/New_York": ["2024-03-10T07:00:00", "2024-11-03T06:00:00"],
     "Australia/Lord_Howe": ["2024-04-06T15:00:00", "2024-10-05T15:30:00"],
+    "Europe/Berlin": ["2024-03-31T01:00:00", "2024-10-27T01:00:00"],
     "Asia/Kolkata": ["2024-05-05T18:30:00"],
+    # Not a whole half hour from UTC, and a jump of a quarter of an hour to get there.
+    "Asia/Kathmandu": ["2024-06-30T18:15:00", "1985-12-31T18:30:00"],
     "America/Sao_Paulo": ["2017-10-15T03:00:00", "2018-02-18T02:00:00"],
     "Africa/Casablanca": ["2024-03-10T02:00:00", "2024-04-14T02:00:00"],
     # Two hours forward; forward at midnight; a whole day left out; summer time that counts as standard time.

@@ -51,6 +51,8 @@ pub struct Step {
     pub changes: Vec<Change>,
     pub lazy_changes: Vec<Change>,
     pub actions: Vec<Action>,
+    /// The scheduler has asked something: it has not let anybody in yet.
+    pub asked: bool,
 }
 
 impl Toy {
@@ -191,7 +193,7 @@ impl Toy {
             }
             let asked = !needs.is_empty();
             let Decisions { changes, lazy_changes, actions } = decisions;
-            steps.push(Step { changes, lazy_changes, actions });
+            steps.push(Step { changes, lazy_changes, actions, asked });
             if !asked {
                 return steps;
             }

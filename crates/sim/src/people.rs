@@ -1,0 +1,262 @@
+//! People: they ask for runs, pause Dags, change pools, and write and lose files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::{Input, TriggerRequest, facts_to_json};
+use jiff::{SignedDuration, Timestamp};
+use model::{DagId, RunId, RunType, TriggeredBy};
+use scheduler::{Event, NewRun, ReplyId};
+use serde_json::json;
+use store::{Commit, DagStore, ImportedDag, ImportedFile, Page, Pool, PoolStore, Write};
+
+use crate::dags::{POOLS, SimDag};
+use crate::world::{Pending, World};
+
+impl World {
+    /// Sets the scene, and decides what people are going to do.
+    pub(crate) fn prepare(&mut self) {
+        for (name, slots) in POOLS {
+            self.write(vec![Write::Pool(pool(name, Some(slots)))]);
+        }
+        for number in 0..self.dags.len() {
+            self.import(number);
+            self.plan_runs(number);
+            self.plan_pauses(number);
+            self.plan_edits(number);
+        }
+        for (name, slots) in POOLS {
+            if self.rng.percent(15) {
+                let at = self.random_moment(1200);
+                let changed = [None, Some(0), Some(1), Some(slots + 2)];
+                let changed = *self.rng.pick(&changed);
+                self.schedule(at, Pending::Pool(name, changed));
+                self.schedule(self.end_of_faults(), Pending::Pool(name, Some(slots)));
+            }
+        }
+        for _ in 0..self.rng.range(0, 2) {
+            let at = self.random_moment(1500);
+            self.schedule(at, Pending::Drain);
+        }
+        self.schedule(self.start, Pending::Restart);
+    }
+
+    fn plan_runs(&mut self, number: usize) {
+        for _ in 0..self.rng.range(0, 4) {
+            let at = self.random_moment(1200);
+            let (dag_id, run) = (self.dags[number].dag_id.clone(), self.new_run(at));
+            self.schedule(at, Pending::Trigger(dag_id.clone(), Box::new(run.clone())));
+            if self.rng.percent(10) {
+                // Somebody else has the same idea, or the network has it twice.
+                let later = self.random_moment(1200).max(at);
+                self.schedule(later, Pending::Trigger(dag_id, Box::new(run)));
+            }
+        }
+    }
+
+    fn new_run(&mut self, at: Timestamp) -> NewRun {
+        self.requests += 1;
+        let later = |world: &mut Self, chance| {
+            let seconds = if world.rng.percent(chance) { world.rng.range(0, 300) as i64 } else { 0 };
+            at.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(at)
+        };
+        let run_after = later(self, 10);
+        let logical_date = later(self, 10);
+        NewRun {
+            run_id: RunId::from(format!("manual__{}", self.requests)),
+            run_type: RunType::Manual,
+            triggered_by: TriggeredBy::RestApi,
+            triggering_user: None,
+            logical_date: self.rng.percent(60).then_some(logical_date),
+            data_interval: None,
+            run_after,
+            conf: Arc::new(json!({})),
+            note: None,
+        }
+    }
+
+    fn plan_pauses(&mut self, number: usize) {
+        let dag_id = self.dags[number].dag_id.clone();
+        if self.rng.percent(15) {
+            let at = self.random_moment(600);
+            self.schedule(at, Pending::Pause(dag_id.clone(), true));
+            let later = at.checked_add(SignedDuration::from_secs(self.rng.range(1, 900) as i64)).unwrap_or(at);
+            self.schedule(later, Pending::Pause(dag_id.clone(), false));
+        }
+        // Whatever became of that, in the end nobody wants it paused; and if it pauses itself, people insist.
+        for minutes in 0..40 {
+            let at = self.end_of_faults().checked_add(SignedDuration::from_mins(10 * (minutes + 3)));
+            self.schedule(at.unwrap_or(self.start), Pending::Pause(dag_id.clone(), false));
+        }
+    }
+
+    fn plan_edits(&mut self, number: usize) {
+        for _ in 0..self.rng.range(0, 5).saturating_sub(3) {
+            let at = self.random_moment(1500);
+            self.schedule(at, Pending::Edit(number));
+        }
+        for lose in [Pending::Vanish(number), Pending::Break(number)] {
+            if self.rng.percent(12) {
+                let at = self.random_moment(1200);
+                self.schedule(at, lose);
+                let later = at.checked_add(SignedDuration::from_secs(self.rng.range(0, 600) as i64)).unwrap_or(at);
+                self.schedule(later, Pending::Repair(number));
+            }
+        }
+    }
+
+    pub(crate) fn trigger(&mut self, dag_id: DagId, run: Box<NewRun>) {
+        if self.core.is_none() {
+            self.soon(1000, Pending::Trigger(dag_id, run));
+            return;
+        }
+        self.requests += 1;
+        self.note(|| format!("somebody asks for {dag_id}/{}", run.run_id));
+        let reply = ReplyId(self.requests);
+        self.unanswered.insert(self.requests, (dag_id.clone(), run.clone()));
+        self.tell(Input::Trigger(Box::new(TriggerRequest { reply, dag_id, run: *run })));
+    }
+
+    pub(crate) fn pause(&mut self, dag_id: DagId, paused: bool) {
+        if self.core.is_none() {
+            self.soon(1000, Pending::Pause(dag_id, paused));
+            return;
+        }
+        let is_paused = self.store.dag(&dag_id).is_ok_and(|record| record.is_some_and(|record| record.paused));
+        if !paused && !is_paused && self.unconfirmed.is_empty() {
+            // There is nothing to do.
+            return;
+        }
+        self.requests += 1;
+        self.unconfirmed.insert(self.requests, (dag_id.clone(), paused));
+        let reply = ReplyId(self.requests);
+        self.tell(Input::Event(Event::DagPaused { dag_id, paused, reply }));
+    }
+
+    /// Pools are the API's: it writes, and then tells the engine.
+    pub(crate) fn change_pool(&mut self, name: &'static str, slots: Option<u32>) {
+        self.note(|| format!("pool {name} has {slots:?} slots now"));
+        let is_known = self.pools_in_store().contains_key(name);
+        match slots {
+            None if is_known => self.write(vec![Write::DeletePool(name.into())]),
+            None => {}
+            Some(_) => self.write(vec![Write::Pool(pool(name, slots))]),
+        }
+        self.tell(Input::Event(match slots {
+            None => Event::PoolGone { name: name.into() },
+            Some(_) => Event::PoolChanged { name: name.into(), slots },
+        }));
+    }
+
+    pub(crate) fn pools_in_store(&self) -> BTreeMap<&'static str, Option<u32>> {
+        let known = self.store.pools(None, Page::ALL).map(|(pools, _)| pools).unwrap_or_default();
+        let slots = |name: &str| known.iter().find(|pool| pool.name == name).map(|pool| pool.slots as u32);
+        POOLS.iter().filter_map(|(name, _)| Some((*name, Some(slots(name)?)))).collect()
+    }
+
+    pub(crate) fn edit(&mut self, number: usize) {
+        let (seed, start) = (self.seed, self.start);
+        self.dags[number].edit(&mut self.rng, seed, start);
+        let newest = self.dags[number].newest().clone();
+        self.versions.add(newest.id, &newest.dag);
+        if self.dags[number].gone || self.dags[number].broken {
+            // It is in the file when the file is back.
+            return;
+        }
+        self.note(|| format!("somebody writes {} anew", newest.dag.dag_id));
+        self.import(number);
+    }
+
+    pub(crate) fn vanish(&mut self, number: usize) {
+        let sim = &mut self.dags[number];
+        sim.gone = true;
+        let dag_id = sim.dag_id.clone();
+        self.note(|| format!("the file of {dag_id} is gone"));
+        let relative_fileloc = format!("{dag_id}.py");
+        self.write(vec![Write::FileGone { bundle_name: "sim".into(), relative_fileloc }]);
+        self.tell(Input::DagsChanged(vec![dag_id]));
+    }
+
+    pub(crate) fn break_file(&mut self, number: usize) {
+        let sim = &mut self.dags[number];
+        if sim.gone {
+            return;
+        }
+        sim.broken = true;
+        let dag_id = sim.dag_id.clone();
+        self.note(|| format!("the file of {dag_id} is broken"));
+        self.write(vec![Write::Imported(Box::new(file_of(&self.dags[number], self.now)))]);
+        self.tell(Input::DagsChanged(vec![dag_id]));
+    }
+
+    pub(crate) fn repair(&mut self, number: usize) {
+        let sim = &mut self.dags[number];
+        (sim.gone, sim.broken) = (false, false);
+        let dag_id = sim.dag_id.clone();
+        self.note(|| format!("the file of {dag_id} is back"));
+        self.import(number);
+    }
+
+    fn import(&mut self, number: usize) {
+        let dag_id = self.dags[number].dag_id.clone();
+        self.write(vec![Write::Imported(Box::new(file_of(&self.dags[number], self.now)))]);
+        self.tell(Input::DagsChanged(vec![dag_id]));
+    }
+
+    /// Writes as all but the engine do: again and again until it has worked.
+    pub(crate) fn write(&mut self, writes: Vec<Write>) {
+        // An error that trying again does not mend says that it has been written already.
+        while let Err(error) = self.store.commit(writes.clone()) {
+            if !error.is_temporary() {
+                return;
+            }
+        }
+    }
+}
+
+fn pool(name: &str, slots: Option<u32>) -> Pool {
+    let slots = slots.map_or(-1, i64::from);
+    Pool { name: name.into(), slots, description: None, include_deferred: false }
+}
+
+fn file_of(sim: &SimDag, at: Timestamp) -> ImportedFile {
+    let errors = if sim.broken { vec![("sim.py".to_owned(), "SyntaxError".to_owned())] } else { Vec::new() };
+    ImportedFile {
+        bundle_name: "sim".into(),
+        relative_fileloc: format!("{}.py", sim.dag_id),
+        fingerprint: json!(null),
+        at,
+        duration: SignedDuration::ZERO,
+        dags: if sim.broken { Vec::new() } else { vec![imported(sim)] },
+        errors,
+    }
+}
+
+fn imported(sim: &SimDag) -> ImportedDag {
+    let version = sim.newest();
+    let dag = &version.dag;
+    ImportedDag {
+        dag_id: dag.dag_id.clone(),
+        display_name: dag.dag_id.to_string(),
+        description: None,
+        paused_upon_creation: false,
+        bundle_version: None,
+        relative_fileloc: String::new(),
+        fileloc: String::new(),
+        owners: Vec::new(),
+        tags: Vec::new(),
+        timetable_type: String::new(),
+        timetable_summary: None,
+        timetable_description: None,
+        max_active_tasks: dag.limits.max_active_tasks,
+        max_active_runs: dag.limits.max_active_runs,
+        max_consecutive_failed_dag_runs: dag.limits.max_consecutive_failed_dag_runs,
+        has_task_concurrency_limits: false,
+        allowed_run_types: None,
+        facts: facts_to_json(dag, &sim.timetable, true),
+        version: version.id,
+        hash: version.id.to_string(),
+        serialized: json!(null),
+        extras: json!(null),
+    }
+}
