@@ -61,6 +61,26 @@ impl Issues {
         self.0.extend(other.0);
     }
 
+    /// All of it as one text, as `repr()` of Pydantic's `ValidationError` has it.
+    pub(crate) fn into_text(self, model: &str) -> String {
+        let errors = if self.0.len() == 1 { "error" } else { "errors" };
+        let mut text = format!("{} validation {errors} for {model}", self.0.len());
+        for issue in &self.0 {
+            let (kind, input) = (issue["type"].as_str().unwrap_or_default(), &issue["input"]);
+            let place: Vec<String> =
+                issue["loc"].as_array().into_iter().flatten().map(template::python::text).collect();
+            text.push_str(&format!(
+                "\n{}\n  {} [type={kind}, input_value={}, input_type={}]\n    For further information visit \
+                 https://errors.pydantic.dev/{PYDANTIC}/v/{kind}",
+                place.join("."),
+                issue["msg"].as_str().unwrap_or_default(),
+                shortened(&template::python::repr(input)),
+                python_type(input),
+            ));
+        }
+        text
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -68,6 +88,31 @@ impl Issues {
     /// The 422 with all of it, if there is anything.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         if self.0.is_empty() { Ok(()) } else { Err(ApiError::unprocessable(Value::Array(self.0))) }
+    }
+}
+
+/// Whose documentation of errors is pointed to.
+const PYDANTIC: &str = "2.14";
+
+/// A value as Pydantic shows it: no longer than fifty letters, with a gap in the middle.
+fn shortened(repr: &str) -> String {
+    let letters: Vec<char> = repr.chars().collect();
+    if letters.len() <= 50 {
+        return repr.to_owned();
+    }
+    let part = |letters: &[char]| letters.iter().collect::<String>();
+    format!("{}...{}", part(&letters[..25]), part(&letters[letters.len() - 24..]))
+}
+
+fn python_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NoneType",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::String(_) => "str",
+        Value::Array(_) => "list",
+        Value::Object(_) => "dict",
     }
 }
 

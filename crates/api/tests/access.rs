@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use support::Server;
 
 /// Everything that needs no token.
-const PUBLIC: [&str; 6] = [
+const PUBLIC: [&str; 8] = [
+    // Where browsers are sent to log in or out.
+    "GET /api/v2/auth/login",
+    "GET /api/v2/auth/logout",
     "POST /auth/token",
     "GET /auth/token",
     "GET /auth/token/login",
@@ -45,8 +48,6 @@ async fn no_route_answers_without_a_token_but_the_public_ones() {
     public.sort();
     let mut expected = PUBLIC.map(str::to_owned);
     expected.sort();
-    // Where browsers are sent to log in or out is no secret either.
-    public.retain(|name| !name.starts_with("GET /api/v2/auth/"));
     assert_eq!(public, expected);
 }
 
@@ -99,6 +100,10 @@ async fn names_and_passwords_are_checked() {
     assert_eq!(token(&server, &json!({"username": "op", "password": "viewer-login-secret"})).await, wrong);
     let empty = json!({"detail": "Username and password must be provided"});
     assert_eq!(token(&server, &json!({"username": "", "password": ""})).await, (400, empty));
+    let (status, body) = token(&server, &json!({"username": "op"})).await;
+    let said = "1 validation error for LoginBody\npassword\n  Field required [type=missing, \
+        input_value={'username': 'op'}, input_type=dict]\n    For further information visit ";
+    assert!(status == 422 && body["detail"].as_str().unwrap().starts_with(said), "{status} {body}");
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let answer = server.send("POST", "/auth/token", None, &form).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text);
@@ -127,6 +132,23 @@ async fn browsers_bring_their_token_in_a_cookie() {
     let both = [("Cookie", cookie.as_str()), ("Authorization", "Bearer x")];
     let answer = server.send("GET", "/api/v2/dags", None, &both).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "the header counts more");
+}
+
+#[tokio::test]
+async fn browsers_are_sent_to_the_login_page_and_to_no_other_server() {
+    let server = with_login();
+    let go = async |path: &str| {
+        let answer = server.send("GET", path, None, &[("Host", "here:8080")]).await;
+        let target = answer.headers.get("location").map(|target| target.to_str().unwrap().to_owned());
+        (answer.status.as_u16(), target)
+    };
+    assert_eq!(go("/api/v2/auth/login").await, (307, Some("/auth/login".into())));
+    assert_eq!(go("/api/v2/auth/login?next=/dags").await, (307, Some("/auth/login?next=%2Fdags".into())));
+    assert_eq!(go("/api/v2/auth/login?next=http://here:8080/x").await.0, 307);
+    for elsewhere in ["http://evil/x", "//evil/x", "http://here:8080.evil/x", "javascript:1", "/a/../b", "/%5Cevil"] {
+        assert_eq!(go(&format!("/api/v2/auth/login?next={elsewhere}")).await, (400, None), "{elsewhere}");
+    }
+    assert_eq!(go("/api/v2/auth/logout").await, (307, Some("/auth/login".into())));
 }
 
 #[tokio::test]

@@ -23,6 +23,35 @@ use crate::state::ApiState;
 /// Who everybody is where nobody needs to log in.
 pub(super) const ANONYMOUS: &str = "Anonymous";
 
+/// `/api/v2/auth`: where browsers are sent to log in or out.
+pub(crate) fn redirects(routes: Routes) -> Routes {
+    routes.get("/auth/login", Access::Public, go_to_login).get("/auth/logout", Access::Public, log_out)
+}
+
+/// Where people log in.
+fn login_page(state: &ApiState) -> &'static str {
+    if state.tokens().settings().all_admins { "/auth/token/login" } else { "/auth/login" }
+}
+
+async fn go_to_login(State(state): State<ApiState>, headers: HeaderMap, args: Args) -> Result<Response, ApiError> {
+    let mut target = login_page(&state).to_owned();
+    if let Some(next) = args.text("next").filter(|next| !next.is_empty()) {
+        if !is_own(&next, &headers) {
+            return Err(ApiError::bad_request("Invalid or unsafe next URL"));
+        }
+        target.push_str("?next=");
+        target.extend(form_urlencoded::byte_serialize(next.as_bytes()));
+    }
+    Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target)]).into_response())
+}
+
+/// Takes the cookie away. The token itself is good until it expires.
+async fn log_out(State(state): State<ApiState>) -> Response {
+    let cookie = format!("{COOKIE}=\"\"; HttpOnly; Max-Age=0; Path=/; SameSite=lax");
+    let headers = [(header::LOCATION, login_page(&state).to_owned()), (header::SET_COOKIE, cookie)];
+    (StatusCode::TEMPORARY_REDIRECT, headers).into_response()
+}
+
 pub(crate) fn routes(routes: Routes) -> Routes {
     routes
         .post("/token", Access::Public, create_token)
@@ -70,8 +99,11 @@ async fn create_token(State(state): State<ApiState>, request: Request) -> Result
         serde_json::from_slice(&bytes).map_err(|_| ApiError::bad_request("The body is no JSON"))?
     };
     let mut issues = Issues::default();
-    let credentials = Credentials::read(Fields::of(&body, vec!["body".into()], &mut issues));
-    issues.finish()?;
+    let credentials = Credentials::read(Fields::of(&body, Vec::new(), &mut issues));
+    if !issues.is_empty() {
+        // This route of Airflow's tells what is wrong as one text.
+        return Err(ApiError::unprocessable(issues.into_text("LoginBody")));
+    }
     let seconds = state.tokens().settings().expiration;
     token_for(&state, credentials, seconds).await.map(created)
 }

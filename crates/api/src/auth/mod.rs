@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::routes::Access;
 use crate::state::ApiState;
 
-pub(crate) use login::routes;
+pub(crate) use login::{redirects, routes};
 pub(crate) use token::Tokens;
 
 /// The cookie in which browsers keep their token.

@@ -25,6 +25,7 @@ use crate::routes::Routes;
 
 pub(crate) fn routes(mut routes: Routes) -> Routes {
     let resources = [
+        crate::auth::redirects,
         about::routes,
         config::routes,
         connections::routes,
