@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test needs another part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+pub mod openapi;
 pub mod replay;
 
 use std::collections::HashMap;

@@ -93,6 +93,11 @@ pub async fn replay(server: &Server, rows: &Value) {
         let path = format!("/api/v2{}", text(&row["path"]));
         let answer = server.send(text(&row["method"]), &path, row.get("body").map(text), &headers).await;
         differences.extend(difference(row, &answer, server));
+        if answer.status.is_success() && answer.kind().starts_with("application/json") && !answer.text.is_empty() {
+            let faults = super::openapi::faults(text(&row["method"]), &path, &answer.json());
+            let said = |fault: String| format!("{} {path}\n  OpenAPI: {fault}", text(&row["method"]));
+            differences.extend(faults.into_iter().map(said));
+        }
     }
     let (bad, all) = (differences.len(), rows.len());
     assert!(differences.is_empty(), "{bad} of {all} answers differ:\n{}", differences.join("\n"));
