@@ -18,8 +18,8 @@ use crate::python_env;
 use crate::signals::Termination;
 use crate::stack;
 
-/// Private memory that importing one file may take.
-pub const IMPORT_MEMORY: u64 = 4 << 30;
+/// Private memory that importing one file may take: this much, and never more than half of what the machine has.
+const IMPORT_MEMORY: u64 = 4 << 30;
 
 /// The folders that were asked for; an empty list leaves them to Airflow's own configuration of bundles.
 pub fn folders(args: &FolderArgs, home: &Home, config: &Config) -> Result<Vec<PathBuf>> {
@@ -61,7 +61,7 @@ pub fn rules(config: &Config) -> Result<Rules> {
 
 pub fn limits(config: &Config) -> Result<ImportLimits> {
     let timeout = Duration::from_secs(config.get("dag_processor", "dag_file_processor_timeout", 50)?);
-    Ok(ImportLimits { timeout, memory: IMPORT_MEMORY })
+    Ok(ImportLimits { timeout, memory: machine_memory().map_or(IMPORT_MEMORY, |all| IMPORT_MEMORY.min(all / 2)) })
 }
 
 /// An importer that keeps the store in step with the folders.
@@ -128,4 +128,11 @@ async fn import(
     importer.settled().await;
     let files = importer.progress().borrow().files;
     Ok(files)
+}
+
+/// The machine's memory in bytes; `None` where the system does not say.
+fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
