@@ -67,8 +67,8 @@ fn shown(section: &str, (key, value): &(String, String), rules: &MaskRules) -> C
     ConfigOption { key: key.clone(), value: value.to_owned() }
 }
 
-/// Whether the client wants the form of a configuration file.
-fn wants_text(headers: &HeaderMap) -> Result<bool, ApiError> {
+/// Whether the client wants plain text instead of JSON.
+pub(super) fn wants_text(headers: &HeaderMap) -> Result<bool, ApiError> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
     if accept.starts_with("*/*") || accept.starts_with("application/json") {
         Ok(false)

@@ -6,6 +6,7 @@ mod config;
 mod connections;
 mod cursor;
 mod dag_runs;
+mod dag_sources;
 mod dag_tags;
 mod dag_versions;
 mod dags;
@@ -30,6 +31,7 @@ pub(crate) fn routes(mut routes: Routes) -> Routes {
         config::routes,
         connections::routes,
         dag_runs::routes,
+        dag_sources::routes,
         dag_tags::routes,
         dag_versions::routes,
         dags::routes,
