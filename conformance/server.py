@@ -80,7 +80,10 @@ class Server:
         while set(wanted) - known and time.monotonic() < (min(changed + rest, deadline) if known else deadline):
             found, more = set(), True
             while more:
-                page = self.get(f"/api/v2/dags?limit=100&offset={len(found)}&order_by=dag_id")
+                try:
+                    page = self.get(f"/api/v2/dags?limit=100&offset={len(found)}&order_by=dag_id")
+                except OSError as error:
+                    raise SystemExit(f"the server does not answer: {error}\n{self.tail()}") from None
                 found |= {dag["dag_id"] for dag in page["dags"]}
                 more = page["dags"] and len(found) < page["total_entries"]
             if found != known:
