@@ -182,10 +182,15 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    /// SIGTERM, and how it ended.
-    pub fn terminate(mut self) -> ExitStatus {
+    /// Sends SIGTERM.
+    pub fn signal_terminate(&self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         kill(pid, Signal::SIGTERM).expect("the server lives");
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn terminate(mut self) -> ExitStatus {
+        self.signal_terminate();
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("the child is ours") {
