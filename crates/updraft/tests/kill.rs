@@ -132,7 +132,11 @@ fn killed_at_random_moments_nothing_is_lost_or_doubled() {
     for (dag_id, run_id) in &acknowledged {
         let state = server.wait_for_run(dag_id, run_id);
         let (expected_state, expected_tasks) = &expected[dag_id];
-        assert_eq!((&state, &server.states(dag_id, run_id)), (expected_state, expected_tasks), "seed {seed}, {dag_id}/{run_id}");
+        assert_eq!(
+            (&state, &server.states(dag_id, run_id)),
+            (expected_state, expected_tasks),
+            "seed {seed}, {dag_id}/{run_id}"
+        );
     }
     assert!(acknowledged.len() as u64 >= kills / 2, "only {} runs were acknowledged", acknowledged.len());
     assert_eq!(server.xcom("values", first_of(&acknowledged, "values"), "three"), Value::from(3));

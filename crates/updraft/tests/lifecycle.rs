@@ -107,7 +107,8 @@ struct SmallDisk<'a>(&'a Path);
 impl<'a> SmallDisk<'a> {
     fn mount(folder: &'a Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(folder).expect("a folder");
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(folder).status();
+        let done =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(folder).status();
         done.is_ok_and(|status| status.success()).then_some(Self(folder))
     }
 }
