@@ -13,6 +13,8 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -133,7 +135,8 @@ struct StartOptions {
 /// One running host process.
 struct Link {
     pid: u32,
-    control: PacketSocket,
+    /// Read by a task of the async runtime rather than a thread of its own: news are one wake-up away from those who wait.
+    control: AsyncFd<PacketSocket>,
     waiting: Mutex<HashMap<u64, Waiting>>,
 }
 
@@ -154,7 +157,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Closes the connection, whoever else holds the socket: that ends the host.
         if let Some(link) = self.link.borrow().as_ref() {
-            link.control.shutdown();
+            link.control.get_ref().shutdown();
         }
     }
 }
@@ -167,7 +170,8 @@ pub struct Host {
 
 impl Host {
     /// Starts the host: `program` with `args` must call [`crate::run_host`] with descriptor 0. `keep_open` is inherited
-    /// and stays open until every descendant is gone. `env` is added to what the host and all children inherit.
+    /// and stays open until every descendant is gone. `env` is added to what the host and all children inherit. Must be
+    /// called inside of the async runtime on which its news are wanted soonest.
     pub fn start(
         program: &OsStr,
         args: &[&str],
@@ -240,7 +244,8 @@ async fn ask(
     let (exit, exited) = oneshot::channel();
     let waiting = Waiting { program: program.to_owned(), pid: None, started: Some(started), exit };
     link.waiting().insert(id, waiting);
-    if let Err(error) = link.control.send(packet, descriptors) {
+    let sent = link.control.async_io(Interest::WRITABLE, |control| control.try_send(packet, descriptors)).await;
+    if let Err(error) = sent {
         link.waiting().remove(&id);
         return Err(match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SpawnError::HostGone,
@@ -265,18 +270,30 @@ impl Inner {
         let child = command.spawn()?;
         // Not to be waited for by whoever drops the command's ends.
         drop(command);
-        let link = Arc::new(Link { pid: child.id(), control: ours, waiting: Mutex::default() });
-        let (weak, listener) = (Arc::downgrade(self), Arc::clone(&link));
-        std::thread::Builder::new().name("host".into()).spawn(move || watch_over(&weak, &listener, child))?;
+        let control = watched(ours)?;
+        let link = Arc::new(Link { pid: child.id(), control, waiting: Mutex::default() });
+        tokio::spawn(watch_over(Arc::downgrade(self), Arc::clone(&link), child));
         self.link.send_replace(Some(link));
         Ok(())
     }
 }
 
+/// Lets the async runtime watch a socket.
+#[allow(unsafe_code, reason = "the runtime can't see for itself that a descriptor stays the same")]
+fn watched(socket: PacketSocket) -> io::Result<AsyncFd<PacketSocket>> {
+    // SAFETY: a `PacketSocket` owns one descriptor from its beginning to its end and never changes it.
+    Ok(unsafe { AsyncFd::register(socket) }?)
+}
+
 /// Hands the news of one host process to those who wait for it, and replaces the process when it has ended by itself.
-fn watch_over(inner: &Weak<Inner>, link: &Link, mut child: std::process::Child) {
+async fn watch_over(inner: Weak<Inner>, link: Arc<Link>, child: std::process::Child) {
     let start = Instant::now();
-    listen(link);
+    listen(&link).await;
+    // From here on it waits for processes.
+    tokio::task::spawn_blocking(move || replace(&inner, &link, child, start));
+}
+
+fn replace(inner: &Weak<Inner>, link: &Link, mut child: std::process::Child, start: Instant) {
     let status = child.wait();
     let Some(inner) = inner.upgrade() else { return };
     inner.link.send_replace(None);
@@ -324,9 +341,11 @@ fn kill_orphans() {
 }
 
 /// Takes what a host process tells until it is gone.
-fn listen(link: &Link) {
+async fn listen(link: &Link) {
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(Some((length, _))) = link.control.receive(&mut buffer) {
+    while let Ok(Some((length, _))) =
+        link.control.async_io(Interest::READABLE, |control| control.try_receive(&mut buffer)).await
+    {
         match serde_json::from_slice(&buffer[..length]) {
             Ok(message) => deliver(link, message),
             Err(error) => tracing::error!(%error, "a message of the host can't be read"),

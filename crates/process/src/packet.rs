@@ -45,6 +45,15 @@ impl PacketSocket {
 
     /// Sends one packet. It is taken whole or not at all; waits while the other end's queue is full.
     pub fn send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(packet, descriptors, MsgFlags::empty())
+    }
+
+    /// As [`Self::send`], but does not wait: a full queue says [`io::ErrorKind::WouldBlock`].
+    pub(crate) fn try_send(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(packet, descriptors, MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn send_with(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>], flags: MsgFlags) -> io::Result<()> {
         let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
@@ -53,7 +62,7 @@ impl PacketSocket {
                 self.fd.as_raw_fd(),
                 &[IoSlice::new(packet)],
                 control,
-                MsgFlags::MSG_NOSIGNAL,
+                MsgFlags::MSG_NOSIGNAL | flags,
                 None,
             );
             match sent {
@@ -66,10 +75,20 @@ impl PacketSocket {
 
     /// Waits for one packet and the descriptors that came with it; `None` when the other end is closed.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
+        self.receive_with(buffer, MsgFlags::empty())
+    }
+
+    /// As [`Self::receive`], but does not wait: where there is no packet, it says [`io::ErrorKind::WouldBlock`].
+    pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
+        self.receive_with(buffer, MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn receive_with(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
         let mut control = cmsg_space!([RawFd; MAX_DESCRIPTORS]);
         let mut parts = [IoSliceMut::new(buffer)];
         let message = loop {
-            match recvmsg::<UnixAddr>(self.fd.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC | flags;
+            match recvmsg::<UnixAddr>(self.fd.as_raw_fd(), &mut parts, Some(&mut control), flags) {
                 Ok(message) => break message,
                 Err(nix::Error::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -100,6 +119,12 @@ pub fn send_with_descriptor(stream: BorrowedFd<'_>, bytes: &[u8], descriptor: Bo
 fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: `recvmsg` has just installed this descriptor here; nobody else knows its number.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+impl AsRawFd for PacketSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
 }
 
 impl AsFd for PacketSocket {

@@ -26,8 +26,31 @@ pub struct Stack {
     /// Where and as whom tasks run.
     pub hostname: String,
     pub unixname: String,
-    /// Dropped last: with it every child process ends.
+    /// Dropped late: with it every child process ends.
     _host: Host,
+    _shells: ShellThread,
+}
+
+/// A thread with an async runtime of its own, for attempts without Python and the news of their processes: with a single
+/// thread nothing is handed from one to another between a process's end and the next one's start.
+struct ShellThread {
+    runtime: tokio::runtime::Handle,
+    /// The thread ends when this is dropped.
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl ShellThread {
+    fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new().name("shells".into()).spawn(move || {
+            // An error means that the other end is gone, which is what is waited for.
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { runtime: handle, _stop: stop })
+    }
 }
 
 impl Stack {
@@ -40,7 +63,11 @@ impl Stack {
         log_folder: PathBuf,
         pretend: Option<Pretend>,
     ) -> Result<Self> {
-        let host = start_host(home, lock)?;
+        let shells = ShellThread::start()?;
+        let host = {
+            let _inside = shells.runtime.enter();
+            start_host(home, lock)?
+        };
         let helper = Helper::new(host.clone());
         let dags = StoredDags(Arc::clone(&store));
         let (handle, inbox) = Engine::channel();
@@ -55,6 +82,7 @@ impl Stack {
         let dispatch = WorkerDispatch {
             worker: worker.clone(),
             runtime: tokio::runtime::Handle::current(),
+            shells: shells.runtime.clone(),
             engine: handle.clone(),
             pretend,
         };
@@ -62,18 +90,19 @@ impl Stack {
         let options = EngineOptions { config: scheduling, seed: random_seed()? };
         let engine = Engine::start(inbox, options, store, dags.clone(), dispatch)
             .context("the engine can't take up what the database has")?;
-        Ok(Self { engine, worker, helper, dags, mask_rules, hostname, unixname, _host: host })
+        Ok(Self { engine, worker, helper, dags, mask_rules, hostname, unixname, _host: host, _shells: shells })
     }
 
     /// Ends the engine when everything that it was told is dealt with, and all children.
     pub async fn stop(self) {
-        let Self { engine, worker, helper, dags, _host, .. } = self;
+        let Self { engine, worker, helper, dags, _host, _shells, .. } = self;
         drop((worker, helper, dags));
         let joined = tokio::task::spawn_blocking(move || engine.join());
         if tokio::time::timeout(Duration::from_secs(5), joined).await.is_err() {
             tracing::warn!("the engine's loop did not end in time");
         }
         drop(_host);
+        drop(_shells);
     }
 
     pub fn handle(&self) -> EngineHandle {

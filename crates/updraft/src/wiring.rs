@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::triggering::{self, RunRequest};
 use engine::{DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
 use jiff::Timestamp;
-use model::{Dag, DagRun, RunType, TaskInstance, TaskInstanceId, TriggeredBy, VersionId};
+use model::{Dag, DagRun, Execution, RunType, TaskInstance, TaskInstanceId, TriggeredBy, VersionId};
 use scheduler::{Event, Obstacle, Outcome, StartAttempt, StopReason, TriggerError};
 use store::Store;
 use worker::{Report, Reports, TriggerFromTask, TriggerRefused, Worker};
@@ -96,7 +96,10 @@ pub type Pretend = Box<dyn Fn(&TaskInstance) -> bool + Send>;
 /// The engine's decisions, for the worker.
 pub struct WorkerDispatch {
     pub worker: Worker<EngineReports>,
+    /// For attempts that talk to Python.
     pub runtime: tokio::runtime::Handle,
+    /// For those that do not.
+    pub shells: tokio::runtime::Handle,
     pub engine: EngineHandle,
     /// In tests: what is not to run.
     pub pretend: Option<Pretend>,
@@ -124,7 +127,8 @@ impl Dispatch for WorkerDispatch {
         if self.pretend.as_ref().is_some_and(|pretend| pretend(&attempt.ti)) {
             return self.succeed(attempt.ti.id);
         }
-        self.worker.start(&self.runtime, attempt);
+        let is_native = matches!(attempt.dag.task(attempt.task).execution, Execution::Native(_));
+        self.worker.start(if is_native { &self.shells } else { &self.runtime }, attempt);
     }
 
     fn stop(&mut self, attempt: TaskInstanceId, reason: StopReason) {

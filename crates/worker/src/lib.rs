@@ -242,10 +242,8 @@ impl<R: Reports> Worker<R> {
 
     /// Says something about a task instance in the log of its current try, which has not begun yet.
     pub fn note(&self, ti: &TaskInstance, message: &str) {
-        match TaskLog::open(&self.inner.options.log_folder, ti, Masker::default()) {
-            Ok(log) => log.write(Level::Warning, attempt::TASK_LOGGER, message, &[]),
-            Err(error) => tracing::error!(ti = %ti.key(), %error, "the task's log can't be written"),
-        }
+        let log = TaskLog::open(&self.inner.options.log_folder, ti, Masker::default());
+        log.write(Level::Warning, attempt::TASK_LOGGER, message, &[]);
     }
 
     /// Ends an attempt that the scheduler has decided about.

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use model::{Json, TaskInstance};
@@ -60,34 +60,39 @@ pub struct TaskLog {
 }
 
 struct Sink {
-    file: Option<File>,
+    place: Place,
     written: u64,
+    /// Lines that are kept back to be written in one go.
+    held: Vec<u8>,
+    holds: u32,
+}
+
+/// Where lines go.
+enum Place {
+    /// Opened by the first line: what starts a process must not wait for that.
+    NotOpen(PathBuf),
+    Open(File),
+    /// The disk takes nothing, or the log is full.
+    Closed,
+}
+
+/// Keeps lines back while it lives, so that several become one write.
+pub(crate) struct Hold<'a>(&'a TaskLog);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        let mut sink = self.0.sink();
+        sink.holds -= 1;
+        if sink.holds == 0 && !sink.flush() {
+            self.0.is_closed.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl TaskLog {
-    /// Opens the log. A later attempt of the same try (a rescheduled sensor) goes on in the same file.
-    pub fn open(base: &Path, ti: &TaskInstance, masker: Masker) -> io::Result<Self> {
-        let path = log_path(base, ti, ti.try_number);
-        let open = || OpenOptions::new().create(true).append(true).open(&path);
-        let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder)?;
-                }
-                open()?
-            }
-            file => file?,
-        };
-        let written = file.metadata().map_or(0, |metadata| metadata.len());
-        Ok(Self::new(Some(file), written, ti, masker))
-    }
-
-    /// A log that goes nowhere, for a disk that takes none: the task itself can still run.
-    pub fn nowhere(ti: &TaskInstance, masker: Masker) -> Self {
-        Self::new(None, 0, ti, masker)
-    }
-
-    fn new(file: Option<File>, written: u64, ti: &TaskInstance, masker: Masker) -> Self {
+    /// The log of a try; its file is made by the first line. A later attempt of the same try (a rescheduled sensor) goes
+    /// on in the same file. A disk that takes no log does not keep the task from running.
+    pub fn open(base: &Path, ti: &TaskInstance, masker: Masker) -> Self {
         let identity = json!({
             "ti_id": ti.id.to_string(),
             "dag_id": ti.run.dag_id.as_str(),
@@ -100,8 +105,20 @@ impl TaskLog {
             Json::Object(fields) => fields,
             _ => Map::new(),
         };
-        let is_closed = Arc::new(AtomicBool::new(file.is_none() || written >= MAX_LOG));
-        Self { file: Arc::new(Mutex::new(Sink { file, written })), is_closed, masker, identity: Arc::new(identity) }
+        let place = Place::NotOpen(log_path(base, ti, ti.try_number));
+        let sink = Sink { place, written: 0, held: Vec::new(), holds: 0 };
+        let is_closed = Arc::new(AtomicBool::new(false));
+        Self { file: Arc::new(Mutex::new(sink)), is_closed, masker, identity: Arc::new(identity) }
+    }
+
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lines that are written while the answer lives go to the file together.
+    pub(crate) fn hold(&self) -> Hold<'_> {
+        self.sink().holds += 1;
+        Hold(self)
     }
 
     pub fn masker(&self) -> &Masker {
@@ -185,21 +202,62 @@ impl TaskLog {
 impl Sink {
     /// Returns whether there is room for more.
     fn write(&mut self, line: &[u8]) -> bool {
-        let Some(file) = self.file.as_mut().filter(|_| self.written < MAX_LOG) else { return false };
-        self.written += line.len() as u64;
-        let mut failed = file.write_all(line).is_err();
+        if matches!(self.place, Place::Closed) {
+            return false;
+        }
+        self.held.extend_from_slice(line);
+        if self.holds > 0 && self.held.len() < MAX_LINE { true } else { self.flush() }
+    }
+
+    /// Writes what was kept back.
+    fn flush(&mut self) -> bool {
+        let lines = std::mem::take(&mut self.held);
+        if lines.is_empty() {
+            return !matches!(self.place, Place::Closed);
+        }
+        let result = self.file().and_then(|file| file.write_all(&lines));
+        self.written += lines.len() as u64;
         let is_full = self.written >= MAX_LOG;
-        if is_full {
-            let event = format!("The log has reached {} MiB; what follows is not kept", MAX_LOG / (1024 * 1024));
-            let mut last = Json::Object(start(&now(), Level::Warning.name(), &event)).to_string();
-            last.push('\n');
-            failed |= file.write_all(last.as_bytes()).is_err();
+        match (result, &mut self.place) {
+            (Ok(()), Place::Open(file)) if is_full => {
+                let event = format!("The log has reached {} MiB; what follows is not kept", MAX_LOG / (1024 * 1024));
+                let mut last = Json::Object(start(&now(), Level::Warning.name(), &event)).to_string();
+                last.push('\n');
+                // Whether or not there is room for it: the log ends here.
+                let _ = file.write_all(last.as_bytes());
+                self.place = Place::Closed;
+            }
+            (Ok(()), _) => return true,
+            (Err(error), _) => {
+                tracing::error!(%error, "a task's log can't be written; the task itself goes on");
+                self.place = Place::Closed;
+            }
         }
-        if failed {
-            // A full disk must not stop the task; its log ends here.
-            self.file = None;
+        false
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        if let Place::NotOpen(path) = &self.place {
+            let open = || OpenOptions::new().create(true).append(true).open(path);
+            let file = match open() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if let Some(folder) = path.parent() {
+                        std::fs::create_dir_all(folder)?;
+                    }
+                    open()?
+                }
+                file => file?,
+            };
+            self.written = file.metadata().map_or(0, |metadata| metadata.len());
+            if self.written >= MAX_LOG {
+                return Err(io::Error::other("it is full"));
+            }
+            self.place = Place::Open(file);
         }
-        !failed && !is_full
+        match &mut self.place {
+            Place::Open(file) => Ok(file),
+            Place::NotOpen(_) | Place::Closed => Err(io::Error::other("it is closed")),
+        }
     }
 }
 

@@ -41,12 +41,17 @@ static BASH: LazyLock<String> = LazyLock::new(|| {
         .unwrap_or_else(|| "bash".into())
 });
 
-pub(super) async fn run<R: Reports>(attempt: &mut Attempt<'_, R>, spec: &BashSpec) -> Result<End, NeedsPython> {
+/// Runs the command to its end. What was made for it comes back too, to be removed when its end has been reported: nobody
+/// should wait for that.
+pub(super) async fn run<R: Reports>(
+    attempt: &mut Attempt<'_, R>,
+    spec: &BashSpec,
+) -> Result<(End, Option<Place>), NeedsPython> {
     let (rendered, command) = match prepare(attempt, spec) {
         Ok(prepared) => prepared,
         Err(error) => match &error.error {
             RenderError::NeedsPython { .. } => return Err(NeedsPython(error.to_string())),
-            _ => return Ok(not_rendered(attempt, &error)),
+            _ => return Ok((not_rendered(attempt, &error), None)),
         },
     };
     let options = &attempt.worker.inner.options;
@@ -59,7 +64,7 @@ pub(super) async fn run<R: Reports>(attempt: &mut Attempt<'_, R>, spec: &BashSpe
             if exception != "AirflowException" {
                 log_command(attempt, &[BASH.as_str(), "-c", &rendered.bash_command]);
             }
-            return Ok(fail(attempt, exception, &message, None, vec![write]));
+            return Ok((fail(attempt, exception, &message, None, vec![write]), None));
         }
     };
     let (mut child, output, place) = match spawn(attempt, &command).await {
@@ -68,20 +73,20 @@ pub(super) async fn run<R: Reports>(attempt: &mut Attempt<'_, R>, spec: &BashSpe
         Err(NotSpawned::Failed { argv, exception, message }) => {
             log_begin(attempt);
             log_command(attempt, &argv.iter().map(String::as_str).collect::<Vec<_>>());
-            return Ok(fail(attempt, exception, &message, None, vec![write]));
+            return Ok((fail(attempt, exception, &message, None, vec![write]), None));
         }
     };
     let started = attempt.started(child.pid);
     // The command runs already; the log's first lines cost it nothing.
-    log_begin(attempt);
-    log_command(attempt, &place.argv.iter().map(String::as_str).collect::<Vec<_>>());
-    attempt.log.info(LOGGER, "Output:");
+    {
+        let _together = attempt.log.hold();
+        log_begin(attempt);
+        log_command(attempt, &place.argv.iter().map(String::as_str).collect::<Vec<_>>());
+        attempt.log.info(LOGGER, "Output:");
+    }
     let mut told = Told { started: Some(started), rendered: Some(write) };
     let watched = watch(attempt, &mut child, output, &mut told).await;
-    let end = finish(attempt, spec, watched, told);
-    // Removed when everything is told: nobody waits for it.
-    drop(place);
-    Ok(end)
+    Ok((finish(attempt, spec, watched, told), Some(place)))
 }
 
 /// The log of a task whose templates raise an exception.
@@ -108,7 +113,7 @@ struct Told {
 }
 
 /// Where the command runs. What was made for it is removed with this.
-struct Place {
+pub(super) struct Place {
     _folder: Option<TempDir>,
     _script: Option<tempfile::NamedTempFile>,
     argv: Vec<String>,
@@ -279,6 +284,7 @@ async fn tell_start<R: Reports>(attempt: &Attempt<'_, R>, told: &mut Told) {
 }
 
 fn finish<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec, watched: Watched, told: Told) -> End {
+    let _together = attempt.log.hold();
     let Told { started, rendered } = told;
     let writes: Vec<Write> = rendered.into_iter().collect();
     let (exit, last_line) = match watched {

@@ -64,15 +64,15 @@ pub(crate) async fn run<R: Reports>(
 ) {
     let options = &worker.inner.options;
     let masker = Masker::new(Arc::clone(&options.mask_rules));
-    let log = TaskLog::open(&options.log_folder, &start.ti, masker.clone()).unwrap_or_else(|error| {
-        tracing::error!(ti = %start.ti.key(), %error, "the task runs without a log");
-        TaskLog::nowhere(&start.ti, masker)
-    });
+    let log = TaskLog::open(&options.log_folder, &start.ti, masker);
     let execution = start.dag.task(start.task).execution.clone();
     let mut attempt = Attempt { worker, start, log, stopped };
     match execution {
         Execution::Native(NativeOperator::Bash(spec)) => match bash::run(&mut attempt, &spec).await {
-            Ok(end) => attempt.report_end(end).await,
+            Ok((end, place)) => {
+                attempt.report_end(end).await;
+                drop(place);
+            }
             Err(bash::NeedsPython(reason)) => runner::run(&mut attempt, Some(&reason), acknowledged).await,
         },
         Execution::Runner { reason } => runner::run(&mut attempt, reason.as_deref(), acknowledged).await,
