@@ -5,6 +5,7 @@
 
 mod answers;
 mod attempt;
+mod folders;
 mod log;
 mod lookups;
 mod mask;
@@ -23,6 +24,8 @@ use python::Helper;
 use scheduler::{Outcome, StartAttempt, StopReason};
 use store::{Store, StoreError, Write};
 use tokio::sync::{oneshot, watch};
+
+use folders::Folders;
 
 pub use answers::{OwnTask, StoreAnswers};
 pub use log::{Level, Lines, MAX_LOG, TaskLog, log_path};
@@ -144,6 +147,7 @@ struct Inner<R> {
     bundles: Mutex<HashMap<VersionId, Bundle>>,
     /// How often task instances that are not done were lost with the Python helper.
     losses: Mutex<HashMap<TaskInstanceKey, u32>>,
+    folders: Folders,
     /// How many attempts are under way.
     count: watch::Sender<usize>,
 }
@@ -183,6 +187,7 @@ impl<R: Reports> Worker<R> {
             running: Mutex::default(),
             bundles: Mutex::default(),
             losses: Mutex::default(),
+            folders: Folders::default(),
             count,
         };
         Self { inner: Arc::new(inner) }

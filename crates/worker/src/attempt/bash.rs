@@ -12,12 +12,12 @@ use operators::pyrepr::{python_list, python_repr};
 use process::{Child, Exit, SpawnError, SpawnRequest};
 use scheduler::Outcome;
 use store::{Write, XCom, XComKey};
-use tempfile::TempDir;
 use template::{Context, RenderError};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use super::{Attempt, End, TASK_LOGGER, detail, end_group, now};
+use crate::folders::Folder;
 use crate::log::{Level, Lines};
 use crate::lookups::StoreLookups;
 use crate::rendered::shown;
@@ -114,8 +114,9 @@ struct Told {
 
 /// Where the command runs. What was made for it is removed with this.
 pub(super) struct Place {
-    _folder: Option<TempDir>,
+    /// First, so that the folder is empty when it goes.
     _script: Option<tempfile::NamedTempFile>,
+    _folder: Option<Folder>,
     argv: Vec<String>,
 }
 
@@ -166,8 +167,8 @@ async fn spawn<R: Reports>(
     let temporary = match &command.cwd {
         Some(_) => None,
         None => {
-            let made = tempfile::Builder::new().prefix("airflowtmp").tempdir();
-            Some(made.map_err(|error| io(error, &std::env::temp_dir().to_string_lossy()))?)
+            let folder = attempt.worker.inner.folders.take();
+            Some(folder.map_err(|error| io(error, &std::env::temp_dir().to_string_lossy()))?)
         }
     };
     let folder = temporary.as_ref().map(|folder| folder.path().to_string_lossy().into_owned());
@@ -200,7 +201,7 @@ async fn spawn<R: Reports>(
         error => NotSpawned::Failed { argv: argv.clone(), exception: "OSError", message: error.to_string() },
     })?;
     let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read)).map_err(|error| io(error, "pipe"))?;
-    Ok((child, output, Place { _folder: temporary, _script: script, argv }))
+    Ok((child, output, Place { _script: script, _folder: temporary, argv }))
 }
 
 fn log_begin<R: Reports>(attempt: &Attempt<'_, R>) {
