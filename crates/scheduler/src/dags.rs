@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::timetable::{Restriction, Timetable};
 use model::{Change, DagId, DagLimits, DagRun, DagRunState, DagSchedule, Json, RunId, RunType, TriggeredBy, VersionId};
 
@@ -12,6 +12,12 @@ use crate::run_queue::RunQueue;
 use crate::run_state::{RunSerial, RunState};
 use crate::slots::Constraint;
 use crate::timers::Timer;
+
+/// The precision of every moment.
+const NEXT_MOMENT: SignedDuration = SignedDuration::from_micros(1);
+/// The shortest time between the starts of two runs of a `@continuous` Dag. Airflow has no such rule, but its scheduler
+/// comes round about once a second; a Dag whose tasks take no time would otherwise fill the disk.
+const CONTINUOUS_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 /// What the scheduler keeps of every Dag, whether it runs or not.
 #[derive(Clone, Debug)]
@@ -213,9 +219,15 @@ impl Scheduler {
         }
     }
 
-    /// Sets the clock for a Dag's schedule, unless it is to be looked at sooner.
+    /// Sets the clock for a Dag's schedule, unless it is to be looked at sooner. That is never in the same moment again:
+    /// runs that end at once, one after the other, must leave room for everything else that happens.
     fn look_at_schedule(&mut self, dag_id: &DagId, at: Timestamp) {
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
+        let after = |moment: Timestamp, pause: SignedDuration| moment.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        let mut at = at.max(after(self.moment, NEXT_MOMENT));
+        if let (Timetable::Continuous, Some(last)) = (&entry.facts.timetable, entry.facts.schedule.last_interval) {
+            at = at.max(after(last.end, CONTINUOUS_PAUSE));
+        }
         if entry.timer.is_none_or(|timer| at < timer) {
             entry.timer = Some(at);
             self.timers.set(at, Timer::NextRun(dag_id.clone()));

@@ -66,6 +66,8 @@ pub struct Scheduler {
     /// Task instances that became ready in this step; admitted in order of priority when the step ends.
     fresh: BTreeMap<WaitKey, TaskRef>,
     timers: Timers,
+    /// The moment of the step at hand.
+    moment: Timestamp,
     /// Nothing new is started while this is set.
     draining: bool,
     /// Task instances to look at again in this step, in the order in which something happened to them.
@@ -91,6 +93,7 @@ impl Scheduler {
             waiting: WaitLists::default(),
             fresh: BTreeMap::new(),
             timers: Timers::default(),
+            moment: Timestamp::MIN,
             draining: false,
             dirty: VecDeque::new(),
             touched: Vec::new(),
@@ -104,6 +107,7 @@ impl Scheduler {
     /// The answers to what it returns must be given, as events, in further steps before the decisions are committed;
     /// no answer may be left out.
     pub fn step(&mut self, events: Vec<Event>, now: Timestamp, decisions: &mut Decisions) -> Vec<Need> {
+        self.moment = now;
         for event in events {
             self.take(event, now, decisions);
         }

@@ -254,8 +254,8 @@ impl Play {
         };
         let now = self.toy.now;
         let mut steps: Vec<(Timestamp, Step)> = steps.into_iter().map(|step| (now, step)).collect();
-        // What is due at this very moment belongs to it.
-        steps.extend(self.toy.wait_until(now));
+        // What is due at this very moment belongs to it; a schedule is looked at again a microsecond later.
+        steps.extend(self.toy.wait_until(now + jiff::SignedDuration::from_micros(1)));
         self.show(&steps);
     }
 
