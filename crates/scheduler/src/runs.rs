@@ -149,7 +149,7 @@ impl Scheduler {
     pub(crate) fn start_queued_runs(&mut self, dag_id: &DagId, now: Timestamp) {
         let draining = self.draining;
         let Some(entry) = self.dags.get_mut(dag_id).filter(|entry| !draining && entry.may_start_runs()) else { return };
-        while let Some(run) = entry.queue.next(now, entry.running < entry.facts.limits.max_active_runs) {
+        while let Some(run) = entry.queue.next(now, entry.has_room()) {
             // It counts as running from here on, so that no other takes its place while it is fetched.
             entry.running += u32::from(counts_as_active(&run));
             self.needs.push(Need::Run(run.key.clone()));

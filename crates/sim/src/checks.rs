@@ -3,13 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::trigger_rule::Verdict;
 use model::{Dag, DagRun, DagRunState, RunKey, RunType, Task, TaskId, TaskIndex, TaskInstance, TaskState};
 use scheduler::StartAttempt;
 use store::{DagStore, Page, RunFilter, RunStore, XComStore};
 
-use crate::dags::{SimDag, Version};
+use crate::dags::{SimDag, Version, wild_branches};
 use crate::oracle;
 use crate::world::World;
 
@@ -63,6 +63,10 @@ fn limits(world: &World, attempt: &StartAttempt) -> Check {
     let in_run = alive.iter().filter(|ti| ti.run == attempt.ti.run).count();
     let limit = limits_of(world, &attempt.ti.run, |dag| dag.limits.max_active_tasks);
     ensure(in_run <= limit as usize, || format!("{in_run} attempts of {} run at once", attempt.ti.run))?;
+    let (runs, _) = read(world.store.runs(&running(), &[], Page::ALL))?;
+    let runs = runs.iter().filter(|run| run.key.dag_id == attempt.ti.run.dag_id).count();
+    let limit = limits_of(world, &attempt.ti.run, |dag| dag.limits.max_active_runs);
+    ensure(runs <= limit as usize, || format!("{runs} runs of {} at once", attempt.ti.run.dag_id))?;
     let task = attempt.dag.task(attempt.task);
     let same_task = |ti: &&&TaskInstance| ti.run.dag_id == attempt.ti.run.dag_id && ti.task_id == task.task_id;
     if let Some(limit) = task.max_active_tis_per_dag {
@@ -87,10 +91,13 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     if world.is_behind() {
         return Ok(());
     }
-    let states = states_of(&read(world.store.task_instances_of(&ti.run))?);
+    let of_run = read(world.store.task_instances_of(&ti.run))?;
+    let states = states_of(&of_run);
     let verdict = oracle::verdict(&attempt.dag, attempt.task, &states);
-    // What was found ready before its Dag was changed stays ready.
-    ensure(verdict == Verdict::Run || was_changed(world, &ti.run), || {
+    // What was found ready stays ready, though its Dag is changed, or a branch makes a skip of what had failed above.
+    let skipped_since = |other: &TaskInstance| other.state == TaskState::Skipped && other.end_date >= ti.scheduled_at;
+    let was_ready = was_changed(world, &ti.run) || (wild_branches(world.seed) && of_run.iter().any(skipped_since));
+    ensure(verdict == Verdict::Run || was_ready, || {
         format!("{} runs although its trigger rule says {verdict:?}: {states:?}", ti.key())
     })?;
     // What executed when the branch spoke is not touched; if it was cut off, it runs again.
@@ -104,6 +111,9 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     ensure(run.is_some_and(|run| run.run_after <= world.now) && date.is_none_or(|date| date <= world.now), || {
         format!("{} runs although its run's time has not come", ti.key())
     })?;
+    let failed = states.values().any(|state| *state == TaskState::Failed);
+    let is_too_late = attempt.dag.fail_fast && failed && !attempt.dag.task(attempt.task).is_teardown;
+    ensure(!is_too_late || was_changed(world, &ti.run), || format!("{} runs although another task failed", ti.key()))?;
     ensure(delay_is_over(world, attempt)?, || format!("{} tries again too early", ti.key()))?;
     let task = attempt.dag.task(attempt.task);
     if past_allows(world, &attempt.dag, task, &attempt.run)? {
@@ -182,6 +192,21 @@ fn past_allows(world: &World, dag: &Dag, task: &Task, run: &DagRun) -> Result<bo
 
 fn states_of(task_instances: &[TaskInstance]) -> States {
     task_instances.iter().map(|ti| (ti.task_id.clone(), ti.state)).collect()
+}
+
+/// A run ends by its time being up when it is, and does not go on when it is. What a run may have lost while nobody
+/// could look at it is made allowance for.
+pub(crate) fn time_of_run(world: &World, run: &DagRun, reason: &str) -> Check {
+    let Some(sim) = world.dags.iter().find(|sim| sim.dag_id == run.key.dag_id) else { return Ok(()) };
+    if was_changed(world, &run.key) {
+        return Ok(());
+    }
+    let (Some(timeout), Some(took)) = (sim.newest().dag.dagrun_timeout, run.duration()) else {
+        return ensure(reason != "timed_out", || format!("{} has no timeout and timed out", run.key));
+    };
+    ensure(reason != "timed_out" || took >= timeout, || format!("{} timed out too early", run.key))?;
+    let latest = timeout + world.deafness() + SignedDuration::from_secs(1);
+    ensure(took <= latest || sim.held_back, || format!("{} took {took:?} and may take {timeout:?}", run.key))
 }
 
 /// Every run that people were told of exists.

@@ -31,6 +31,8 @@ pub struct SimDag {
     pub gone: bool,
     /// Its file can't be imported for now.
     pub broken: bool,
+    /// It has been paused or lost: its runs may have stood still.
+    pub held_back: bool,
 }
 
 impl SimDag {
@@ -41,6 +43,7 @@ impl SimDag {
             versions: Vec::new(),
             gone: false,
             broken: false,
+            held_back: false,
         };
         sim.edit(rng, seed, start);
         sim
@@ -88,7 +91,7 @@ fn random_tasks(rng: &mut Rng, seed: u64, builder: &mut DagBuilder) {
     let with_setup = count >= 3 && rng.percent(25);
     let mut edges = Vec::new();
     for position in 0..count {
-        let mut task = random_task(rng, position, on_past);
+        let mut task = random_task(rng, position, on_past, wild_branches(seed));
         // A task that stays in the Dag keeps its retries, so that it stays plain how often it may fail.
         let mut own = Rng::named(seed, &format!("retries {} {}", builder.dag_mut().dag_id, task.task_id));
         task.retries = own.range(0, 3).saturating_sub(1) as u32;
@@ -101,7 +104,8 @@ fn random_tasks(rng: &mut Rng, seed: u64, builder: &mut DagBuilder) {
         }
         builder.task(task);
         for above in 0..position {
-            let bound = with_setup && (above == 0 || position == count - 1);
+            // What is between a setup and its teardown need not be directly above the teardown.
+            let bound = with_setup && above == 0;
             if bound || rng.percent(30) {
                 edges.push((above, position));
             }
@@ -132,10 +136,14 @@ fn random_timetable(rng: &mut Rng) -> Json {
     }
 }
 
-fn random_task(rng: &mut Rng, position: usize, on_past: bool) -> Task {
+fn random_task(rng: &mut Rng, position: usize, on_past: bool, wild: bool) -> Task {
     let mut task = Task::new(format!("t{position}"));
     if rng.percent(40) {
         task.trigger_rule = *rng.pick(&TriggerRule::ALL);
+    }
+    if wild && rng.percent(50) {
+        // Does not wait for every branch above it, so that it may execute when one of them speaks.
+        task.trigger_rule = *rng.pick(&[TriggerRule::OneSuccess, TriggerRule::OneDone, TriggerRule::Always]);
     }
     task.retry_delay = SignedDuration::from_secs(rng.range(0, 40) as i64);
     if rng.percent(15) {
@@ -153,7 +161,7 @@ fn random_task(rng: &mut Rng, position: usize, on_past: bool) -> Task {
     task.depends_on_past = on_past && rng.percent(60);
     task.ignore_first_depends_on_past = task.depends_on_past && rng.percent(50);
     task.wait_for_downstream = task.depends_on_past && rng.percent(30);
-    task.can_skip_downstream = rng.percent(15);
+    task.can_skip_downstream = rng.percent(if wild { 40 } else { 15 });
     task.execution = if rng.percent(20) { Execution::Empty } else { Execution::Runner { reason: None } };
     task
 }

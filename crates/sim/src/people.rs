@@ -127,6 +127,9 @@ impl World {
             // There is nothing to do.
             return;
         }
+        for sim in self.dags.iter_mut().filter(|sim| sim.dag_id == dag_id) {
+            sim.held_back = true;
+        }
         self.requests += 1;
         self.unconfirmed.insert(self.requests, (dag_id.clone(), paused));
         let reply = ReplyId(self.requests);
@@ -169,7 +172,7 @@ impl World {
 
     pub(crate) fn vanish(&mut self, number: usize) {
         let sim = &mut self.dags[number];
-        sim.gone = true;
+        (sim.gone, sim.held_back) = (true, true);
         let dag_id = sim.dag_id.clone();
         self.note(|| format!("the file of {dag_id} is gone"));
         let relative_fileloc = format!("{dag_id}.py");

@@ -27,7 +27,10 @@ impl World {
                     self.soon(3000, Pending::Deliver(ended(attempt, self.now, Outcome::Success, None)));
                 }
             }
-            Action::RunFinished { run, reason } => self.note(|| format!("{} is {} ({reason})", run.key, run.state)),
+            Action::RunFinished { run, reason } => {
+                self.note(|| format!("{} is {} ({reason})", run.key, run.state));
+                checks::time_of_run(self, &run, reason)?;
+            }
             Action::Refused(refusal) => self.note(|| format!("refused: {refusal:?}")),
             Action::AutoPaused { dag_id, failed_runs } => {
                 self.note(|| format!("{dag_id} is paused: its last {failed_runs} runs have failed"));

@@ -107,6 +107,9 @@ pub struct World {
     held: Vec<Input>,
     /// The engine waits for its disk.
     busy: bool,
+    /// How long the engine has not been there or has not listened, and since when it does not.
+    deaf: SignedDuration,
+    deaf_since: Option<Timestamp>,
     draining: bool,
     trace: Option<Vec<String>>,
 }
@@ -144,6 +147,8 @@ impl World {
             pools: POOLS.iter().map(|(name, slots)| (*name, Some(*slots))).collect(),
             held: Vec::new(),
             busy: false,
+            deaf: SignedDuration::ZERO,
+            deaf_since: None,
             draining: false,
             trace: with_trace.then(Vec::new),
         };
@@ -212,8 +217,26 @@ impl World {
             };
             self.now = self.now.max(next);
             self.step()?;
+            self.count_deafness();
         }
         Err(Violation(format!("the history has not ended after {MAX_STEPS} steps")))
+    }
+
+    /// For how long nobody could look at what was due.
+    pub(crate) fn deafness(&self) -> SignedDuration {
+        self.deaf + self.deaf_since.map_or(SignedDuration::ZERO, |since| self.now.duration_since(since))
+    }
+
+    fn count_deafness(&mut self) {
+        let is_deaf = self.core.is_none() || self.is_behind() || self.draining;
+        match self.deaf_since {
+            Some(since) if !is_deaf => {
+                self.deaf += self.now.duration_since(since);
+                self.deaf_since = None;
+            }
+            None if is_deaf => self.deaf_since = Some(self.now),
+            _ => {}
+        }
     }
 
     fn step(&mut self) -> Result<(), Violation> {
