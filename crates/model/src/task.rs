@@ -29,6 +29,8 @@ pub enum Execution {
     Native(NativeOperator),
     /// By the official task runner. `reason` says why, for the task's log; empty where nothing else was possible.
     Runner { reason: Option<String> },
+    /// Nowhere: the engine can't run such a task, and an attempt fails at once. `reason` says why, for the task's log.
+    Unsupported { reason: String },
 }
 
 /// An operator that the engine runs itself.

@@ -143,8 +143,12 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     let dag_params = builder.dag_mut().params.clone();
     let mut listing = read_listing(&fields, dag_id)?;
     listing.timetable = timetable;
+    let mapped = tasks_of_mapped_groups(dag.get("task_group"));
     for task in dag.get("tasks").and_then(Json::as_array).into_iter().flatten() {
-        let (task, downstream, limited) = read_task(&fields, &dag_params, task, extras)?;
+        let (mut task, downstream, limited) = read_task(&fields, &dag_params, task, extras)?;
+        if mapped.contains(task.task_id.as_str()) {
+            task.execution = Execution::Unsupported { reason: MAPPED.to_owned() };
+        }
         listing.has_task_concurrency_limits |= limited;
         if !listing.owners.contains(&task.owner) {
             listing.owners.push(task.owner.clone());
@@ -158,17 +162,37 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     Ok((builder.build()?, listing))
 }
 
+/// Why tasks that would have several instances fail.
+const MAPPED: &str = "mapped tasks and task groups (expand, expand_kwargs) are not supported yet";
+
+/// The children of a serialized task group: name, kind, and the task's id or the inner group.
+fn children(group: &Json) -> impl Iterator<Item = (&str, &str, &Json)> {
+    let children = group.get("children").and_then(Json::as_object).into_iter().flatten();
+    children.filter_map(|(name, child)| Some((name.as_str(), child.get(0)?.as_str()?, child.get(1)?)))
+}
+
+fn inner_groups(group: &Json) -> impl Iterator<Item = (&str, &Json)> {
+    children(group).filter(|(_, kind, _)| *kind == "taskgroup").map(|(name, _, inner)| (name, inner))
+}
+
+/// The tasks that have an instance for each of a group's.
+fn tasks_of_mapped_groups(root: Option<&Json>) -> HashSet<String> {
+    fn collect(group: &Json, is_inside: bool, tasks: &mut HashSet<String>) {
+        let is_inside = is_inside || group.get("is_mapped").and_then(Json::as_bool).unwrap_or(false);
+        if is_inside {
+            let direct = children(group).filter(|(_, kind, _)| *kind == "operator");
+            tasks.extend(direct.filter_map(|(_, _, task)| task.as_str().map(str::to_owned)));
+        }
+        inner_groups(group).for_each(|(_, inner)| collect(inner, is_inside, tasks));
+    }
+    let mut tasks = HashSet::new();
+    root.into_iter().for_each(|root| collect(root, false, &mut tasks));
+    tasks
+}
+
 /// The tasks below a task group of a serialized Dag, those of its inner groups included. `None` if there is no such
 /// group.
 pub fn tasks_of_group(serialized: &Json, group_id: &str) -> Option<Vec<String>> {
-    /// Name, kind, and the task's id or the inner group.
-    fn children(group: &Json) -> impl Iterator<Item = (&str, &str, &Json)> {
-        let children = group.get("children").and_then(Json::as_object).into_iter().flatten();
-        children.filter_map(|(name, child)| Some((name.as_str(), child.get(0)?.as_str()?, child.get(1)?)))
-    }
-    fn inner_groups(group: &Json) -> impl Iterator<Item = (&str, &Json)> {
-        children(group).filter(|(_, kind, _)| *kind == "taskgroup").map(|(name, _, inner)| (name, inner))
-    }
     fn find<'a>(group: &'a Json, group_id: &str) -> Option<&'a Json> {
         inner_groups(group).find_map(|(name, inner)| {
             // Where a group stands in its parent tells its whole name; its own field lacks the parent's.
@@ -357,9 +381,12 @@ fn read_email(fields: &Fields<'_>) -> Vec<String> {
 
 /// Where the task's work is done.
 fn read_execution(fields: &Fields<'_>, task: &Task, extras: &Json) -> Result<Execution, SerializedError> {
+    if task.is_mapped {
+        return Ok(Execution::Unsupported { reason: MAPPED.to_owned() });
+    }
     let has_callback =
         fields.flag("has_on_execute_callback", false)? || fields.flag("has_on_success_callback", false)?;
-    if fields.flag("_is_empty", false)? && !has_callback && !task.has_outlets_or_inlets && !task.is_mapped {
+    if fields.flag("_is_empty", false)? && !has_callback && !task.has_outlets_or_inlets {
         return Ok(Execution::Empty);
     }
     let found = extras.get("tasks").and_then(|tasks| tasks.get(task.task_id.as_str()));

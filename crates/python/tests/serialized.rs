@@ -197,7 +197,6 @@ fn who_does_the_work_is_chosen_at_import() {
         ("user", Some("it has run_as_user")),
         ("pre", Some("it has a pre_execute hook")),
         ("outlets", Some("it has outlets")),
-        ("mapped", Some("it is mapped")),
         ("decorated", None),
         ("subclass", None),
     ] {
@@ -217,6 +216,22 @@ fn who_does_the_work_is_chosen_at_import() {
     let with_callback = &dag.task(dag.find("empty_with_callback").unwrap()).execution;
     assert_eq!(*with_callback, Execution::Runner { reason: None });
     assert_eq!(converted("plain").0.tasks()[0].execution, Execution::Empty);
+}
+
+#[test]
+fn what_would_have_several_instances_is_not_supported() {
+    let (dag, _) = converted("commands");
+    let mapped = &dag.task(dag.find("mapped").unwrap()).execution;
+    assert!(matches!(mapped, Execution::Unsupported { reason } if reason.starts_with("mapped tasks")), "{mapped:?}");
+    let task = |task_id: &str| json!({"__type": "operator", "__var": {"task_id": task_id, "task_type": "A"}});
+    let inner = json!({"children": {"g.h.b": ["operator", "g.h.b"]}});
+    let group = json!({"is_mapped": true, "children": {"g.a": ["operator", "g.a"], "g.h": ["taskgroup", inner]}});
+    let root = json!({"children": {"g": ["taskgroup", group], "c": ["operator", "c"]}});
+    let tasks = [task("g.a"), task("g.h.b"), task("c")];
+    let serialized = json!({"__version": 3, "dag": {"dag_id": "d", "tasks": tasks, "task_group": root}});
+    let (dag, _) = read(&serialized, &json!({})).unwrap();
+    let unsupported = |task: &Task| matches!(task.execution, Execution::Unsupported { .. });
+    assert_eq!(dag.tasks().iter().map(unsupported).collect::<Vec<_>>(), [true, true, false]);
 }
 
 #[test]

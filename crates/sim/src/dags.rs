@@ -240,5 +240,5 @@ pub fn left_out(seed: u64, dag: &Dag, ti: &TaskInstance) -> Vec<TaskId> {
 
 /// Whether branches leave out tasks that may have begun before they have spoken.
 pub fn wild_branches(seed: u64) -> bool {
-    seed % 3 == 0
+    seed.is_multiple_of(3)
 }

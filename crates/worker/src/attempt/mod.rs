@@ -76,6 +76,10 @@ pub(crate) async fn run<R: Reports>(
             Err(bash::NeedsPython(reason)) => runner::run(&mut attempt, Some(&reason), acknowledged).await,
         },
         Execution::Runner { reason } => runner::run(&mut attempt, reason.as_deref(), acknowledged).await,
+        Execution::Unsupported { reason } => {
+            attempt.log.write(Level::Error, TASK_LOGGER, &format!("The task can't run here: {reason}"), &[]);
+            attempt.report_end(End::new(Outcome::FailedForGood)).await;
+        }
         // The scheduler ends these itself.
         Execution::Empty => attempt.report_end(End::new(Outcome::Success)).await,
     }
