@@ -2,6 +2,7 @@
 //!
 //! Afterwards every run that was acknowledged must be there and have ended as an undisturbed one does; no command may have
 //! run twice within a try, and no child may have outlived its engine.
+#![allow(clippy::expect_used, reason = "test code")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};

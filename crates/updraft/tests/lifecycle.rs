@@ -1,4 +1,5 @@
 //! The life of a server: its start, its end when it is asked to, a second one on the same home, a disk that is full.
+#![allow(clippy::expect_used, reason = "test code")]
 
 use std::path::Path;
 use std::process::Command;
