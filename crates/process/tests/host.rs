@@ -34,7 +34,7 @@ fn host() -> Host {
 
 /// An engine that starts a few children of the difficult sort, says who they are, and waits to be killed.
 fn engine() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let host = host();
         let mut children = Vec::new();
