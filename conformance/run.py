@@ -143,10 +143,28 @@ SUITES = {
 }
 
 
+def expected_of(name):
+    path = HERE / "expected" / f"{name}.txt"
+    return path, set(path.read_text().splitlines()) if path.exists() else set()
+
+
+def run_twice_if_needed(name, args, folder):
+    """A suite's result. What should agree and does not is looked at once more: sensors with timeouts of seconds, for one,
+    depend on how busy the machine is. A fault differs both times."""
+    result = run_suite(name, args, folder)
+    lost = (expected_of(name)[1] & result.names) - result.agree
+    if lost and not args.bless:
+        again = run_suite(name, args, folder)
+        mended = lost & again.agree
+        if mended:
+            print(f"{name}: at a second look these agree: {', '.join(sorted(mended))}")
+        result.agree |= mended
+    return result
+
+
 def judge(name, result, args):
     """Prints what there is to say about a suite; false where something is lost."""
-    path = HERE / "expected" / f"{name}.txt"
-    expected = set(path.read_text().splitlines()) if path.exists() else set()
+    path, expected = expected_of(name)
     agree = result.agree & result.names
     lost, won = sorted((expected & result.names) - agree), sorted(agree - expected)
     for entry in sorted(result.differences):
@@ -184,7 +202,7 @@ def main():
         folder = args.out or pathlib.Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         for name in args.suite.split(","):
-            good &= judge(name, run_suite(name, args, folder), args)
+            good &= judge(name, run_twice_if_needed(name, args, folder), args)
     sys.exit(not good)
 
 
