@@ -16,6 +16,10 @@ use process::{Child, Environment, Exit, Host, Mark, SpawnError, SpawnRequest, ki
 const ROLE: &str = "UPDRAFT_TEST_ROLE";
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// An engine kills whatever a host of its own that was lost has left behind. Tests share one process, and would kill each
+/// other's hosts.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Not a test: this program again, as the host, or as an engine that has one.
 #[test]
 fn entry() {
@@ -91,6 +95,7 @@ fn pids_in(path: &Path, count: usize) -> Vec<i32> {
 
 #[tokio::test]
 async fn children_run_as_they_were_asked_to() {
+    let _alone = ALONE.lock().await;
     let host = host();
     let folder = tempfile::tempdir().unwrap();
     let (read, write) = std::io::pipe().unwrap();
@@ -117,6 +122,7 @@ async fn children_run_as_they_were_asked_to() {
 
 #[tokio::test]
 async fn what_can_not_be_started_is_said_and_signals_are_told_from_codes() {
+    let _alone = ALONE.lock().await;
     let host = host();
     let null = || OwnedFd::from(File::open("/dev/null").unwrap());
     let request = |program: &str, args: Vec<String>| SpawnRequest {
@@ -138,6 +144,7 @@ async fn what_can_not_be_started_is_said_and_signals_are_told_from_codes() {
 
 #[tokio::test]
 async fn a_tree_ends_with_those_in_groups_of_their_own() {
+    let _alone = ALONE.lock().await;
     let host = host();
     let script = "setsid sleep 600 & echo $!; trap '' TERM; echo $$; wait";
     let (mut child, read) = shell(&host, script).await;
@@ -152,6 +159,7 @@ async fn a_tree_ends_with_those_in_groups_of_their_own() {
 
 #[tokio::test]
 async fn who_got_away_is_found_by_the_mark() {
+    let _alone = ALONE.lock().await;
     let host = host();
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
@@ -178,6 +186,7 @@ async fn who_got_away_is_found_by_the_mark() {
 
 #[test]
 fn nobody_survives_the_engine() {
+    let _alone = ALONE.blocking_lock();
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
     let mut engine = Command::new(std::env::current_exe().unwrap())
@@ -197,6 +206,7 @@ fn nobody_survives_the_engine() {
 
 #[tokio::test]
 async fn a_host_that_is_killed_is_replaced_and_leaves_nobody() {
+    let _alone = ALONE.lock().await;
     let host = host();
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
