@@ -111,7 +111,7 @@ LISTS = {
     "runs, newest first": "/api/v2/dags/past/dagRuns?limit=100&order_by=-run_after",
     "runs of all Dags": "/api/v2/dags/~/dagRuns?limit=100",
     "failed runs of all Dags": "/api/v2/dags/~/dagRuns?limit=100&state=failed",
-    "task instances of one run": "/api/v2/dags/past/dagRuns/manual__050000/taskInstances",
+    "task instances of one run": "/api/v2/dags/past/dagRuns/manual__000000/taskInstances",
     "task instances of all runs": "/api/v2/dags/~/dagRuns/~/taskInstances?limit=100",
     "running task instances": "/api/v2/dags/~/dagRuns/~/taskInstances?limit=100&state=running",
     "XCom entries": "/api/v2/dags/~/dagRuns/~/taskInstances/~/xcomEntries?limit=50",
