@@ -1,6 +1,9 @@
-//! Moving the write-ahead log into the database.
+//! Moving the write-ahead log into the database, and keeping its file long enough.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -14,8 +17,17 @@ use crate::{Result, StoreError};
 
 /// How often the log is moved into the database.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// A log of so many pages (64 MiB) is emptied even if committers have to wait for it.
-const MAX_LOG_PAGES: i64 = 16 * 1024;
+/// A log of so many pages (16 MiB) is begun anew even if committers have to wait for it. Its file keeps its length.
+const MAX_LOG_PAGES: i64 = 4 * 1024;
+/// A log's file that has become so much longer, because readers held on to it, is cut off.
+const MAX_FILE_PAGES: i64 = 4 * MAX_LOG_PAGES;
+/// The file of a log that is in use is made longer than the log by so many pages (4 MiB), before they are needed. A commit
+/// that writes over what the file has is on the disk in two thirds of the time of one that makes the file longer: the file
+/// system has no new length and no new blocks to write down.
+const RESERVED_PAGES: i64 = 1024;
+/// What SQLite's file format adds to the pages: <https://www.sqlite.org/fileformat2.html#walformat>.
+const LOG_HEADER: i64 = 32;
+const FRAME_HEADER: i64 = 24;
 /// How long committers may wait for readers that still need a log that is too long.
 const MAX_HOLD: Duration = Duration::from_millis(100);
 
@@ -40,7 +52,12 @@ impl Checkpointer {
         let (stop, stopped) = channel();
         // A log that the last process left behind is moved as well.
         let written = Arc::new(AtomicBool::new(true));
-        let work = Work { path: path.into(), max_log_pages: MAX_LOG_PAGES, written: Arc::clone(&written) };
+        let work = Work {
+            path: path.into(),
+            max_log_pages: MAX_LOG_PAGES,
+            max_file_pages: MAX_FILE_PAGES,
+            written: Arc::clone(&written),
+        };
         let thread = std::thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || work.until(&stopped))
@@ -57,6 +74,7 @@ impl Checkpointer {
 struct Work {
     path: Box<Path>,
     max_log_pages: i64,
+    max_file_pages: i64,
     written: Arc<AtomicBool>,
 }
 
@@ -89,13 +107,54 @@ impl Work {
         let (pages, moved) = run("PASSIVE").map_err(failed)?;
         if pages > self.max_log_pages {
             open.busy_timeout(MAX_HOLD).map_err(failed)?;
-            run("TRUNCATE").map_err(failed)?;
+            run(if pages > self.max_file_pages { "TRUNCATE" } else { "RESTART" }).map_err(failed)?;
         } else if moved < pages {
             // A reader was in the way.
             self.written.store(true, Ordering::Relaxed);
         }
+        // What has been moved is written over.
+        let used = if moved < pages { pages } else { 0 };
+        if let Err(error) = self.reserve(open, used) {
+            // Commits make the file longer themselves, or say why they can't.
+            tracing::debug!(%error, "the file of the write-ahead log can't be made longer");
+        }
         Ok(())
     }
+
+    /// Makes the log's file longer with zeros, which SQLite takes for no frames, unless it is long enough for `used`
+    /// pages and some more.
+    fn reserve(&self, connection: &Connection, used: i64) -> io::Result<()> {
+        let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0)).map_err(io::Error::other)?;
+        let length = |pages: i64| u64::try_from(LOG_HEADER + pages * (FRAME_HEADER + page)).unwrap_or(0);
+        let path = log_path(&self.path);
+        if std::fs::metadata(&path)?.len() >= length(used + RESERVED_PAGES / 2) {
+            return Ok(());
+        }
+        // Whoever else would write waits, here and in other processes: zeros must not fall on a frame.
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(io::Error::other)?;
+        let extended = extend(&path, length(used + RESERVED_PAGES));
+        connection.execute_batch("ROLLBACK").map_err(io::Error::other)?;
+        extended
+    }
+}
+
+fn log_path(database: &Path) -> PathBuf {
+    let mut name = OsString::from(database);
+    name.push("-wal");
+    name.into()
+}
+
+fn extend(path: &Path, length: u64) -> io::Result<()> {
+    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    let mut file = File::options().write(true).open(path)?;
+    let mut rest = length.saturating_sub(file.seek(SeekFrom::End(0))?);
+    while rest > 0 {
+        let part = usize::try_from(rest).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        file.write_all(&ZEROS[..part])?;
+        rest -= part as u64;
+    }
+    // Not left to the next commit.
+    file.sync_data()
 }
 
 #[cfg(test)]
@@ -104,26 +163,67 @@ mod tests {
     use crate::sqlite::SqliteStore;
     use crate::{Commit, Variable, Write};
 
+    fn write(store: &SqliteStore, key: &str, length: usize) {
+        let value = "x".repeat(length);
+        let variable = Variable { key: key.into(), value, description: None, is_encrypted: false };
+        store.commit(vec![Write::Variable(variable)]).unwrap();
+    }
+
+    fn work(path: &Path, max_log_pages: i64, max_file_pages: i64) -> Work {
+        Work { path: path.into(), max_log_pages, max_file_pages, written: Arc::default() }
+    }
+
     #[test]
-    fn a_log_that_has_grown_too_long_is_emptied() {
+    fn a_log_that_has_grown_too_long_is_begun_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("updraft.db");
         let store = SqliteStore::open(&path).unwrap();
-        let log = || std::fs::metadata(folder.path().join("updraft.db-wal")).unwrap().len();
-        let write = |key: &str| {
-            let value = "x".repeat(100_000);
-            let variable = Variable { key: key.into(), value, description: None, is_encrypted: false };
-            store.commit(vec![Write::Variable(variable)]).unwrap();
-        };
-        let work = |max_log_pages| Work { path: path.as_path().into(), max_log_pages, written: Arc::default() };
-        write("a");
+        let log = || std::fs::metadata(log_path(&path)).unwrap().len();
+        write(&store, "a", 100_000);
         let before = log();
         assert!(before > 100_000);
-        work(1000).checkpoint(&mut None).unwrap();
-        assert_eq!(log(), before, "a short one is written over from its beginning");
-        work(10).checkpoint(&mut None).unwrap();
-        assert_eq!(log(), 0);
-        write("b");
-        assert!(log() > 100_000);
+        work(&path, 1000, 1000).checkpoint(&mut None).unwrap();
+        let reserved = log();
+        assert_eq!(reserved, 32 + 1024 * (24 + 4096), "longer than what was written");
+        write(&store, "b", 100_000);
+        work(&path, 10, 1000).checkpoint(&mut None).unwrap();
+        assert_eq!(log(), reserved, "it is written over from its beginning");
+        write(&store, "c", 6_000_000);
+        assert!(log() > 6_000_000);
+        work(&path, 10, 1000).checkpoint(&mut None).unwrap();
+        assert_eq!(log(), reserved, "what is much too long is cut off");
+    }
+
+    #[test]
+    fn making_the_file_longer_harms_no_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("updraft.db");
+        let store = SqliteStore::open(&path).unwrap();
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..300).for_each(|number| write(&store, &format!("{number}"), 20_000));
+                is_done.store(true, Ordering::Relaxed);
+            });
+            let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, READER_CACHE_KIB).unwrap();
+            let mut used = 0;
+            while !is_done.load(Ordering::Relaxed) {
+                // Each time it has to be made longer, while the other thread does the same by its commits.
+                work(&path, 1000, 1000).reserve(&connection, used).unwrap();
+                used += RESERVED_PAGES / 2;
+                if used > 20 * RESERVED_PAGES {
+                    used = 0;
+                    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+                }
+            }
+        });
+        // As after a crash: from the log alone.
+        let copy = folder.path().join("copy.db");
+        std::fs::copy(&path, &copy).unwrap();
+        std::fs::copy(log_path(&path), log_path(&copy)).unwrap();
+        let connection = Connection::open(&copy).unwrap();
+        let count: i64 = connection.query_row("SELECT count(*) FROM variable", [], |row| row.get(0)).unwrap();
+        let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!((count, verdict.as_str()), (300, "ok"));
     }
 }

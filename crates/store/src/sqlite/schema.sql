@@ -198,7 +198,7 @@ CREATE TABLE rendered_fields (
     map_index INTEGER NOT NULL,
     fields TEXT NOT NULL,
     PRIMARY KEY (run_rid, task_id, map_index)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE xcom (
     run_rid INTEGER NOT NULL,

@@ -2,7 +2,9 @@
 
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use model::Json;
@@ -60,31 +62,37 @@ pub(super) async fn run<R: Reports>(
     let command = match command {
         Ok(command) => command,
         Err(Refused { exception, message }) => {
-            log_begin(attempt);
-            if exception != "AirflowException" {
-                log_command(attempt, &[BASH.as_str(), "-c", &rendered.bash_command]);
-            }
+            let argv = [BASH.clone(), "-c".into(), rendered.bash_command.clone()];
+            log_begin(attempt, (exception != "AirflowException").then_some(&argv));
             return Ok((fail(attempt, exception, &message, None, vec![write]), None));
         }
     };
-    let (mut child, output, place) = match spawn(attempt, &command).await {
-        Ok(spawned) => spawned,
-        Err(NotSpawned::NeedsPython(reason)) => return Err(NeedsPython(reason)),
-        Err(NotSpawned::Failed { argv, exception, message }) => {
-            log_begin(attempt);
-            log_command(attempt, &argv.iter().map(String::as_str).collect::<Vec<_>>());
-            return Ok((fail(attempt, exception, &message, None, vec![write]), None));
+    let Layout { request, output, place } = match lay_out(attempt, &command) {
+        Ok(layout) => layout,
+        Err(error) => {
+            log_begin(attempt, Some(&[BASH.clone()]));
+            return Ok((not_spawned(attempt, error, write), None));
         }
     };
-    let started = attempt.started(child.pid);
-    // The command runs already; the log's first lines cost it nothing.
-    {
-        let _together = attempt.log.hold();
-        log_begin(attempt);
-        log_command(attempt, &place.argv.iter().map(String::as_str).collect::<Vec<_>>());
-        attempt.log.info(LOGGER, "Output:");
+    let started = now();
+    let mut spawning = pin!(attempt.worker.inner.host.spawn(request));
+    let early = poll_once(spawning.as_mut()).await;
+    if let Some(Err(error @ SpawnError::TooLong { .. })) = &early {
+        // More than one message to the host takes, though not more than Linux does. Nobody has been asked.
+        return Err(NeedsPython(error.to_string()));
     }
-    let mut told = Told { started: Some(started), rendered: Some(write) };
+    // The host has been asked. While the command starts, the log's first lines cost it nothing.
+    log_begin(attempt, Some(&place.argv));
+    let spawned = match early {
+        Some(spawned) => spawned,
+        None => spawning.await,
+    };
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => return Ok((not_spawned(attempt, error.into(), write), None)),
+    };
+    attempt.log.info(LOGGER, "Output:");
+    let mut told = Told { started: Some(Started { at: started, ..attempt.started(child.pid) }), rendered: Some(write) };
     let watched = watch(attempt, &mut child, output, &mut told).await;
     Ok((finish(attempt, spec, watched, told), Some(place)))
 }
@@ -139,14 +147,27 @@ fn prepare<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec) -> Result<Prep
     Ok((rendered, command))
 }
 
-/// Why there is no process.
-enum NotSpawned {
-    NeedsPython(String),
-    Failed { argv: Vec<String>, exception: &'static str, message: String },
+/// Why there is no process, as Python says it.
+struct NotSpawned {
+    exception: &'static str,
+    message: String,
+}
+
+impl From<SpawnError> for NotSpawned {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::Failed { errno, .. } if errno != 0 => os_error(errno, &BASH),
+            error => Self { exception: "OSError", message: error.to_string() },
+        }
+    }
+}
+
+fn not_spawned<R: Reports>(attempt: &Attempt<'_, R>, error: NotSpawned, rendered: Write) -> End {
+    fail(attempt, error.exception, &error.message, None, vec![rendered])
 }
 
 /// An error of the system, as Python's exception for it.
-fn os_error(errno: i32, argv: Vec<String>, path: &str) -> NotSpawned {
+fn os_error(errno: i32, path: &str) -> NotSpawned {
     let exception = match errno {
         2 => "FileNotFoundError",
         13 | 1 => "PermissionError",
@@ -155,15 +176,18 @@ fn os_error(errno: i32, argv: Vec<String>, path: &str) -> NotSpawned {
         _ => "OSError",
     };
     let what = nix::errno::Errno::from_raw(errno).desc();
-    NotSpawned::Failed { argv, exception, message: format!("[Errno {errno}] {what}: {}", python_repr(&path.into())) }
+    NotSpawned { exception, message: format!("[Errno {errno}] {what}: {}", python_repr(&path.into())) }
 }
 
-async fn spawn<R: Reports>(
-    attempt: &Attempt<'_, R>,
-    command: &Command,
-) -> Result<(Child, pipe::Receiver, Place), NotSpawned> {
-    let argv_of = |last: &[String]| std::iter::once(BASH.clone()).chain(last.iter().cloned()).collect::<Vec<_>>();
-    let io = |error: std::io::Error, path: &str| os_error(error.raw_os_error().unwrap_or(0), argv_of(&[]), path);
+/// What a command needs before it can be started.
+struct Layout {
+    request: SpawnRequest,
+    output: pipe::Receiver,
+    place: Place,
+}
+
+fn lay_out<R: Reports>(attempt: &Attempt<'_, R>, command: &Command) -> Result<Layout, NotSpawned> {
+    let io = |error: std::io::Error, path: &str| os_error(error.raw_os_error().unwrap_or(0), path);
     let temporary = match &command.cwd {
         Some(_) => None,
         None => {
@@ -182,38 +206,45 @@ async fn spawn<R: Reports>(
     } else {
         (vec!["-c".to_owned(), command.bash_command.clone()], None)
     };
+    let argv = std::iter::once(BASH.clone()).chain(args.iter().cloned()).collect();
     let (read, write) = std::io::pipe().map_err(|error| io(error, "pipe"))?;
     let null = std::fs::File::open("/dev/null").map_err(|error| io(error, "/dev/null"))?;
     let request = SpawnRequest {
         program: BASH.clone(),
-        args: args.clone(),
+        args,
         environment: command.environment.clone(),
         cwd: Some(cwd),
         stdin: null.into(),
         stdout: write.try_clone().map_err(|error| io(error, "pipe"))?.into(),
         stderr: write.into(),
     };
-    let argv = argv_of(&args);
-    let child = attempt.worker.inner.host.spawn(request).await.map_err(|error| match error {
-        SpawnError::Failed { errno, .. } if errno != 0 => os_error(errno, argv.clone(), &BASH),
-        // More than one message to the host takes, though not more than Linux does.
-        error @ SpawnError::TooLong { .. } => NotSpawned::NeedsPython(error.to_string()),
-        error => NotSpawned::Failed { argv: argv.clone(), exception: "OSError", message: error.to_string() },
-    })?;
     let output = pipe::Receiver::from_owned_fd(OwnedFd::from(read)).map_err(|error| io(error, "pipe"))?;
-    Ok((child, output, Place { _script: script, _folder: temporary, argv }))
+    Ok(Layout { request, output, place: Place { _script: script, _folder: temporary, argv } })
 }
 
-fn log_begin<R: Reports>(attempt: &Attempt<'_, R>) {
+/// Polls a future once: what it can do without waiting is done then.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// The log's first lines, in one write.
+fn log_begin<R: Reports>(attempt: &Attempt<'_, R>, argv: Option<&[String]>) {
     let log = &attempt.log;
+    let _together = log.hold();
     log.info(TASK_LOGGER, "::group::Pre Execute");
     log.info(TASK_LOGGER, IN_ENGINE);
     log.info(TASK_LOGGER, "::endgroup::");
-}
-
-fn log_command<R: Reports>(attempt: &Attempt<'_, R>, argv: &[&str]) {
-    attempt.log.info(LOGGER, &format!("Tmp dir root location: {}", std::env::temp_dir().display()));
-    attempt.log.info(LOGGER, &format!("Running command: {}", python_list(argv)));
+    if let Some(argv) = argv {
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        log.info(LOGGER, &format!("Tmp dir root location: {}", std::env::temp_dir().display()));
+        log.info(LOGGER, &format!("Running command: {}", python_list(&argv)));
+    }
 }
 
 /// Follows the command to its end: first that of its output, then its own.
