@@ -145,7 +145,7 @@ fn log_path(database: &Path) -> PathBuf {
 }
 
 fn extend(path: &Path, length: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     let mut file = File::options().write(true).open(path)?;
     let mut rest = length.saturating_sub(file.seek(SeekFrom::End(0))?);
     while rest > 0 {
