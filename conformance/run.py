@@ -109,6 +109,9 @@ def run_suite(name, args, folder):
     if name == "own":
         with running(args.updraft, args.python, [HERE / "dags"]) as server:
             return dags(args, server, "own_dags.json", out, prepare=True)
+    if name == "mapped":
+        with running(args.updraft, args.python, [HERE / "dags_mapped"]) as server:
+            return dags(args, server, "own_mapped.json", out, prepare=False)
     if name == "schedules":
         names = set(json.loads((REFERENCE / "own_schedules.json").read_text())) - {"__unstable__"}
         with running(args.updraft, args.python, [HERE / "dags_schedules"]) as server:
@@ -135,6 +138,7 @@ def run_suite(name, args, folder):
 SUITES = {
     "examples": "example Dags end as they do on Airflow",
     "own": "Dags of our own end as they do on Airflow",
+    "mapped": "mapped tasks and groups end as they do on Airflow",
     "schedules": "schedules run as they do on Airflow",
     "imports": "Dag files are imported as by Airflow",
     "api": "API requests are answered as by Airflow",

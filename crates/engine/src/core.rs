@@ -8,12 +8,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use model::{Change, Dag, DagId, DagRun, DagRunState, RunKey, TaskId, TaskInstanceId, TaskInstanceKey, VersionId};
 use scheduler::{
-    Action, Config, Decisions, Event, IdSource, LoadedRun, Need, NewRun, Outcome, PreviousRun, Refusal, ReplyId,
-    Scheduler, Skip, SkipDecision, Structure, Trigger, TriggerError,
+    Action, Config, Decisions, Event, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome, PreviousRun, Refusal,
+    ReplyId, Scheduler, Skip, SkipDecision, Structure, Trigger, TriggerError,
 };
 use store::{DagFilter, DagRecord, Direction, Page, RunExists, RunFilter, RunOrder, Store, StoreError, Write};
 
 use crate::facts::facts_of;
+use crate::lengths::map_lengths;
 
 /// The key under which branching tasks leave their decision (`SkipMixin` of the standard provider).
 const SKIP_KEY: &str = "skipmixin_key";
@@ -292,7 +293,7 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                 self.lazy.insert(ti.key(), Write::Decision(change));
             }
         }
-        let changes = std::mem::take(&mut decisions.changes);
+        let changes = last_of_each(std::mem::take(&mut decisions.changes));
         if changes.is_empty() && own.is_empty() {
             return Vec::new();
         }
@@ -393,11 +394,17 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             }
             Need::Structure { run } => {
                 let structure = self.newest(&run.dag_id)?;
-                let skips = match &structure {
-                    Some(structure) => self.skips(run, &structure.dag)?,
-                    None => Vec::new(),
+                let (skips, lengths) = match &structure {
+                    Some(structure) => {
+                        let lengths = map_lengths(&*self.store, run, &LengthOf::all(&structure.dag))?;
+                        (self.skips(run, &structure.dag)?, lengths)
+                    }
+                    None => (Vec::new(), Vec::new()),
                 };
-                Event::StructureLoaded { run: run.clone(), structure, skips }
+                Event::StructureLoaded { run: run.clone(), structure, skips, lengths }
+            }
+            Need::MapLengths { run, tasks } => {
+                Event::MapLengths { run: run.clone(), lengths: map_lengths(&*self.store, run, tasks)? }
             }
             Need::LastRuns { dag_id, count } => {
                 let filter = RunFilter { dag_id: Some(dag_id.clone()), ..RunFilter::default() };
@@ -433,7 +440,8 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         };
         let task_instances = self.store.task_instances_of(key)?;
         let skips = self.skips(key, &structure.dag)?;
-        Ok(Some(LoadedRun { run, structure, task_instances, skips }))
+        let lengths = map_lengths(&*self.store, key, &LengthOf::all(&structure.dag))?;
+        Ok(Some(LoadedRun { run, structure, task_instances, skips, lengths }))
     }
 
     /// What the branches of a run have decided so far.
@@ -461,16 +469,17 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         before: Timestamp,
         newcomers: &[TaskId],
     ) -> Result<PreviousRun, StoreError> {
-        let task_instances: Vec<_> =
-            self.store.task_instances_of(&previous.key)?.into_iter().map(|ti| (ti.task_id, ti.state)).collect();
+        let mut tasks: HashMap<TaskId, bool> = HashMap::new();
+        for ti in self.store.task_instances_of(&previous.key)? {
+            *tasks.entry(ti.task_id).or_insert(true) &= ti.state.is_success();
+        }
         let mut first_timers = Vec::new();
         for task_id in newcomers {
-            let known = task_instances.iter().any(|(other, _)| other == task_id);
-            if !known && !self.store.task_ran_before(&previous.key.dag_id, task_id, before)? {
+            if !tasks.contains_key(task_id) && !self.store.task_ran_before(&previous.key.dag_id, task_id, before)? {
                 first_timers.push(task_id.clone());
             }
         }
-        Ok(PreviousRun { key: previous.key, logical_date: previous.logical_date, task_instances, first_timers })
+        Ok(PreviousRun { key: previous.key, logical_date: previous.logical_date, tasks, first_timers })
     }
 }
 
@@ -502,6 +511,22 @@ fn with_pending_pause(event: Event, pending: &[Event]) -> Event {
     });
     facts.paused = asked_for.unwrap_or(facts.paused);
     Event::DagChanged(facts)
+}
+
+/// Leaves out what a later change of the same batch replaces: a task with thousands of instances makes and moves each of
+/// them in one step.
+fn last_of_each(changes: Vec<Change>) -> Vec<Change> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<Change> = changes
+        .into_iter()
+        .rev()
+        .filter(|change| match change {
+            Change::TaskInstance(ti) => seen.insert((ti.run.clone(), ti.task_id.clone(), ti.map_index)),
+            _ => true,
+        })
+        .collect();
+    kept.reverse();
+    kept
 }
 
 /// Runs before their task instances, which refer to them.

@@ -3,6 +3,7 @@
 mod core;
 mod facts;
 mod handle;
+mod lengths;
 mod params;
 mod pulse;
 mod run_loop;

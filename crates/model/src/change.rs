@@ -1,6 +1,6 @@
 //! What one commit writes. Every change puts a whole record in place, so that writing it twice changes nothing.
 
-use crate::id::DagId;
+use crate::id::{DagId, RunKey, TaskId};
 use crate::run::{DagRun, DataInterval, TaskInstance};
 use crate::timetable::NextRun;
 
@@ -18,6 +18,11 @@ pub enum Change {
     TaskInstance(Box<TaskInstance>),
     /// A try that has ended and gave way to the next one; its id is no longer current.
     ArchivedTry(Box<TaskInstance>),
+    /// A mapped task has its instances now: the one that stood for them all is no more.
+    Expanded {
+        run: RunKey,
+        task_id: TaskId,
+    },
     Schedule {
         dag_id: DagId,
         schedule: Box<DagSchedule>,

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Json;
-use crate::id::{DagId, TaskId, TaskIndex};
+use crate::id::{DagId, GroupIndex, TaskId, TaskIndex};
+use crate::links::{Link, Links, links_of};
+use crate::mapping::MappedGroup;
 use crate::task::Task;
 use crate::timetable::{Restriction, Timetable};
 use crate::weight::{effective_weight, reachable};
@@ -67,6 +69,8 @@ pub struct Dag {
     pub is_paused_upon_creation: Option<bool>,
     /// The kinds of runs that are allowed; `None` for all.
     pub allowed_run_types: Option<Vec<String>>,
+    /// Its mapped task groups.
+    pub groups: Vec<MappedGroup>,
     tasks: Vec<Task>,
     index: HashMap<TaskId, TaskIndex>,
     graph: Graph,
@@ -81,6 +85,7 @@ struct Graph {
     indirect_dependents: Vec<Vec<TaskIndex>>,
     is_leaf: Vec<bool>,
     depends_on_past: bool,
+    links: Links,
 }
 
 impl Dag {
@@ -120,6 +125,47 @@ impl Dag {
     /// indirect setup of, and teardowns in whose scope it is.
     pub fn indirect_dependents(&self, task: TaskIndex) -> &[TaskIndex] {
         &self.graph.indirect_dependents[task.at()]
+    }
+
+    /// The mapped task groups that a task is in, the innermost first.
+    pub fn mapped_groups_of(&self, task: TaskIndex) -> impl Iterator<Item = GroupIndex> + '_ {
+        std::iter::successors(self.task(task).mapped_group, |group| self.groups.get(group.at())?.parent)
+    }
+
+    /// The tasks that look at a task's states.
+    pub fn links_below(&self, task: TaskIndex) -> &[Link] {
+        &self.graph.links.below[task.at()]
+    }
+
+    /// The tasks whose states a task looks at.
+    pub fn links_above(&self, task: TaskIndex) -> &[Link] {
+        &self.graph.links.above[task.at()]
+    }
+
+    /// The mapped groups that a task has in common with those above it; [`crate::Relation::Lane`] names their places.
+    pub fn lanes(&self, task: TaskIndex) -> &[GroupIndex] {
+        &self.graph.links.lanes[task.at()]
+    }
+
+    /// The tasks whose XComs a task maps over; for one that is only in a mapped group, those that the group maps over. If
+    /// they end without success, so does it.
+    pub fn map_sources(&self, task: TaskIndex) -> &[TaskIndex] {
+        &self.graph.links.map_sources[task.at()]
+    }
+
+    /// The other way round of [`Self::map_sources`].
+    pub fn map_dependents(&self, task: TaskIndex) -> &[TaskIndex] {
+        &self.graph.links.map_dependents[task.at()]
+    }
+
+    /// The tasks whose XComs decide how many instances a task has.
+    pub fn sizes_from(&self, task: TaskIndex) -> &[TaskIndex] {
+        &self.graph.links.sizes_from[task.at()]
+    }
+
+    /// The tasks whose number of instances depends on what this one leaves.
+    pub fn sized_by(&self, task: TaskIndex) -> &[TaskIndex] {
+        &self.graph.links.sized_by[task.at()]
     }
 
     /// Whether the task's end decides how the run ends. Teardowns count only with `on_failure_fail_dagrun`.
@@ -184,6 +230,7 @@ impl DagBuilder {
                 has_on_failure_callback: false,
                 is_paused_upon_creation: None,
                 allowed_run_types: None,
+                groups: Vec::new(),
                 tasks: Vec::new(),
                 index: HashMap::new(),
                 graph: Graph::default(),
@@ -238,6 +285,7 @@ impl DagBuilder {
             return Err(DagError::Cycle { dag_id, cycle });
         }
         dag.graph = graph_of(&dag);
+        dag.graph.links = links_of(&dag);
         Ok(Arc::new(dag))
     }
 }
@@ -290,6 +338,7 @@ fn graph_of(dag: &Dag) -> Graph {
         indirect_dependents: vec![Vec::new(); dag.tasks.len()],
         is_leaf: leaves(dag),
         depends_on_past: dag.tasks.iter().any(|task| task.depends_on_past),
+        links: Links::default(),
     };
     // Only Dags with setups and teardowns pay for the reachability below.
     if !dag.tasks.iter().any(|task| task.is_setup || task.is_teardown) {

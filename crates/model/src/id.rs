@@ -127,6 +127,16 @@ impl TaskIndex {
     }
 }
 
+/// A mapped task group's position in its Dag's list of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct GroupIndex(pub u32);
+
+impl GroupIndex {
+    pub fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The id of one try of a task instance. It is the fencing token of an attempt: a new try gets a new id, and
 /// whatever still speaks in the name of an old one is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

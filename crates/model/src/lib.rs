@@ -5,6 +5,8 @@
 pub mod change;
 pub mod dag;
 pub mod id;
+pub mod links;
+pub mod mapping;
 pub mod operations;
 pub mod retry;
 pub mod run;
@@ -18,7 +20,11 @@ pub mod weight;
 
 pub use change::{Change, DagSchedule};
 pub use dag::{Dag, DagBuilder, DagError, DagLimits};
-pub use id::{DagId, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId, TaskInstanceKey, VersionId};
+pub use id::{
+    DagId, GroupIndex, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId, TaskInstanceKey, VersionId,
+};
+pub use links::{Link, LinkKind};
+pub use mapping::{ExpandInput, MapValue, MappedGroup, Relation, XComArg};
 pub use run::{DagRun, DataInterval, RunType, TaskInstance, TriggeredBy};
 pub use state::{DagRunState, TaskState};
 pub use task::{Execution, NativeOperator, Task, WeightRule};

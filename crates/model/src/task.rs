@@ -1,10 +1,13 @@
 //! One task of a Dag, as the scheduler and the workers need it.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Json;
 use crate::dag::Param;
-use crate::id::{TaskId, TaskIndex};
+use crate::id::{GroupIndex, TaskId, TaskIndex};
+use crate::mapping::ExpandInput;
 use crate::trigger_rule::TriggerRule;
 
 /// How a task's priority grows with its position in the Dag.
@@ -36,6 +39,7 @@ pub enum Execution {
 /// An operator that the engine runs itself.
 #[derive(Clone, PartialEq, Debug)]
 pub enum NativeOperator {
+    /// If the task is mapped, some of the arguments come from what it maps over.
     Bash(BashSpec),
 }
 
@@ -96,7 +100,10 @@ pub struct Task {
     pub do_xcom_push: bool,
     pub multiple_outputs: bool,
     pub is_sensor: bool,
-    pub is_mapped: bool,
+    /// What it maps over, if it is mapped itself.
+    pub expand: Option<Arc<ExpandInput>>,
+    /// The innermost mapped task group that it is in.
+    pub mapped_group: Option<GroupIndex>,
     pub has_outlets_or_inlets: bool,
     /// Its params with those of its Dag, if they are not the Dag's alone.
     pub params: Vec<Param>,
@@ -104,6 +111,16 @@ pub struct Task {
 }
 
 impl Task {
+    /// Whether it is mapped itself (`expand`, `expand_kwargs`).
+    pub fn is_mapped(&self) -> bool {
+        self.expand.is_some()
+    }
+
+    /// Whether it can have several instances: it is mapped, or a task group round it is.
+    pub fn needs_expansion(&self) -> bool {
+        self.expand.is_some() || self.mapped_group.is_some()
+    }
+
     /// A task with Airflow's defaults.
     pub fn new(task_id: impl Into<TaskId>) -> Self {
         Self {
@@ -142,7 +159,8 @@ impl Task {
             do_xcom_push: true,
             multiple_outputs: false,
             is_sensor: false,
-            is_mapped: false,
+            expand: None,
+            mapped_group: None,
             has_outlets_or_inlets: false,
             params: Vec::new(),
             execution: Execution::Runner { reason: None },

@@ -3,6 +3,7 @@
 //! The form is that of `airflow/serialization/schema.json`, version 3: fields that have their default are left out,
 //! dates are seconds since 1970, and values that JSON does not have are wrapped as `{"__type": …, "__var": …}`.
 
+mod mapping;
 mod value;
 
 use std::collections::HashSet;
@@ -13,8 +14,11 @@ use model::dag::Param;
 use model::task::BashSpec;
 use model::timetable::Timetable;
 use model::{
-    Dag, DagBuilder, DagError, DagLimits, Execution, Json, NativeOperator, Task, TaskId, TriggerRule, WeightRule,
+    Dag, DagBuilder, DagError, DagLimits, Execution, ExpandInput, Json, NativeOperator, Task, TaskId, TriggerRule,
+    WeightRule,
 };
+
+use mapping::MappedGroups;
 
 pub use value::{decode, is_not_set};
 
@@ -143,12 +147,11 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     let dag_params = builder.dag_mut().params.clone();
     let mut listing = read_listing(&fields, dag_id)?;
     listing.timetable = timetable;
-    let mapped = tasks_of_mapped_groups(dag.get("task_group"));
+    let mut mapped = MappedGroups::read(&fields.place, dag.get("task_group"))?;
+    builder.dag_mut().groups = std::mem::take(&mut mapped.groups);
     for task in dag.get("tasks").and_then(Json::as_array).into_iter().flatten() {
         let (mut task, downstream, limited) = read_task(&fields, &dag_params, task, extras)?;
-        if mapped.contains(task.task_id.as_str()) {
-            task.execution = Execution::Unsupported { reason: MAPPED.to_owned() };
-        }
+        task.mapped_group = mapped.of_task.get(task.task_id.as_str()).copied();
         listing.has_task_concurrency_limits |= limited;
         if !listing.owners.contains(&task.owner) {
             listing.owners.push(task.owner.clone());
@@ -162,9 +165,6 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     Ok((builder.build()?, listing))
 }
 
-/// Why tasks that would have several instances fail.
-const MAPPED: &str = "mapped tasks and task groups (expand, expand_kwargs) are not supported yet";
-
 /// The children of a serialized task group: name, kind, and the task's id or the inner group.
 fn children(group: &Json) -> impl Iterator<Item = (&str, &str, &Json)> {
     let children = group.get("children").and_then(Json::as_object).into_iter().flatten();
@@ -173,21 +173,6 @@ fn children(group: &Json) -> impl Iterator<Item = (&str, &str, &Json)> {
 
 fn inner_groups(group: &Json) -> impl Iterator<Item = (&str, &Json)> {
     children(group).filter(|(_, kind, _)| *kind == "taskgroup").map(|(name, _, inner)| (name, inner))
-}
-
-/// The tasks that have an instance for each of a group's.
-fn tasks_of_mapped_groups(root: Option<&Json>) -> HashSet<String> {
-    fn collect(group: &Json, is_inside: bool, tasks: &mut HashSet<String>) {
-        let is_inside = is_inside || group.get("is_mapped").and_then(Json::as_bool).unwrap_or(false);
-        if is_inside {
-            let direct = children(group).filter(|(_, kind, _)| *kind == "operator");
-            tasks.extend(direct.filter_map(|(_, _, task)| task.as_str().map(str::to_owned)));
-        }
-        inner_groups(group).for_each(|(_, inner)| collect(inner, is_inside, tasks));
-    }
-    let mut tasks = HashSet::new();
-    root.into_iter().for_each(|root| collect(root, false, &mut tasks));
-    tasks
 }
 
 /// The tasks below a task group of a serialized Dag, those of its inner groups included. `None` if there is no such
@@ -329,7 +314,7 @@ fn read_task(
         do_xcom_push: fields.flag("do_xcom_push", true)?,
         multiple_outputs: fields.flag("multiple_outputs", false)?,
         is_sensor: fields.flag("_is_sensor", false)?,
-        is_mapped,
+        expand: read_task_expand(&fields, is_mapped)?,
         has_outlets_or_inlets: ["inlets", "outlets"]
             .iter()
             .any(|name| fields.raw(name).and_then(Json::as_array).is_some_and(|list| !list.is_empty())),
@@ -345,6 +330,16 @@ fn read_task(
     let downstream = fields.texts("downstream_task_ids")?.into_iter().map(TaskId::from).collect();
     let limited = task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some();
     Ok((Task { execution, ..task }, downstream, limited))
+}
+
+/// What a mapped task maps over; one of its fields says in which other it stands.
+fn read_task_expand(fields: &Fields<'_>, is_mapped: bool) -> Result<Option<Arc<ExpandInput>>, SerializedError> {
+    if !is_mapped {
+        return Ok(None);
+    }
+    let field = fields.text("_expand_input_attr")?.unwrap_or_else(|| "expand_input".to_owned());
+    let input = fields.fields.get(&field).unwrap_or(&Json::Null);
+    Ok(Some(Arc::new(mapping::read_expand(&fields.place, &field, input)?)))
 }
 
 fn read_trigger_rule(fields: &Fields<'_>) -> Result<TriggerRule, SerializedError> {
@@ -381,9 +376,6 @@ fn read_email(fields: &Fields<'_>) -> Vec<String> {
 
 /// Where the task's work is done.
 fn read_execution(fields: &Fields<'_>, task: &Task, extras: &Json) -> Result<Execution, SerializedError> {
-    if task.is_mapped {
-        return Ok(Execution::Unsupported { reason: MAPPED.to_owned() });
-    }
     let has_callback =
         fields.flag("has_on_execute_callback", false)? || fields.flag("has_on_success_callback", false)?;
     if fields.flag("_is_empty", false)? && !has_callback && !task.has_outlets_or_inlets {

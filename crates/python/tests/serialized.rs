@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::dag::Param;
 use model::task::BashSpec;
-use model::{Dag, Execution, Json, NativeOperator, Task, WeightRule};
+use model::{Dag, Execution, ExpandInput, Json, MapValue, NativeOperator, Task, WeightRule, XComArg};
 use python::serialized::{Listing, SerializedError, read, tasks_of_group};
 use serde_json::json;
 
@@ -89,9 +89,9 @@ fn describe_task(dag: &Dag, task: &Task) -> Json {
         "max_active_tis_per_dagrun": task.max_active_tis_per_dagrun,
         "do_xcom_push": task.do_xcom_push,
         "multiple_outputs": task.multiple_outputs,
-        "is_mapped": task.is_mapped,
+        "is_mapped": task.is_mapped(),
         "has_outlets_or_inlets": task.has_outlets_or_inlets,
-        "params": if task.is_mapped { Json::Null } else { params(own_params) },
+        "params": if task.is_mapped() { Json::Null } else { params(own_params) },
     })
 }
 
@@ -219,19 +219,44 @@ fn who_does_the_work_is_chosen_at_import() {
 }
 
 #[test]
-fn what_would_have_several_instances_is_not_supported() {
+fn what_tasks_and_groups_map_over_is_read() {
     let (dag, _) = converted("commands");
-    let mapped = &dag.task(dag.find("mapped").unwrap()).execution;
-    assert!(matches!(mapped, Execution::Unsupported { reason } if reason.starts_with("mapped tasks")), "{mapped:?}");
+    assert!(dag.task(dag.find("mapped").unwrap()).is_mapped());
+    let expanded = |task_id: &str, input: Json| {
+        json!({"__type": "operator", "__var": {
+            "task_id": task_id, "task_type": "A", "_is_mapped": true, "_expand_input_attr": "over", "over": input,
+            "partial_kwargs": {},
+        }})
+    };
     let task = |task_id: &str| json!({"__type": "operator", "__var": {"task_id": task_id, "task_type": "A"}});
-    let inner = json!({"children": {"g.h.b": ["operator", "g.h.b"]}});
-    let group = json!({"is_mapped": true, "children": {"g.a": ["operator", "g.a"], "g.h": ["taskgroup", inner]}});
+    let plain = |task_id: &str| json!({"task_id": task_id, "key": "return_value"});
+    let xcom = |arg: Json| json!({"__type": "xcomref", "__var": arg});
+    let zip = json!({"type": "zip", "args": [plain("c"), {"type": "map", "arg": plain("d"), "callables": ["f"]}],
+        "fillvalue": null});
+    let product = json!({"type": "dict-of-lists", "value": {"__type": "dict", "__var": {
+        "x": {"__type": "dict", "__var": {"k": 1}}, "y": xcom(zip)}}});
+    let dicts = json!({"type": "list-of-dicts", "value": [{"__type": "dict", "__var": {"x": 1}}, xcom(plain("c"))]});
+    let over = json!({"type": "dict-of-lists", "value": {"__type": "dict", "__var": {"n": [1, 2, 3]}}});
+    let inner = json!({"is_mapped": true, "expand_input": over, "children": {"g.h.b": ["operator", "g.h.b"]}});
+    let group = json!({"is_mapped": true, "expand_input": {"type": "list-of-dicts", "value": xcom(plain("d"))},
+        "children": {"g.a": ["operator", "g.a"], "g.h": ["taskgroup", inner]}});
     let root = json!({"children": {"g": ["taskgroup", group], "c": ["operator", "c"]}});
-    let tasks = [task("g.a"), task("g.h.b"), task("c")];
+    let tasks =
+        [task("g.a"), task("g.h.b"), task("c"), task("d"), expanded("product", product), expanded("dicts", dicts)];
     let serialized = json!({"__version": 3, "dag": {"dag_id": "d", "tasks": tasks, "task_group": root}});
     let (dag, _) = read(&serialized, &json!({})).unwrap();
-    let unsupported = |task: &Task| matches!(task.execution, Execution::Unsupported { .. });
-    assert_eq!(dag.tasks().iter().map(unsupported).collect::<Vec<_>>(), [true, true, false]);
+    let find = |task: &str| dag.find(task).unwrap();
+    let arg = |task_id: &str| XComArg::Plain { task_id: task_id.into(), key: "return_value".into() };
+    let zip = XComArg::Zip { args: vec![arg("c"), XComArg::Map(Box::new(arg("d")))], fill: Some(Json::Null) };
+    let literal = MapValue::Literal(Arc::new(json!({"k": 1})));
+    let want = ExpandInput::Product(vec![("x".into(), literal), ("y".into(), MapValue::XCom(zip))]);
+    assert_eq!(dag.task(find("product")).expand.as_deref(), Some(&want));
+    let mixed = ExpandInput::Dicts(MapValue::Mixed { length: 2, xcoms: vec![arg("c")] });
+    assert_eq!(dag.task(find("dicts")).expand.as_deref(), Some(&mixed));
+    let groups = |task: &str| dag.mapped_groups_of(find(task)).map(|g| dag.groups[g.at()].group_id.clone());
+    assert_eq!(groups("g.h.b").collect::<Vec<_>>(), ["g.h", "g"]);
+    assert_eq!(groups("g.a").collect::<Vec<_>>(), ["g"]);
+    assert_eq!(groups("c").count(), 0);
 }
 
 #[test]

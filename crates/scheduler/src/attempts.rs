@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::transition::{TaskTransition, next_state};
-use model::{Change, MapIndex, TaskId, TaskInstanceId, TaskState};
+use model::{Change, MapIndex, TaskId, TaskIndex, TaskInstanceId, TaskState};
 
 use crate::evaluate::self_transition;
 use crate::event::{Action, Decisions, Obstacle, Outcome, Refusal, SkipDecision, StartAttempt, StopReason};
@@ -294,10 +294,15 @@ impl Scheduler {
         if !state.dag.fail_fast {
             return;
         }
+        let is_over = |task: &TaskIndex| {
+            let own = &state.tasks[task.at()].own;
+            own.success + own.failed + own.skipped == own.total
+        };
         let others: Vec<TaskRef> = state
-            .refs(failed.run)
-            .into_iter()
-            .filter(|task| task.task != failed.task && !state.dag.task(task.task).is_teardown)
+            .dag
+            .indices()
+            .filter(|task| *task != failed.task && !state.dag.task(*task).is_teardown && !is_over(task))
+            .flat_map(|task| state.refs_of(failed.run, task))
             .collect();
         for task in others {
             self.force(task, TaskTransition::FailFast, StopReason::FailFast, now, decisions);
@@ -329,7 +334,8 @@ impl Scheduler {
             .iter()
             .filter_map(|(task_id, map_index)| {
                 let task = state.dag.find(task_id.as_str())?;
-                state.refs_of(source.run, task).find(|found| state.ti(*found).map_index == *map_index)
+                let instance = state.tasks[task.at()].find(*map_index)?;
+                Some(TaskRef { run: source.run, task, instance })
             })
             .filter(|task| {
                 let state = state.ti(*task).state;

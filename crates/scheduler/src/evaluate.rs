@@ -7,6 +7,7 @@ use model::{Change, MapIndex, TaskIndex, TaskState};
 
 use crate::dags::Hold;
 use crate::event::{Action, Decisions, Refusal, SkipDecision, StopReason};
+use crate::inputs::Touched;
 use crate::run_state::{RunState, TaskRef};
 use crate::runs::is_empty;
 use crate::timers::Timer;
@@ -37,12 +38,21 @@ impl Scheduler {
             Verdict::Set(_) => self.end_without_running(task, TaskTransition::UpstreamFail, now, decisions),
             Verdict::Run => match not_before(state, task) {
                 Some(at) if at > now => self.timers.set(at, Timer::TryAgain(task)),
-                _ if is_empty(state.dag.task(task.task)) => {
-                    self.runs.get_mut(&task.run).into_iter().for_each(|run| run.ti_mut(task).try_number += 1);
-                    self.end_without_running(task, TaskTransition::Succeed, now, decisions);
-                }
-                _ => self.make_ready(task, now, decisions),
+                _ if is_stand_in(state, task) => self.expand(task, now, decisions),
+                _ if !self.revise(task, now, decisions) => {}
+                _ => self.start(task, now, decisions),
             },
+        }
+    }
+
+    /// Nothing stands in the way of a task instance but slots.
+    fn start(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        if is_empty(state.dag.task(task.task)) {
+            state.ti_mut(task).try_number += 1;
+            self.end_without_running(task, TaskTransition::Succeed, now, decisions);
+        } else {
+            self.make_ready(task, now, decisions);
         }
     }
 
@@ -121,12 +131,14 @@ impl Scheduler {
     /// Marks everything for which this task instance's end may matter.
     pub(crate) fn after_end(&mut self, task: TaskRef) {
         self.touched.push(task.run);
-        let Some(state) = self.runs.get(&task.run) else { return };
-        let direct = &state.dag.task(task.task).downstream;
-        for below in direct.iter().chain(state.dag.indirect_dependents(task.task)) {
-            self.dirty.extend(state.refs_of(task.run, *below));
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        if state.dag.task(task.task).can_skip_downstream {
+            state.wake_below_branch(task);
         }
-        if !state.later.is_empty() {
+        self.wake(task.run);
+        self.source_ended(task.run, task.task);
+        let Some(state) = self.runs.get(&task.run) else { return };
+        if !state.later.is_empty() && state.tasks[task.task.at()].is_finished() {
             self.wake_later_runs(task);
         }
     }
@@ -180,24 +192,52 @@ fn not_before(state: &RunState, task: TaskRef) -> Option<Timestamp> {
 
 /// What the tasks above say, in the order in which Airflow asks them.
 fn verdict(state: &RunState, task: TaskRef) -> Verdict {
-    let slot = &state.tasks[task.task.at()];
-    let definition = state.dag.task(task.task);
-    let map_index = state.ti(task).map_index.0;
     if is_skipped_by_branch(state, task) {
         return Verdict::Set(TaskState::Skipped);
     }
-    if definition.trigger_rule == TriggerRule::Always || slot.upstream.total == 0 {
+    let rule = verdict_of_rule(state, task);
+    // Airflow looks at all conditions; a failure of what is mapped over outweighs a skip.
+    match (rule, state.verdict_of_sources(task.task)) {
+        (rule @ Verdict::Set(TaskState::UpstreamFailed), _) | (rule, None) => rule,
+        (Verdict::Set(_), Some(Some(TaskState::Skipped)) | Some(None)) => rule,
+        (_, Some(Some(state))) => Verdict::Set(state),
+        (_, Some(None)) => Verdict::Wait,
+    }
+}
+
+fn verdict_of_rule(state: &RunState, task: TaskRef) -> Verdict {
+    let slot = &state.tasks[task.task.at()];
+    let definition = state.dag.task(task.task);
+    let map_index = state.ti(task).map_index.0;
+    let upstream = state.counts_of(task, &slot.upstream);
+    if definition.trigger_rule == TriggerRule::Always || upstream.total == 0 {
         return Verdict::Run;
     }
-    let setups = evaluate_indirect_setups(&slot.setups, map_index);
+    let setups = evaluate_indirect_setups(&state.counts_of(task, &slot.setups), map_index);
     if let Verdict::Set(_) = setups {
         return setups;
     }
-    let direct = evaluate(definition.trigger_rule, &slot.upstream, map_index);
-    let scope_is_open = definition.is_teardown && slot.scope.done() < slot.scope.total;
-    match direct {
+    let scope = state.counts_of(task, &slot.scope);
+    let scope_is_open = definition.is_teardown && scope.done() < scope.total;
+    match evaluate(definition.trigger_rule, &upstream, map_index) {
         Verdict::Run if setups == Verdict::Wait || scope_is_open => Verdict::Wait,
         direct => direct,
+    }
+}
+
+/// Whether a task instance stands for all of a task that has not got its instances.
+fn is_stand_in(state: &RunState, task: TaskRef) -> bool {
+    state.dag.task(task.task).needs_expansion() && !state.ti(task).map_index.is_mapped()
+}
+
+impl RunState {
+    /// A branch has ended: those directly below it look whether they are skipped.
+    fn wake_below_branch(&mut self, task: TaskRef) {
+        let map_index = self.ti(task).map_index;
+        let own = u32::try_from(map_index.0).map_or(Touched::Everybody, |index| Touched::Some(index..index + 1));
+        for below in &self.dag.task(task.task).downstream {
+            self.woken.push((*below, own.clone()));
+        }
     }
 }
 
@@ -210,9 +250,9 @@ fn is_skipped_by_branch(state: &RunState, task: TaskRef) -> bool {
     let own_index = state.ti(task).map_index;
     definition.upstream.iter().any(|above: &TaskIndex| {
         let parent = state.dag.task(*above);
-        let map_index = if parent.is_mapped { own_index } else { MapIndex::NONE };
+        let map_index = if parent.is_mapped() { own_index } else { MapIndex::NONE };
         // What a branch decided before it was cleared counts only when it has run again.
-        let is_finished = state.tasks[above.at()].instances.iter().any(|instance| instance.ti.state.is_finished());
+        let is_finished = state.tasks[above.at()].own.done() > 0;
         parent.can_skip_downstream
             && is_finished
             && match state.skips.get(&(*above, map_index)) {

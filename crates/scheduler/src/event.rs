@@ -1,5 +1,6 @@
 //! What goes into the scheduler and what comes out of it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,6 +43,12 @@ pub enum Event {
         run: RunKey,
         structure: Option<Structure>,
         skips: Vec<Skip>,
+        lengths: Vec<(TaskId, Option<u32>)>,
+    },
+    /// The answer to [`Need::MapLengths`].
+    MapLengths {
+        run: RunKey,
+        lengths: Vec<(TaskId, Option<u32>)>,
     },
     /// The answer to [`Need::LastRuns`]: their states, the newest first.
     LastRuns {
@@ -123,6 +130,28 @@ pub struct LoadedRun {
     pub structure: Structure,
     pub task_instances: Vec<TaskInstance>,
     pub skips: Vec<Skip>,
+    /// The lengths of what tasks have left for others to map over ([`LengthOf::all`]).
+    pub lengths: Vec<(TaskId, Option<u32>)>,
+}
+
+/// A task that others map over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LengthOf {
+    pub task_id: TaskId,
+    /// It is mapped itself: what its instances returned is mapped over, and the length is how many of them returned
+    /// something. Otherwise it is the length of what it returned as it was pushed (Airflow's `task_map`).
+    pub of_instances: bool,
+}
+
+impl LengthOf {
+    pub fn of(task: &model::Task) -> Self {
+        Self { task_id: task.task_id.clone(), of_instances: task.is_mapped() }
+    }
+
+    /// Every task of a Dag that others map over.
+    pub fn all(dag: &Dag) -> Vec<LengthOf> {
+        dag.indices().filter(|task| !dag.sized_by(*task).is_empty()).map(|task| Self::of(dag.task(task))).collect()
+    }
 }
 
 /// What a branch of a run has decided.
@@ -147,7 +176,8 @@ pub enum SkipDecision {
 pub struct PreviousRun {
     pub key: RunKey,
     pub logical_date: Option<Timestamp>,
-    pub task_instances: Vec<(TaskId, model::TaskState)>,
+    /// For each of its tasks whether all instances have succeeded or were skipped.
+    pub tasks: HashMap<TaskId, bool>,
     /// Those of the tasks that were asked about that no run before the later one has ever had.
     pub first_timers: Vec<TaskId>,
 }
@@ -185,6 +215,8 @@ pub enum Need {
     PreviousRun { run: RunKey, logical_date: Timestamp, scheduled_only: bool, newcomers: Vec<TaskId> },
     /// The newest structure of the Dag of a run that is under way, and what the run's branches have decided.
     Structure { run: RunKey },
+    /// How long that is what tasks of a run have left for others to map over; `None` for one that left nothing of the kind.
+    MapLengths { run: RunKey, tasks: Vec<LengthOf> },
     /// The states of a Dag's last runs, whatever made them, in the order in which they are to run.
     LastRuns { dag_id: DagId, count: u32 },
 }
@@ -260,8 +292,19 @@ pub enum Action {
 /// What a task instance waits for that does not come by itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Obstacle {
-    NoSuchPool { pool: Arc<str> },
-    PoolTooSmall { pool: Arc<str>, wanted: u32, size: u32 },
+    NoSuchPool {
+        pool: Arc<str>,
+    },
+    PoolTooSmall {
+        pool: Arc<str>,
+        wanted: u32,
+        size: u32,
+    },
+    /// It can't be expanded to so many instances.
+    TooManyInstances {
+        count: u64,
+        max: u64,
+    },
 }
 
 impl fmt::Display for Obstacle {
@@ -275,6 +318,11 @@ impl fmt::Display for Obstacle {
                 f,
                 "Requested pool slots ({wanted}) are greater than total pool slots: '{size}' for pool: {pool}. \
                  Make the pool larger and the task will run"
+            ),
+            Obstacle::TooManyInstances { count, max } => write!(
+                f,
+                "The task maps over so much that it would have {count} instances, and no task may have more than {max}. \
+                 Map over less, or over batches"
             ),
         }
     }

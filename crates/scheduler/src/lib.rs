@@ -12,7 +12,9 @@ mod attempts;
 mod dags;
 mod evaluate;
 mod event;
+mod expand;
 mod ids;
+mod inputs;
 mod previous;
 mod run_queue;
 mod run_state;
@@ -28,9 +30,10 @@ use model::{Change, DagId, RunKey, TaskInstanceId};
 
 pub use dags::DagFacts;
 pub use event::{
-    Action, Decisions, Event, LoadedRun, Need, NewRun, Obstacle, Outcome, PreviousRun, Refusal, ReplyId, Skip,
-    SkipDecision, StartAttempt, StopReason, Structure, Trigger, TriggerError,
+    Action, Decisions, Event, LengthOf, LoadedRun, Need, NewRun, Obstacle, Outcome, PreviousRun, Refusal, ReplyId,
+    Skip, SkipDecision, StartAttempt, StopReason, Structure, Trigger, TriggerError,
 };
+pub use expand::MAX_INSTANCES;
 pub use ids::IdSource;
 
 use dags::DagEntry;
@@ -166,9 +169,10 @@ impl Scheduler {
             Event::RunFound(run) => self.run_found(*run, now),
             Event::RunLoaded(loaded) => self.run_loaded(*loaded, now, decisions),
             Event::RunUnavailable(key) => self.run_unavailable(&key, now),
-            Event::StructureLoaded { run, structure, skips } => {
-                self.structure_loaded(&run, structure, skips, now, decisions);
+            Event::StructureLoaded { run, structure, skips, lengths } => {
+                self.structure_loaded(&run, structure, skips, lengths, now, decisions);
             }
+            Event::MapLengths { run, lengths } => self.lengths_known(&run, lengths),
             Event::LastRuns { dag_id, states } => self.last_runs(&dag_id, &states, now, decisions),
             Event::PreviousLoaded { run, previous } => self.previous_loaded(&run, previous),
             Event::AttemptStarted { attempt, at, hostname, unixname, pid } => {

@@ -84,11 +84,13 @@ impl Scheduler {
                 state.previous = Previous::Finished(Box::new(PreviousRun {
                     key: ended.run.key.clone(),
                     logical_date: ended.run.logical_date,
-                    task_instances: ended
-                        .tasks
-                        .iter()
-                        .flat_map(|slot| &slot.instances)
-                        .map(|instance| (instance.ti.task_id.clone(), instance.ti.state))
+                    tasks: ended
+                        .dag
+                        .indices()
+                        .filter_map(|task| {
+                            let all_succeeded = ended.tasks[task.at()].all_succeeded()?;
+                            Some((ended.dag.task(task).task_id.clone(), all_succeeded))
+                        })
                         .collect(),
                     first_timers: Vec::new(),
                 }));
@@ -158,16 +160,11 @@ fn allows(
 }
 
 fn finished_allows(state: &RunState, task: TaskIndex, previous: &PreviousRun) -> bool {
-    allows(state, task, previous.logical_date, |task_id| {
-        let mut states = previous.task_instances.iter().filter(|(other, _)| other == task_id).peekable();
-        states.peek()?;
-        Some(states.all(|(_, state)| state.is_success()))
-    })
+    allows(state, task, previous.logical_date, |task_id| previous.tasks.get(task_id).copied())
 }
 
 fn active_allows(state: &RunState, task: TaskIndex, previous: &RunState) -> bool {
     allows(state, task, previous.run.logical_date, |task_id| {
-        let instances = &previous.tasks[previous.dag.find(task_id.as_str())?.at()].instances;
-        (!instances.is_empty()).then(|| instances.iter().all(|instance| instance.ti.state.is_success()))
+        previous.tasks[previous.dag.find(task_id.as_str())?.at()].all_succeeded()
     })
 }

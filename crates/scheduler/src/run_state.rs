@@ -1,13 +1,14 @@
 //! A run that is under way: its task instances, and counts that are kept up to date as they change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use model::transition::{NoTransition, TaskTransition, next_state};
 use model::trigger_rule::UpstreamCounts;
-use model::{Dag, DagRun, MapIndex, TaskId, TaskIndex, TaskInstance, TaskState, VersionId};
+use model::{Dag, DagRun, LinkKind, MapIndex, TaskId, TaskIndex, TaskInstance, TaskState, VersionId};
 
 use crate::event::{LoadedRun, PreviousRun, SkipDecision};
+use crate::inputs::{Inputs, LaneSizes, Touched, counted, in_state};
 use crate::slots::Parked;
 
 /// A running run's number in this process; never used again.
@@ -31,14 +32,70 @@ pub(crate) struct Instance {
     pub(crate) told: bool,
 }
 
+impl Instance {
+    pub(crate) fn new(ti: TaskInstance) -> Self {
+        Self { ti, parked: None, told: false }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct TaskSlot {
+    /// In the order of their map indexes.
     pub(crate) instances: Vec<Instance>,
-    pub(crate) upstream: UpstreamCounts,
+    /// Its own instances by their final states.
+    pub(crate) own: UpstreamCounts,
+    pub(crate) upstream: Inputs,
     /// The setups that it needs without being directly below them.
-    pub(crate) setups: UpstreamCounts,
+    pub(crate) setups: Inputs,
     /// For a teardown: the tasks between its setups and itself.
-    pub(crate) scope: UpstreamCounts,
+    pub(crate) scope: Inputs,
+    /// Where its instances belong in the mapped groups that it is in, once it has them.
+    pub(crate) sizes: Option<LaneSizes>,
+    /// Whether its instances are as many as what it maps over has items.
+    pub(crate) is_complete: bool,
+}
+
+impl TaskSlot {
+    /// The place of the instance with this map index.
+    pub(crate) fn find(&self, map_index: MapIndex) -> Option<u32> {
+        let is_at = |at: usize| self.instances.get(at).is_some_and(|instance| instance.ti.map_index == map_index);
+        let guess = usize::try_from(map_index.0.max(0)).unwrap_or(0);
+        let at = if is_at(guess) {
+            guess
+        } else {
+            self.instances.binary_search_by_key(&map_index, |instance| instance.ti.map_index).ok()?
+        };
+        u32::try_from(at).ok()
+    }
+
+    /// Whether every instance has come to a final state. `false` if there is none.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.own.total > 0 && self.own.done() == self.own.total
+    }
+
+    /// Whether all instances have succeeded or were skipped; `None` if there is none.
+    pub(crate) fn all_succeeded(&self) -> Option<bool> {
+        (self.own.total > 0).then(|| self.own.success + self.own.skipped == self.own.total)
+    }
+
+    /// Whether nothing of it is still to come; of nothing, nothing is.
+    pub(crate) fn is_over(&self) -> bool {
+        self.own.done() == self.own.total
+    }
+
+    /// The one instance that stands for all of a task that has not got its instances.
+    pub(crate) fn stand_in(&self) -> Option<&TaskInstance> {
+        self.instances.first().map(|instance| &instance.ti).filter(|ti| !ti.map_index.is_mapped())
+    }
+
+    fn inputs(&mut self, kind: LinkKind) -> (&mut Inputs, Option<&LaneSizes>) {
+        let inputs = match kind {
+            LinkKind::Upstream => &mut self.upstream,
+            LinkKind::Setup => &mut self.setups,
+            LinkKind::Scope => &mut self.scope,
+        };
+        (inputs, self.sizes.as_ref())
+    }
 }
 
 /// The run before this one, as far as it is known.
@@ -69,6 +126,12 @@ pub(crate) struct RunState {
     pub(crate) removed: Vec<TaskInstance>,
     /// Runs that have this one before them.
     pub(crate) later: Vec<RunSerial>,
+    /// The lengths of what finished tasks have left to be mapped over; `None` where they left nothing of the kind.
+    pub(crate) lengths: HashMap<TaskIndex, Option<u32>>,
+    /// Lengths that were asked for.
+    pub(crate) asked_lengths: HashSet<TaskIndex>,
+    /// Task instances for which something may be different now.
+    pub(crate) woken: Vec<(TaskIndex, Touched)>,
     /// Task instances that have not come to a final state.
     pub(crate) unfinished: u32,
     /// Those of `unfinished` that something is going to happen to without any other task's end.
@@ -81,7 +144,7 @@ pub(crate) struct RunState {
 
 impl RunState {
     pub(crate) fn new(loaded: LoadedRun) -> Self {
-        let LoadedRun { run, structure, task_instances, skips } = loaded;
+        let LoadedRun { run, structure, task_instances, skips, lengths } = loaded;
         let dag = structure.dag;
         let of_task =
             |skip: crate::event::Skip| Some(((dag.find(skip.branch.as_str())?, skip.map_index), skip.decision));
@@ -90,11 +153,17 @@ impl RunState {
             version: structure.version,
             tasks: dag.tasks().iter().map(|_| TaskSlot::default()).collect(),
             skips: skips.into_iter().filter_map(of_task).collect(),
+            lengths: lengths
+                .into_iter()
+                .filter_map(|(task, length)| Some((dag.find(task.as_str())?, length)))
+                .collect(),
             dag,
             previous: Previous::Unknown,
             first_timers: Vec::new(),
             removed: Vec::new(),
             later: Vec::new(),
+            asked_lengths: HashSet::new(),
+            woken: Vec::new(),
             unfinished: 0,
             live: 0,
             executing: 0,
@@ -102,7 +171,7 @@ impl RunState {
         };
         for ti in task_instances {
             match state.dag.find(ti.task_id.as_str()) {
-                Some(task) => state.tasks[task.at()].instances.push(Instance { ti, parked: None, told: false }),
+                Some(task) => state.tasks[task.at()].instances.push(Instance::new(ti)),
                 None => state.removed.push(ti),
             }
         }
@@ -113,18 +182,59 @@ impl RunState {
     fn count_everything(&mut self) {
         let dag = Arc::clone(&self.dag);
         for task in dag.indices() {
-            for above in &dag.task(task).upstream {
-                self.tasks[task.at()].upstream.total += 1;
-                self.tasks[task.at()].upstream.total_setup += u32::from(dag.task(*above).is_setup);
-            }
-            self.tasks[task.at()].setups.total = dag.indirect_setups(task).len() as u32;
-            self.tasks[task.at()].scope.total = dag.teardown_scope(task).len() as u32;
-        }
-        for task in dag.indices() {
+            let slot = &mut self.tasks[task.at()];
+            slot.instances.sort_by_key(|instance| instance.ti.map_index);
             for position in 0..self.tasks[task.at()].instances.len() {
                 let state = self.tasks[task.at()].instances[position].ti.state;
-                self.count(task, state, 1);
+                self.count_own(task, state, 1, true);
             }
+        }
+        // What a task left while it has not finished is of an earlier time.
+        self.lengths.retain(|task, _| self.tasks[task.at()].is_finished());
+        for task in dag.indices() {
+            let is_expanded = self.tasks[task.at()].instances.iter().any(|instance| instance.ti.map_index.is_mapped());
+            if is_expanded && let Some(count) = self.instances_of(task) {
+                self.set_sizes(task, count);
+            }
+            self.count_above(task);
+        }
+        self.woken.clear();
+    }
+
+    /// Says where a task's instances belong in the mapped groups round it, now that it has `count` of them.
+    pub(crate) fn set_sizes(&mut self, task: TaskIndex, count: u64) {
+        let dag = Arc::clone(&self.dag);
+        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let lanes = dag.lanes(task).iter().map(|group| small(self.items_of_group(*group).unwrap_or(1)));
+        let sizes = LaneSizes::new(small(count), lanes.collect::<Vec<_>>().into_iter());
+        self.tasks[task.at()].sizes = Some(sizes);
+    }
+
+    /// Counts everything above a task anew.
+    pub(crate) fn count_above(&mut self, task: TaskIndex) {
+        let dag = Arc::clone(&self.dag);
+        let sizes = self.tasks[task.at()].sizes.clone();
+        for kind in [LinkKind::Upstream, LinkKind::Setup, LinkKind::Scope] {
+            let links = || dag.links_above(task).iter().filter(|link| link.kind == kind);
+            let counts_instances = links().any(|link| dag.task(link.task).needs_expansion());
+            // Lanes take room: no more of it than there are links.
+            let mut inputs = Inputs::new(counts_instances, sizes.as_ref().filter(|_| links().next().is_some()));
+            for link in links() {
+                let is_setup = dag.task(link.task).is_setup;
+                if !inputs.counts_instances {
+                    inputs.change(link.relation, MapIndex::NONE, sizes.as_ref(), &counted(1, is_setup));
+                }
+                for instance in &self.tasks[link.task.at()].instances {
+                    let (map_index, state) = (instance.ti.map_index, instance.ti.state);
+                    if inputs.counts_instances {
+                        inputs.change(link.relation, map_index, sizes.as_ref(), &counted(1, is_setup));
+                    }
+                    if state.is_finished() {
+                        inputs.change(link.relation, map_index, sizes.as_ref(), &in_state(state, 1, is_setup));
+                    }
+                }
+            }
+            *self.tasks[task.at()].inputs(kind).0 = inputs;
         }
     }
 
@@ -161,16 +271,41 @@ impl RunState {
 
     /// Moves a task instance on, and every count with it.
     pub(crate) fn transition(&mut self, task: TaskRef, transition: TaskTransition) -> Result<TaskState, NoTransition> {
-        let old = self.ti(task).state;
+        let (old, map_index) = (self.ti(task).state, self.ti(task).map_index);
         let new = next_state(old, transition)?;
-        self.count(task.task, old, -1);
+        self.count_own(task.task, old, -1, false);
+        self.tell_below(task.task, map_index, old, -1);
         self.ti_mut(task).state = new;
-        self.count(task.task, new, 1);
+        self.count_own(task.task, new, 1, false);
+        self.tell_below(task.task, map_index, new, 1);
+        if old.is_finished() && !new.is_finished() {
+            // What it leaves may be of another length this time.
+            self.lengths.remove(&task.task);
+        }
         Ok(new)
     }
 
-    fn count(&mut self, task: TaskIndex, state: TaskState, by: i32) {
-        let dag = Arc::clone(&self.dag);
+    /// Adds an instance to a task, after all that it has.
+    pub(crate) fn add_instance(&mut self, task: TaskIndex, ti: TaskInstance) {
+        let (map_index, state) = (ti.map_index, ti.state);
+        self.tasks[task.at()].instances.push(Instance::new(ti));
+        self.count_own(task, state, 1, true);
+        self.count_below(task, map_index, 1);
+        self.tell_below(task, map_index, state, 1);
+    }
+
+    /// Gives a task instance another map index.
+    pub(crate) fn move_instance(&mut self, task: TaskRef, map_index: MapIndex) {
+        let (old, state) = (self.ti(task).map_index, self.ti(task).state);
+        self.tell_below(task.task, old, state, -1);
+        self.count_below(task.task, old, -1);
+        self.ti_mut(task).map_index = map_index;
+        self.count_below(task.task, map_index, 1);
+        self.tell_below(task.task, map_index, state, 1);
+    }
+
+    /// Counts an instance for the task itself and for the run.
+    fn count_own(&mut self, task: TaskIndex, state: TaskState, by: i32, is_new: bool) {
         let shift = |count: &mut u32, met: bool| {
             if met {
                 *count = count.saturating_add_signed(by);
@@ -179,20 +314,45 @@ impl RunState {
         shift(&mut self.unfinished, !state.is_finished());
         shift(&mut self.live, !state.is_finished() && state != TaskState::None);
         shift(&mut self.executing, state.is_executing());
-        shift(&mut self.failed_leaves, state.is_failure() && dag.is_leaf(task));
-        if !state.is_finished() {
-            return;
+        shift(&mut self.failed_leaves, state.is_failure() && self.dag.is_leaf(task));
+        let own = &mut self.tasks[task.at()].own;
+        if is_new {
+            counted(by, false)(own);
         }
-        let is_setup = dag.task(task).is_setup;
-        let tell = |counts: &mut UpstreamCounts| {
-            if by > 0 { counts.add(state, is_setup) } else { counts.remove(state, is_setup) }
-        };
-        for below in &dag.task(task).downstream {
-            tell(&mut self.tasks[below.at()].upstream);
+        in_state(state, by, false)(own);
+    }
+
+    /// Counts an instance for everybody below who counts instances.
+    fn count_below(&mut self, task: TaskIndex, map_index: MapIndex, by: i32) {
+        let is_setup = self.dag.task(task).is_setup;
+        self.change_below(task, map_index, true, &counted(by, is_setup));
+    }
+
+    /// Tells everybody below of a final state.
+    fn tell_below(&mut self, task: TaskIndex, map_index: MapIndex, state: TaskState, by: i32) {
+        if state.is_finished() {
+            let is_setup = self.dag.task(task).is_setup;
+            self.change_below(task, map_index, false, &in_state(state, by, is_setup));
         }
-        for dependent in dag.indirect_dependents(task) {
-            let slot = &mut self.tasks[dependent.at()];
-            tell(if dag.task(*dependent).is_teardown { &mut slot.scope } else { &mut slot.setups });
+    }
+
+    fn change_below(
+        &mut self,
+        task: TaskIndex,
+        map_index: MapIndex,
+        of_total: bool,
+        change: &impl Fn(&mut UpstreamCounts),
+    ) {
+        let dag = Arc::clone(&self.dag);
+        for link in dag.links_below(task) {
+            let (inputs, sizes) = self.tasks[link.task.at()].inputs(link.kind);
+            if of_total && !inputs.counts_instances {
+                continue;
+            }
+            match inputs.change(link.relation, map_index, sizes, change) {
+                Touched::Nobody => {}
+                touched => self.woken.push((link.task, touched)),
+            }
         }
     }
 }

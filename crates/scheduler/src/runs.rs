@@ -9,6 +9,7 @@ use model::{
 
 use crate::dags::{Hold, counts_as_active};
 use crate::event::{Action, Decisions, LoadedRun, Need, NewRun, StopReason, Structure, Trigger, TriggerError};
+use crate::expand::{MAX_INSTANCES, literal_count};
 use crate::run_state::{RunSerial, RunState};
 use crate::timers::Timer;
 use crate::{Scheduler, put};
@@ -67,13 +68,16 @@ impl Scheduler {
         };
         let mut task_instances = Vec::new();
         for task in structure.dag.indices().filter(|task| belongs_to_run(structure.dag.task(*task), &run)) {
-            task_instances.push(self.new_task_instance(&run, &structure, task, MapIndex::NONE, now));
+            for map_index in map_indexes(literal_count(&structure.dag, task), structure.dag.task(task)) {
+                task_instances.push(self.new_task_instance(&run, &structure, task, map_index, now));
+            }
         }
         for ti in &task_instances {
             put(decisions, ti, Change::TaskInstance);
         }
         if self.may_start(&run, now) {
-            let loaded = LoadedRun { run: run.clone(), structure, task_instances, skips: Vec::new() };
+            let loaded =
+                LoadedRun { run: run.clone(), structure, task_instances, skips: Vec::new(), lengths: Vec::new() };
             self.start_run(loaded, now, decisions);
         } else {
             put(decisions, &run, Change::Run);
@@ -302,13 +306,17 @@ pub(crate) fn belongs_to_run(task: &Task, run: &DagRun) -> bool {
 
 /// Nothing happens any more, and nothing outside of the run can change that.
 fn is_deadlocked(state: &RunState) -> bool {
-    if state.live > 0 || state.unfinished == 0 {
+    if state.live > 0 || state.unfinished == 0 || !state.asked_lengths.is_empty() {
         return false;
     }
-    !state.dag.indices().any(|task| {
-        waits_outside(&state.dag, task)
-            && state.tasks[task.at()].instances.iter().any(|instance| !instance.ti.state.is_finished())
-    })
+    !state.dag.indices().any(|task| waits_outside(&state.dag, task) && !state.tasks[task.at()].is_over())
+}
+
+/// The instances that a task begins with: all of them if their number is known, and otherwise one that stands for them.
+pub(crate) fn map_indexes(count: Option<u64>, task: &Task) -> impl Iterator<Item = MapIndex> + use<> {
+    let known = count.filter(|count| task.needs_expansion() && (1..=MAX_INSTANCES).contains(count));
+    let indexes = known.map_or(-1..0, |count| 0..i32::try_from(count).unwrap_or(i32::MAX));
+    indexes.map(MapIndex)
 }
 
 /// Whether a task may wait for something that is not in its run.

@@ -2,22 +2,50 @@
 //! instances are brought into line with that as Airflow's `DagRun.verify_integrity` and
 //! `task_instance_scheduling_decisions` do it.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use model::{Change, MapIndex, RunKey, TaskState};
+use model::{Change, MapIndex, RunKey, TaskId, TaskIndex, TaskInstance, TaskState};
 
 use crate::event::{Action, Decisions, LoadedRun, Skip, StopReason, Structure};
+use crate::expand::{count, literal_count};
 use crate::run_state::{Previous, RunSerial, RunState, TaskRef};
-use crate::runs::belongs_to_run;
+use crate::runs::{belongs_to_run, map_indexes};
 use crate::{Scheduler, put};
+
+/// The lengths of what finished tasks have left.
+fn settled_lengths(loaded: &LoadedRun) -> HashMap<TaskId, u32> {
+    let open: HashSet<&TaskId> =
+        loaded.task_instances.iter().filter(|ti| !ti.state.is_finished()).map(|ti| &ti.task_id).collect();
+    let settled = loaded.lengths.iter().filter(|(task, _)| !open.contains(task));
+    settled.filter_map(|(task, length)| Some((task.clone(), (*length)?))).collect()
+}
+
+/// Whether an instance of a task is none any more: `literal` instances are what the Dag alone says, `known` what is
+/// known altogether (`_check_for_removed_or_restored_tasks`).
+fn is_gone(map_index: MapIndex, [literal, known]: [Option<u64>; 2]) -> bool {
+    let index = u64::try_from(map_index.0).ok();
+    match (literal, known) {
+        (Some(count), _) => index.is_none_or(|index| index >= count),
+        (None, Some(count)) => index.is_some_and(|index| index >= count),
+        (None, None) => index.is_some(),
+    }
+}
 
 impl Scheduler {
     /// Makes the task instances of new tasks, takes those of removed tasks out of the run, and those of tasks that have
     /// come back into it again.
     pub(crate) fn fit(&mut self, loaded: &mut LoadedRun, now: Timestamp, decisions: &mut Decisions) {
+        let lengths = settled_lengths(loaded);
         let LoadedRun { run, structure, task_instances, .. } = loaded;
         if task_instances.iter().any(|ti| ti.version == structure.version) {
             return;
         }
+        let dag = Arc::clone(&structure.dag);
+        let length_of = |task: &TaskId| lengths.get(task).copied();
+        let counts: Vec<[Option<u64>; 2]> =
+            dag.indices().map(|task| [literal_count(&dag, task), count(&dag, task, &length_of)]).collect();
         for ti in &mut *task_instances {
             let before = (ti.state, ti.version);
             match structure.dag.find(ti.task_id.as_str()) {
@@ -25,8 +53,14 @@ impl Scheduler {
                     ti.state = TaskState::Removed;
                     ti.end_date = ti.end_date.or(ti.start_date.map(|_| now));
                 }
-                Some(_) if ti.state == TaskState::Removed => ti.state = TaskState::None,
-                Some(_) => {}
+                Some(task) => {
+                    if ti.state == TaskState::Removed {
+                        ti.state = TaskState::None;
+                    }
+                    if dag.task(task).needs_expansion() && is_gone(ti.map_index, counts[task.at()]) {
+                        ti.state = TaskState::Removed;
+                    }
+                }
             }
             if !ti.state.is_finished() {
                 ti.version = structure.version;
@@ -35,11 +69,14 @@ impl Scheduler {
                 put(decisions, ti, Change::TaskInstance);
             }
         }
-        for task in structure.dag.indices() {
-            let definition = structure.dag.task(task);
-            let known = task_instances.iter().any(|ti| ti.task_id == definition.task_id);
-            if !known && belongs_to_run(definition, run) {
-                let ti = self.new_task_instance(run, structure, task, MapIndex::NONE, now);
+        let known: HashSet<TaskId> = task_instances.iter().map(|ti| ti.task_id.clone()).collect();
+        for task in dag.indices() {
+            let definition = dag.task(task);
+            if known.contains(&definition.task_id) || !belongs_to_run(definition, run) {
+                continue;
+            }
+            for map_index in map_indexes(counts[task.at()][1], definition) {
+                let ti = self.new_task_instance(run, structure, task, map_index, now);
                 put(decisions, &ti, Change::TaskInstance);
                 task_instances.push(ti);
             }
@@ -52,13 +89,34 @@ impl Scheduler {
         run: &RunKey,
         structure: Option<Structure>,
         skips: Vec<Skip>,
+        lengths: Vec<(TaskId, Option<u32>)>,
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
         let (Some(structure), Some(serial)) = (structure, self.run_serials.get(run).copied()) else { return };
         if self.runs.get(&serial).is_some_and(|state| state.version != structure.version) {
-            self.rebase(serial, structure, skips, now, decisions);
+            self.rebase(serial, structure, skips, lengths, now, decisions);
         }
+    }
+
+    /// Takes the one that stood for all of a mapped task out of a run, and counts the run anew.
+    pub(crate) fn rebuild_without(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        state.tasks[task.task.at()].instances.remove(task.instance as usize);
+        let structure = Structure {
+            version: state.version,
+            bundle_version: state.run.bundle_version.clone(),
+            dag: Arc::clone(&state.dag),
+        };
+        let named = |task: &TaskIndex| state.dag.task(*task).task_id.clone();
+        let skips = state.skips.iter().map(|((branch, map_index), decision)| Skip {
+            branch: named(branch),
+            map_index: *map_index,
+            decision: decision.clone(),
+        });
+        let lengths = state.lengths.iter().map(|(task, length)| (named(task), *length));
+        let (skips, lengths) = (skips.collect(), lengths.collect());
+        self.rebase(task.run, structure, skips, lengths, now, decisions);
     }
 
     /// Puts a run under way on another structure. It gets a new serial: whatever still names the old one finds nothing.
@@ -67,6 +125,7 @@ impl Scheduler {
         old_serial: RunSerial,
         structure: Structure,
         skips: Vec<Skip>,
+        lengths: Vec<(TaskId, Option<u32>)>,
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
@@ -82,13 +141,14 @@ impl Scheduler {
             .map(|instance| instance.ti)
             .chain(old.removed)
             .collect();
-        let executing: Vec<_> =
-            task_instances.iter().filter(|ti| ti.state.is_executing()).map(|ti| (ti.task_id.clone(), ti.id)).collect();
-        for (_, attempt) in executing.iter().filter(|(task, _)| structure.dag.find(task.as_str()).is_none()) {
-            decisions.actions.push(Action::Stop { attempt: *attempt, reason: StopReason::Removed });
-        }
-        let mut loaded = LoadedRun { run: old.run, structure, task_instances, skips };
+        let executing: HashSet<_> =
+            task_instances.iter().filter(|ti| ti.state.is_executing()).map(|ti| ti.id).collect();
+        let mut loaded = LoadedRun { run: old.run, structure, task_instances, skips, lengths };
         self.fit(&mut loaded, now, decisions);
+        let is_cut_off = |ti: &&TaskInstance| ti.state == TaskState::Removed && executing.contains(&ti.id);
+        for ti in loaded.task_instances.iter().filter(is_cut_off) {
+            decisions.actions.push(Action::Stop { attempt: ti.id, reason: StopReason::Removed });
+        }
         let mut state = RunState::new(loaded);
         state.later = old.later;
         let serial = self.next_serial();

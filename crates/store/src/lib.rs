@@ -154,6 +154,16 @@ pub trait XComStore {
         key: Option<&str>,
     ) -> Result<Vec<XCom>>;
 
+    /// How many entries with this key a task has in a run; `mapped_only` leaves out that of an instance that is not mapped.
+    fn count_xcoms(&self, run: &RunKey, task_id: &TaskId, key: &str, mapped_only: bool) -> Result<u64>;
+
+    /// One of the entries with this key that a task has in a run, in the order of map indexes; a negative offset counts
+    /// from the end.
+    fn xcom_at(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: i64) -> Result<Option<XCom>>;
+
+    /// How many instances a task gets that maps over this entry; `None` if it is not there or was not pushed for that.
+    fn mapped_length(&self, key: &XComKey) -> Result<Option<u32>>;
+
     /// Entries of any runs, without their values.
     fn list_xcoms(
         &self,

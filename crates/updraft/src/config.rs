@@ -20,7 +20,7 @@ const fn known(section: &'static str, option: &'static str, default: &'static st
 }
 
 /// Every key that this program reads.
-pub const KNOWN: [KnownOption; 31] = [
+pub const KNOWN: [KnownOption; 32] = [
     known("api", "expose_config", "False"),
     known("api", "fallback_page_limit", "50"),
     known("api", "host", "127.0.0.1"),
@@ -39,6 +39,7 @@ pub const KNOWN: [KnownOption; 31] = [
     known("core", "dags_folder", ""),
     known("core", "default_timezone", "utc"),
     known("core", "hide_sensitive_var_conn_fields", "True"),
+    known("core", "max_map_length", "1024"),
     known("core", "max_templated_field_length", "4096"),
     known("core", "parallelism", "32"),
     known("core", "sensitive_var_conn_names", ""),

@@ -76,6 +76,7 @@ impl Stack {
         options.overtime = Duration::from_secs(config.get("core", "task_success_overtime", 20)?);
         let mask_rules = Arc::new(mask_rules(config)?);
         options.mask_rules = Arc::clone(&mask_rules);
+        options.max_map_length = config.get("core", "max_map_length", 1024)?;
         options.max_rendered_field = config.get("core", "max_templated_field_length", 4096)?;
         let (hostname, unixname) = (options.hostname.to_string(), options.unixname.to_string());
         let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);
@@ -117,7 +118,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// Answers for code that is imported: it is no task.
 pub fn import_answers(store: Arc<dyn Store>) -> Arc<StoreAnswers> {
-    Arc::new(StoreAnswers { store, masker: Masker::default(), own: None })
+    Arc::new(StoreAnswers { store, masker: Masker::default(), own: None, max_map_length: u32::MAX })
 }
 
 pub fn start_host(home: &Home, lock: Option<&HomeLock>) -> Result<Host> {

@@ -82,7 +82,7 @@ async fn test(context: &Context, args: &TaskTestArgs, target: &Target, params: J
     let stack = Stack::start(&context.home, None, &context.config, shared, logs.to_owned(), pretend)?;
     stack.helper.configure(stack::helper_options(&context.home, python.path, &target.folders));
     let dag = target::load(context, &stack, &store, target, |dag| reduce(dag, &args.task_id)).await?;
-    let is_mapped = dag.tasks().iter().any(|task| task.is_mapped);
+    let is_mapped = dag.tasks().iter().any(|task| task.needs_expansion());
     match (is_mapped, args.map_index) {
         (true, -1) => bail!("the task {} is mapped: say which instance with --map-index", args.task_id),
         (false, 0..) => bail!("the task {} is not mapped: leave --map-index away", args.task_id),

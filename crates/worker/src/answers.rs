@@ -14,6 +14,8 @@ use store::{
 
 use crate::mask::Masker;
 
+/// What Airflow says of a value that is longer than `[core] max_map_length`, when another task is to map over it.
+const TOO_LONG_TO_MAP: &str = "pushed value is too large to map as a downstream's dependency";
 /// Rows that one question may touch.
 const MAX_ROWS: u64 = 100_000;
 
@@ -23,6 +25,8 @@ pub struct StoreAnswers {
     pub store: Arc<dyn Store>,
     pub masker: Masker,
     pub own: Option<Arc<OwnTask>>,
+    /// The most items that a value may have that is pushed for another task to map over (`[core] max_map_length`).
+    pub max_map_length: u32,
 }
 
 /// Who asks.
@@ -55,7 +59,7 @@ impl StoreAnswers {
         match request {
             T::GetXCom(request) => self.xcom(&request),
             T::GetXComCount(request) => {
-                let found = self.xcoms(&request)?.len();
+                let found = self.store.count_xcoms(&request.run(), &request.task_id(), &request.key, false)?;
                 body(json!({"type": "XComCountResponse", "len": found}))
             }
             T::GetXComSequenceItem { xcom, offset } => self.xcom_item(&xcom, offset),
@@ -67,6 +71,9 @@ impl StoreAnswers {
                 };
                 let values: Vec<Json> = found.into_iter().map(|xcom| xcom.value).collect();
                 body(json!({"type": "XComSequenceSliceResult", "root": slice(values, start, stop, step)}))
+            }
+            T::SetXCom { mapped_length: Some(length), .. } if length > self.max_map_length => {
+                Ok(Answer::Refused(server_error(400, TOO_LONG_TO_MAP)))
             }
             T::SetXCom { xcom, value, dag_result, mapped_length } => {
                 let key = xcom_key(&xcom);
@@ -149,16 +156,8 @@ impl StoreAnswers {
     }
 
     fn xcom_item(&self, request: &XComRequest, offset: i64) -> Result<Answer, StoreError> {
-        let mut found = self.xcoms(request)?;
-        let position = if offset >= 0 {
-            usize::try_from(offset).ok()
-        } else {
-            usize::try_from(-offset).ok().and_then(|back| found.len().checked_sub(back))
-        };
-        match position.filter(|position| *position < found.len()) {
-            Some(position) => {
-                body(json!({"type": "XComSequenceIndexResult", "root": found.swap_remove(position).value}))
-            }
+        match self.store.xcom_at(&request.run(), &request.task_id(), &request.key, offset)? {
+            Some(found) => body(json!({"type": "XComSequenceIndexResult", "root": found.value})),
             None => body(ErrorType::XComNotFound.response(json!({
                 "dag_id": request.dag_id,
                 "run_id": request.run_id,
@@ -320,6 +319,18 @@ impl StoreAnswers {
             };
             states.iter().filter_map(state).collect()
         });
+        // Every instance of a mapped task asks how many it is one of: the store counts without reading them all.
+        if let (None, Some([run_id]), None) = (&wanted, filter.run_ids.as_deref(), &filter.logical_dates) {
+            let query = TaskInstanceFilter {
+                dag_id: Some(DagId::from(filter.dag_id.as_str())),
+                run_id: Some(run_id.as_str().into()),
+                task_ids,
+                map_index: filter.map_index.filter(|index| *index >= 0),
+                ..TaskInstanceFilter::default()
+            };
+            let (_, count) = self.store.task_instances(&query, &[], Page { limit: 0, offset: 0 })?;
+            return body(json!({"type": "TICount", "count": count}));
+        }
         let is_counted = |ti: &TaskInstance| wanted.as_ref().is_none_or(|wanted| wanted.contains(&ti.state));
         let count = self.task_instances(filter, &task_ids)?.iter().filter(|ti| is_counted(ti)).count();
         body(json!({"type": "TICount", "count": count}))

@@ -108,6 +108,8 @@ pub struct WorkerOptions {
     pub mask_rules: Arc<MaskRules>,
     /// The longest text of a template field that is shown (`[core] max_templated_field_length`), in characters.
     pub max_rendered_field: usize,
+    /// The most items that a value may have that is pushed for another task to map over (`[core] max_map_length`).
+    pub max_map_length: u32,
 }
 
 impl WorkerOptions {
@@ -122,6 +124,7 @@ impl WorkerOptions {
             overtime: Duration::from_secs(20),
             mask_rules: Arc::new(MaskRules::new(true, &[], 5)),
             max_rendered_field: 4096,
+            max_map_length: 1024,
         }
     }
 }

@@ -297,7 +297,7 @@ fn check_mapped(lookup: &mut Lookup<'_>, key: &TaskInstanceKey) -> Result<(), Ap
     let task = dag.find(task_id.as_str()).map(|index| dag.task(index));
     match task {
         None => Err(ApiError::not_found(format!("Task id {task_id} not found"))),
-        Some(task) if !task.is_mapped => Err(ApiError::not_found(format!("Task id {task_id} is not mapped"))),
+        Some(task) if !task.needs_expansion() => Err(ApiError::not_found(format!("Task id {task_id} is not mapped"))),
         Some(_) => Ok(()),
     }
 }

@@ -308,7 +308,7 @@ impl Play {
                         let word = if *paused { "paused" } else { "unpaused" };
                         writeln!(self.out, "  {at}  {dag_id} {word}").unwrap();
                     }
-                    Change::ArchivedTry(_) | Change::Schedule { .. } => {}
+                    Change::ArchivedTry(_) | Change::Expanded { .. } | Change::Schedule { .. } => {}
                 }
             }
             for (key, state, try_number) in last {

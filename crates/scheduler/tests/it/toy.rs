@@ -10,8 +10,8 @@ use model::{
     TaskInstanceId, TaskInstanceKey, TriggeredBy, VersionId,
 };
 use scheduler::{
-    Action, Config, DagFacts, Decisions, Event, IdSource, LoadedRun, Need, NewRun, Outcome, PreviousRun, ReplyId,
-    Scheduler, Skip, SkipDecision, StartAttempt, Structure, Trigger,
+    Action, Config, DagFacts, Decisions, Event, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome, PreviousRun,
+    ReplyId, Scheduler, Skip, SkipDecision, StartAttempt, Structure, Trigger,
 };
 
 /// 2026-01-01, a Thursday, in UTC: where every history begins.
@@ -41,6 +41,8 @@ pub struct Toy {
     pub task_instances: BTreeMap<TaskInstanceKey, TaskInstance>,
     pub archived: Vec<TaskInstance>,
     pub skips: HashMap<RunKey, Vec<Skip>>,
+    /// The lengths of what task instances returned.
+    pub returned: HashMap<TaskInstanceKey, u32>,
     pub alive: BTreeMap<TaskInstanceId, StartAttempt>,
     processes: u64,
     versions: u128,
@@ -68,6 +70,7 @@ impl Toy {
             task_instances: BTreeMap::new(),
             archived: Vec::new(),
             skips: HashMap::new(),
+            returned: HashMap::new(),
             alive: BTreeMap::new(),
             processes: 0,
             versions: 0,
@@ -248,6 +251,11 @@ impl Toy {
             }
             Change::TaskInstance(ti) => drop(self.task_instances.insert(ti.key(), (**ti).clone())),
             Change::ArchivedTry(ti) => self.archived.push((**ti).clone()),
+            Change::Expanded { run, task_id } => {
+                let stand_in =
+                    TaskInstanceKey { run: run.clone(), task_id: task_id.clone(), map_index: MapIndex::NONE };
+                self.task_instances.remove(&stand_in);
+            }
             Change::Schedule { dag_id, schedule } => {
                 self.dags.get_mut(dag_id).unwrap().schedule = (**schedule).clone();
             }
@@ -269,7 +277,26 @@ impl Toy {
             structure: self.dags[&key.dag_id].structure.clone(),
             task_instances: self.task_instances_of(key).cloned().collect(),
             skips: self.skips.get(key).cloned().unwrap_or_default(),
+            lengths: self.lengths_of(key, &LengthOf::all(&self.dags[&key.dag_id].structure.dag)),
         }
+    }
+
+    /// The lengths as Airflow's `task_map` and XComs have them.
+    fn lengths_of(&self, run: &RunKey, tasks: &[LengthOf]) -> Vec<(TaskId, Option<u32>)> {
+        let length = |of: &LengthOf| {
+            let returned = |map_index| {
+                self.returned.get(&TaskInstanceKey { run: run.clone(), task_id: of.task_id.clone(), map_index })
+            };
+            let instances =
+                self.task_instances_of(run).filter(|ti| ti.task_id == of.task_id && ti.map_index.is_mapped());
+            let length = if of.of_instances {
+                Some(instances.filter(|ti| returned(ti.map_index).is_some()).count() as u32)
+            } else {
+                returned(MapIndex::NONE).copied()
+            };
+            (of.task_id.clone(), length)
+        };
+        tasks.iter().map(length).collect()
     }
 
     pub fn task_instances_of<'a>(&'a self, run: &'a RunKey) -> impl Iterator<Item = &'a TaskInstance> {
@@ -295,10 +322,10 @@ impl Toy {
                 let previous = previous.map(|previous| PreviousRun {
                     key: previous.key.clone(),
                     logical_date: previous.logical_date,
-                    task_instances: self
-                        .task_instances_of(&previous.key)
-                        .map(|ti| (ti.task_id.clone(), ti.state))
-                        .collect(),
+                    tasks: self.task_instances_of(&previous.key).fold(HashMap::new(), |mut tasks, ti| {
+                        *tasks.entry(ti.task_id.clone()).or_insert(true) &= ti.state.is_success();
+                        tasks
+                    }),
                     first_timers: newcomers
                         .into_iter()
                         .filter(|task| !self.ran_before(&run.dag_id, task, logical_date))
@@ -309,8 +336,10 @@ impl Toy {
             Need::Structure { run } => Event::StructureLoaded {
                 structure: Some(self.dags[&run.dag_id].structure.clone()),
                 skips: self.skips.get(&run).cloned().unwrap_or_default(),
+                lengths: self.lengths_of(&run, &LengthOf::all(&self.dags[&run.dag_id].structure.dag)),
                 run,
             },
+            Need::MapLengths { run, tasks } => Event::MapLengths { lengths: self.lengths_of(&run, &tasks), run },
             Need::LastRuns { dag_id, count } => {
                 let mut runs: Vec<(Timestamp, usize)> = self
                     .order

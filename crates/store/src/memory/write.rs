@@ -1,6 +1,6 @@
 //! Everything that is ever written.
 
-use model::{Change, DagId, DagRun, DagSchedule, RunKey, VersionId};
+use model::{Change, DagId, DagRun, DagSchedule, MapIndex, RunKey, TaskInstanceKey, VersionId};
 
 use super::{Dag, Numbered, State};
 use crate::records::{Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, Variable};
@@ -112,6 +112,10 @@ impl State {
             Change::ArchivedTry(ti) => {
                 self.require_run(&ti.run)?;
                 self.tries.put((ti.key(), ti.id), *ti);
+            }
+            Change::Expanded { run, task_id } => {
+                self.require_run(&run)?;
+                self.task_instances.remove(&TaskInstanceKey { run, task_id, map_index: MapIndex::NONE });
             }
             Change::Schedule { dag_id, schedule } => {
                 self.dags.change(&dag_id, |dag| dag.record.schedule = *schedule);

@@ -66,6 +66,18 @@ impl State {
         found
     }
 
+    /// The entries of one task with one key, by map index.
+    fn xcoms_of<'a>(
+        &'a self,
+        run: &RunKey,
+        task_id: &TaskId,
+        key: &'a str,
+    ) -> impl DoubleEndedIterator<Item = &'a XCom> {
+        let bound = |map_index| XComKey { run: run.clone(), task_id: task_id.clone(), map_index, key: String::new() };
+        let of_task = self.xcoms.range(bound(MapIndex(i32::MIN))..bound(MapIndex(i32::MAX)));
+        of_task.map(|(_, xcom)| xcom).filter(move |xcom| xcom.key.key == key)
+    }
+
     /// The date by which the entries of a run are older or newer than others, and the run's number.
     fn date_of(&self, run: &RunKey) -> Option<(Timestamp, u64)> {
         self.runs.get(run).map(|run| (run.record.logical_date.unwrap_or(run.record.run_after), run.number))
@@ -91,6 +103,24 @@ impl XComStore for MemoryStore {
                 && key.is_none_or(|key| key == xcom.key.key)
         };
         Ok(self.state().xcoms.values().filter(matches).cloned().collect())
+    }
+
+    fn count_xcoms(&self, run: &RunKey, task_id: &TaskId, key: &str, mapped_only: bool) -> Result<u64> {
+        let state = self.state();
+        let found = state.xcoms_of(run, task_id, key);
+        Ok(found.filter(|xcom| !mapped_only || xcom.key.map_index.is_mapped()).count() as u64)
+    }
+
+    fn xcom_at(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: i64) -> Result<Option<XCom>> {
+        let state = self.state();
+        let mut found = state.xcoms_of(run, task_id, key);
+        let at = |offset: i64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let xcom = if offset >= 0 { found.nth(at(offset)) } else { found.nth_back(at(-1 - offset)) };
+        Ok(xcom.cloned())
+    }
+
+    fn mapped_length(&self, key: &XComKey) -> Result<Option<u32>> {
+        Ok(self.state().xcoms.get(key).and_then(|xcom| xcom.mapped_length))
     }
 
     fn list_xcoms(

@@ -202,6 +202,60 @@ impl XComStore for SqliteStore {
         self.read(|connection| rows(connection, &source, Page::ALL, read_xcom))
     }
 
+    fn count_xcoms(&self, run: &RunKey, task_id: &TaskId, key: &str, mapped_only: bool) -> Result<u64> {
+        let lowest = if mapped_only { 0 } else { i32::MIN };
+        let count: i64 = self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT count(*) FROM dag_run AS r CROSS JOIN xcom AS x ON x.run_rid = r.rid
+                     WHERE r.dag_id = ?1 AND r.run_id = ?2 AND x.task_id = ?3 AND x.map_index >= ?4 AND x.key = ?5",
+                )?
+                .query_row(params![run.dag_id.as_str(), run.run_id.as_str(), task_id.as_str(), lowest, key], |row| {
+                    row.get(0)
+                })
+        })?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    fn xcom_at(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: i64) -> Result<Option<XCom>> {
+        let (direction, offset) = if offset >= 0 { ("ASC", offset) } else { ("DESC", -1 - offset) };
+        // The index alone finds the entry; only then its value is read.
+        let sql = format!(
+            "SELECT {XCOM_COLUMNS} FROM dag_run AS r CROSS JOIN xcom AS x ON x.rowid = (
+                 SELECT y.rowid FROM xcom AS y WHERE y.run_rid = r.rid AND y.task_id = ?3 AND y.key = ?4
+                 ORDER BY y.map_index {direction} LIMIT 1 OFFSET ?5)
+             WHERE r.dag_id = ?1 AND r.run_id = ?2"
+        );
+        self.read(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_row(params![run.dag_id.as_str(), run.run_id.as_str(), task_id.as_str(), key, offset], read_xcom)
+                .optional()
+        })
+    }
+
+    fn mapped_length(&self, key: &XComKey) -> Result<Option<u32>> {
+        self.read(|connection| {
+            let found = connection
+                .prepare_cached(
+                    "SELECT x.mapped_length FROM dag_run AS r JOIN xcom AS x ON x.run_rid = r.rid
+                     WHERE r.dag_id = ?1 AND r.run_id = ?2 AND x.task_id = ?3 AND x.map_index = ?4 AND x.key = ?5",
+                )?
+                .query_row(
+                    params![
+                        key.run.dag_id.as_str(),
+                        key.run.run_id.as_str(),
+                        key.task_id.as_str(),
+                        key.map_index.0,
+                        key.key
+                    ],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            Ok(found.flatten())
+        })
+    }
+
     fn list_xcoms(
         &self,
         filter: &XComFilter,

@@ -51,6 +51,7 @@ fn answers_for<R: Reports>(attempt: &Attempt<'_, R>) -> StoreAnswers {
         store: Arc::clone(&attempt.worker.inner.store),
         masker: attempt.log.masker().clone(),
         own: Some(Arc::new(OwnTask { ti: attempt.start.ti.clone(), logical_date: attempt.start.run.logical_date })),
+        max_map_length: attempt.worker.inner.options.max_map_length,
     }
 }
 

@@ -7,7 +7,7 @@ mod settings;
 use std::collections::HashMap;
 use std::path::Path;
 
-use model::{Change, RunKey};
+use model::{Change, MapIndex, RunKey, TaskInstanceKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::column::micros;
@@ -158,6 +158,11 @@ impl Writer {
             Change::Run(run) => self.run(run),
             Change::TaskInstance(ti) => self.task_instance(ti),
             Change::ArchivedTry(ti) => self.archived_try(ti),
+            Change::Expanded { run, task_id } => {
+                let key = TaskInstanceKey { run: run.clone(), task_id: task_id.clone(), map_index: MapIndex::NONE };
+                let sql = "DELETE FROM task_instance WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3";
+                self.of_task(sql, &key, &[])
+            }
             Change::Schedule { dag_id, schedule } => self.schedule(dag_id, schedule),
             Change::Paused { dag_id, paused } => {
                 self.connection

@@ -1,4 +1,4 @@
-"""Mapped tasks and groups: a later issue's, with a recording of its own."""
+"""Mapped tasks and groups."""
 
 from __future__ import annotations
 
