@@ -52,6 +52,8 @@ pub struct BashSpec {
     pub append_env: bool,
     pub cwd: Option<String>,
     pub skip_on_exit_code: Vec<i32>,
+    /// For a mapped task: the names of the arguments that are not mapped over. A name can't be both.
+    pub given: Vec<String>,
 }
 
 /// What a task pushes, and to whom it matters.

@@ -61,19 +61,31 @@ fn refused<T>(exception: &'static str, message: impl Into<String>) -> Result<T, 
     Err(Refused { exception, message: message.into() })
 }
 
+/// Fields that are no templates: their values are what another task left, and a mapped task takes them as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Plain {
+    pub bash_command: bool,
+    pub env: bool,
+    pub cwd: bool,
+}
+
 /// Renders the template fields, in the operator's order.
-pub fn render(spec: &BashSpec, context: &Context<'_>) -> Result<Rendered, Box<FieldError>> {
-    let render = |field, template: &str| {
-        template::render(template, context)
-            .map_err(|error| Box::new(FieldError { field, template: template.into(), error }))
+pub fn render(spec: &BashSpec, plain: Plain, context: &Context<'_>) -> Result<Rendered, Box<FieldError>> {
+    let render = |field, is_plain: bool, template: &str| match is_plain {
+        true => Ok(template.to_owned()),
+        false => template::render(template, context)
+            .map_err(|error| Box::new(FieldError { field, template: template.into(), error })),
     };
-    let bash_command = render("bash_command", &spec.bash_command)?;
+    let bash_command = render("bash_command", plain.bash_command, &spec.bash_command)?;
     let env = spec.env.as_ref().map(|env| {
+        if plain.env {
+            return Ok(env.clone());
+        }
         template::render_value(env, context)
             .map_err(|error| Box::new(FieldError { field: "env", template: env.clone(), error }))
     });
     let env = env.transpose()?;
-    let cwd = spec.cwd.as_deref().map(|cwd| render("cwd", cwd)).transpose()?;
+    let cwd = spec.cwd.as_deref().map(|cwd| render("cwd", plain.cwd, cwd)).transpose()?;
     Ok(Rendered { bash_command, env, cwd })
 }
 

@@ -14,8 +14,8 @@ use model::dag::Param;
 use model::task::BashSpec;
 use model::timetable::Timetable;
 use model::{
-    Dag, DagBuilder, DagError, DagLimits, Execution, ExpandInput, Json, NativeOperator, Task, TaskId, TriggerRule,
-    WeightRule,
+    Dag, DagBuilder, DagError, DagLimits, Execution, ExpandInput, Json, MapValue, NativeOperator, Task, TaskId,
+    TriggerRule, WeightRule,
 };
 
 use mapping::MappedGroups;
@@ -392,7 +392,7 @@ fn read_execution(fields: &Fields<'_>, task: &Task, extras: &Json) -> Result<Exe
         return Ok(Execution::Runner { reason: Some(reason.to_owned()) });
     }
     let spec = read_bash(bash).ok_or_else(|| fields.error("bash", "what the import describes"))?;
-    Ok(match check_bash(&spec) {
+    Ok(match check_bash(&spec).and_then(|()| check_mapped(task.expand.as_deref())) {
         Ok(()) => Execution::Native(NativeOperator::Bash(spec)),
         Err(reason) => Execution::Runner { reason: Some(reason) },
     })
@@ -405,6 +405,14 @@ fn read_bash(bash: &Json) -> Option<BashSpec> {
         env: bash.get("env").filter(|env| !env.is_null()).cloned(),
         append_env: bash.get("append_env")?.as_bool()?,
         cwd: bash.get("cwd").and_then(Json::as_str).map(str::to_owned),
+        given: bash
+            .get("given")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
+            .map(str::to_owned)
+            .collect(),
         skip_on_exit_code: codes
             .iter()
             // Exit codes are 0 to 255, or minus a signal's number; no other number can ever match.
@@ -426,10 +434,31 @@ fn check_bash(spec: &BashSpec) -> Result<(), String> {
         ("cwd", spec.cwd.as_deref().map(Json::from)),
     ];
     for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        // The import has put the files' contents in their names' place where it found them.
-        template::check_names_no_file(&value, &BASH_TEMPLATE_EXT)
-            .and_then(|()| template::check_value(&value))
-            .map_err(|error| format!("{name}: {error}"))?;
+        check_field(name, &value)?;
     }
     Ok(())
+}
+
+fn check_field(name: &str, value: &Json) -> Result<(), String> {
+    // The import has put the files' contents in their names' place where it found them.
+    template::check_names_no_file(value, &BASH_TEMPLATE_EXT)
+        .and_then(|()| template::check_value(value))
+        .map_err(|error| format!("{name}: {error}"))
+}
+
+/// Why templates among what a Bash task is mapped over can only be rendered by Python. XComs are looked at when they are
+/// there.
+fn check_mapped(expand: Option<&ExpandInput>) -> Result<(), String> {
+    let check = |name: &str, items: &Json| match items {
+        Json::Array(items) => items.iter().try_for_each(|item| check_field(name, item)),
+        _ => Ok(()),
+    };
+    match expand {
+        Some(ExpandInput::Product(arguments)) => arguments.iter().try_for_each(|(name, value)| match value {
+            MapValue::Literal(items) => check(name, items),
+            _ => Ok(()),
+        }),
+        Some(ExpandInput::Dicts(MapValue::Literal(items))) => check("expand_kwargs", items),
+        _ => Ok(()),
+    }
 }

@@ -180,6 +180,7 @@ fn who_does_the_work_is_chosen_at_import() {
         append_env: true,
         cwd: Some("/tmp/{{ ds_nodash }}".into()),
         skip_on_exit_code: vec![3, 99],
+        given: Vec::new(),
     };
     assert_eq!(all, want);
     for (task, codes) in [("never_skips", 0), ("range", 3)] {

@@ -161,6 +161,9 @@ pub trait XComStore {
     /// from the end.
     fn xcom_at(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: i64) -> Result<Option<XCom>>;
 
+    /// When an entry was pushed.
+    fn xcom_pushed(&self, key: &XComKey) -> Result<Option<Timestamp>>;
+
     /// How many instances a task gets that maps over this entry; `None` if it is not there or was not pushed for that.
     fn mapped_length(&self, key: &XComKey) -> Result<Option<u32>>;
 

@@ -151,6 +151,8 @@ struct Inner<R> {
     /// How often task instances that are not done were lost with the Python helper.
     losses: Mutex<HashMap<TaskInstanceKey, u32>>,
     folders: Folders,
+    /// What mapped tasks are mapped over, for a while.
+    mapped: attempt::mapped::Kept,
     /// How many attempts are under way.
     count: watch::Sender<usize>,
 }
@@ -191,6 +193,7 @@ impl<R: Reports> Worker<R> {
             bundles: Mutex::default(),
             losses: Mutex::default(),
             folders: Folders::default(),
+            mapped: attempt::mapped::Kept::default(),
             count,
         };
         Self { inner: Arc::new(inner) }

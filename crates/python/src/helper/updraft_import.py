@@ -193,20 +193,25 @@ def describe_task(task, dag_reason):
     from airflow.sdk.definitions.mappedoperator import MappedOperator
 
     if isinstance(task, MappedOperator):
-        return {"python": "it is mapped"}
+        return describe_mapped(task, dag_reason)
     if type(task) is not BashOperator:
         return {}
     reason = dag_reason or python_only_task(task)
+    if not reason and next(task.iter_mapped_dependants(), None) is not None:
+        # A text can't be mapped over, and Airflow says so in its own way.
+        reason = "another task maps over what it returns"
     if reason:
         return {"python": reason}
+    return {"bash": describe_bash(task)}
+
+
+def describe_bash(task):
     return {
-        "bash": {
-            "bash_command": task.bash_command,
-            "env": task.env,
-            "append_env": bool(task.append_env),
-            "cwd": task.cwd,
-            "skip_on_exit_code": list(task.skip_on_exit_code),
-        }
+        "bash_command": task.bash_command,
+        "env": task.env,
+        "append_env": bool(task.append_env),
+        "cwd": task.cwd,
+        "skip_on_exit_code": list(task.skip_on_exit_code),
     }
 
 
@@ -222,6 +227,84 @@ def asks_for_secrets(task):
     """Whether a template may read a variable or a connection."""
     texts = [task.bash_command, task.cwd or "", *(task.env or {}).values()]
     return any("{" in text and re.search(r"\b(var|conn|macros)\b", text) for text in texts)
+
+
+# What the engine can map over: the names of the operator's own arguments.
+BASH_ARGUMENTS = ("bash_command", "env", "append_env", "cwd", "skip_on_exit_code")
+
+
+def describe_mapped(task, dag_reason):
+    """A mapped task; what it maps over is in the serialized Dag."""
+    from airflow.providers.standard.operators.bash import BashOperator
+
+    if task.operator_class is not BashOperator:
+        return {}
+    given = task.partial_kwargs
+    # The operator as it would be with an empty command: what is wrong with it is wrong with every instance.
+    own = {name: given[name] for name in (*BASH_ARGUMENTS, "output_encoding", "output_processor") if name in given}
+    model = BashOperator(**{"task_id": "model", "bash_command": "", **own})
+    reason = dag_reason or python_only_mapped(task) or python_only_task(model)
+    if reason:
+        return {"python": reason}
+    return {"bash": {**describe_bash(model), "given": sorted(set(given) & set(BASH_ARGUMENTS))}}
+
+
+def python_only_mapped(task):
+    """What `python_only_task` can't see in an operator that was made without the arguments of all operators."""
+    names = {"_pre_execute_hook": "pre_execute", "_post_execute_hook": "post_execute"}
+    for attribute, reason in RUNNER_ATTRIBUTES.items():
+        if task.partial_kwargs.get(names.get(attribute, attribute)) or getattr(task, attribute, None):
+            return reason
+    if task.email and (task.email_on_failure or task.email_on_retry):
+        return "it sends e-mail"
+    if task.partial_kwargs.get("multiple_outputs"):
+        return "it has multiple_outputs"
+    return python_only_expansion(task._get_specified_expand_input())
+
+
+def python_only_expansion(expand):
+    """Why only Python can tell what an instance gets of what is mapped over, or None."""
+    from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput
+    from airflow.sdk.definitions.xcom_arg import ConcatXComArg, XComArg
+
+    if not isinstance(expand, DictOfListsExpandInput):
+        values = [expand.value]
+    else:
+        others = set(expand.value) - set(BASH_ARGUMENTS)
+        if others:
+            return f"it maps over {', '.join(sorted(others))}"
+        values = list(expand.value.values())
+    for value in values:
+        if isinstance(value, XComArg):
+            if not is_plain_xcom(value):
+                return "it maps over an XCom that goes through functions"
+            if isinstance(value, ConcatXComArg) and len(values) > 1:
+                return "it maps over XComs that are put together, and over something else"
+        elif not is_plain_json(value):
+            return "it maps over something other than texts, numbers, lists and dicts"
+    return None
+
+
+def is_plain_xcom(arg):
+    from airflow.sdk.definitions.xcom_arg import ConcatXComArg, PlainXComArg, ZipXComArg
+
+    if isinstance(arg, PlainXComArg):
+        return True
+    if isinstance(arg, ZipXComArg):
+        return all(map(is_plain_xcom, arg.args)) and is_plain_json(getattr(arg, "fillvalue", None), allow_unset=True)
+    return isinstance(arg, ConcatXComArg) and all(map(is_plain_xcom, arg.args))
+
+
+def is_plain_json(value, allow_unset=False):
+    from airflow.sdk.definitions._internal.types import is_arg_set
+
+    if allow_unset and not is_arg_set(value):
+        return True
+    if value is None or type(value) in (str, int, float, bool):
+        return True
+    if type(value) in (list, tuple):
+        return all(map(is_plain_json, value))
+    return type(value) is dict and all(type(k) is str and is_plain_json(v) for k, v in value.items())
 
 
 def python_only_task(task):

@@ -119,6 +119,10 @@ impl XComStore for MemoryStore {
         Ok(xcom.cloned())
     }
 
+    fn xcom_pushed(&self, key: &XComKey) -> Result<Option<Timestamp>> {
+        Ok(self.state().xcoms.get(key).map(|xcom| xcom.at))
+    }
+
     fn mapped_length(&self, key: &XComKey) -> Result<Option<u32>> {
         Ok(self.state().xcoms.get(key).and_then(|xcom| xcom.mapped_length))
     }

@@ -1,5 +1,6 @@
 //! Reading XComs.
 
+use jiff::Timestamp;
 use model::{DagId, MapIndex, RunId, RunKey, TaskId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -154,27 +155,27 @@ fn newest(connection: &Connection, key: &XComKey) -> rusqlite::Result<Option<XCo
     Ok(found.map(|(_, _, xcom)| xcom))
 }
 
+/// Some columns of one entry.
+fn one<T>(
+    connection: &Connection,
+    columns: &str,
+    key: &XComKey,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    let sql = format!(
+        "SELECT {columns} FROM dag_run AS r JOIN xcom AS x ON x.run_rid = r.rid
+         WHERE r.dag_id = ?1 AND r.run_id = ?2 AND x.task_id = ?3 AND x.map_index = ?4 AND x.key = ?5"
+    );
+    let XComKey { run, task_id, map_index, key } = key;
+    connection
+        .prepare_cached(&sql)?
+        .query_row(params![run.dag_id.as_str(), run.run_id.as_str(), task_id.as_str(), map_index.0, key], read)
+        .optional()
+}
+
 impl XComStore for SqliteStore {
     fn xcom(&self, key: &XComKey) -> Result<Option<XCom>> {
-        let sql = format!(
-            "SELECT {XCOM_COLUMNS} FROM dag_run AS r JOIN xcom AS x ON x.run_rid = r.rid
-             WHERE r.dag_id = ?1 AND r.run_id = ?2 AND x.task_id = ?3 AND x.map_index = ?4 AND x.key = ?5"
-        );
-        self.read(|connection| {
-            connection
-                .prepare_cached(&sql)?
-                .query_row(
-                    params![
-                        key.run.dag_id.as_str(),
-                        key.run.run_id.as_str(),
-                        key.task_id.as_str(),
-                        key.map_index.0,
-                        key.key
-                    ],
-                    read_xcom,
-                )
-                .optional()
-        })
+        self.read(|connection| one(connection, XCOM_COLUMNS, key, read_xcom))
     }
 
     fn xcoms(
@@ -234,26 +235,12 @@ impl XComStore for SqliteStore {
         })
     }
 
+    fn xcom_pushed(&self, key: &XComKey) -> Result<Option<Timestamp>> {
+        self.read(|connection| one(connection, "x.at", key, |row| Columns::new(row).moment()))
+    }
+
     fn mapped_length(&self, key: &XComKey) -> Result<Option<u32>> {
-        self.read(|connection| {
-            let found = connection
-                .prepare_cached(
-                    "SELECT x.mapped_length FROM dag_run AS r JOIN xcom AS x ON x.run_rid = r.rid
-                     WHERE r.dag_id = ?1 AND r.run_id = ?2 AND x.task_id = ?3 AND x.map_index = ?4 AND x.key = ?5",
-                )?
-                .query_row(
-                    params![
-                        key.run.dag_id.as_str(),
-                        key.run.run_id.as_str(),
-                        key.task_id.as_str(),
-                        key.map_index.0,
-                        key.key
-                    ],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            Ok(found.flatten())
-        })
+        self.read(|connection| Ok(one(connection, "x.mapped_length", key, |row| row.get(0))?.flatten()))
     }
 
     fn list_xcoms(

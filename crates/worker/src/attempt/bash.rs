@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use model::Json;
 use model::task::BashSpec;
-use operators::bash::{self, Command, FieldError, LOGGER, Refused, Rendered, Verdict};
+use operators::bash::{self, Command, FieldError, LOGGER, Plain, Refused, Rendered, Verdict};
 use operators::pyrepr::{python_list, python_repr};
 use process::{Child, Exit, SpawnError, SpawnRequest};
 use scheduler::Outcome;
@@ -18,6 +18,7 @@ use template::{Context, RenderError};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
+use super::mapped::{self, Sources};
 use super::{Attempt, End, TASK_LOGGER, detail, end_group, now};
 use crate::folders::Folder;
 use crate::log::{Level, Lines};
@@ -49,7 +50,15 @@ pub(super) async fn run<R: Reports>(
     attempt: &mut Attempt<'_, R>,
     spec: &BashSpec,
 ) -> Result<(End, Option<Place>), NeedsPython> {
-    let (rendered, command) = match prepare(attempt, spec) {
+    let resolved;
+    let (spec, plain) = match resolve(attempt, spec)? {
+        Some((own, plain)) => {
+            resolved = own;
+            (&resolved, plain)
+        }
+        None => (spec, Plain::default()),
+    };
+    let (rendered, command) = match prepare(attempt, spec, plain) {
         Ok(prepared) => prepared,
         Err(error) => match &error.error {
             RenderError::NeedsPython { .. } => return Err(NeedsPython(error.to_string())),
@@ -70,7 +79,7 @@ pub(super) async fn run<R: Reports>(
     let Layout { request, output, place } = match lay_out(attempt, &command) {
         Ok(layout) => layout,
         Err(error) => {
-            log_begin(attempt, Some(&[BASH.clone()]));
+            log_begin(attempt, Some(std::slice::from_ref(&*BASH)));
             return Ok((not_spawned(attempt, error, write), None));
         }
     };
@@ -134,15 +143,25 @@ enum Watched {
     Stopped(Stop),
 }
 
+/// The arguments of an instance of a mapped task; `None` for one that is not mapped.
+fn resolve<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec) -> Result<Option<(BashSpec, Plain)>, NeedsPython> {
+    let start = &attempt.start;
+    let Some(expand) = &start.dag.task(start.task).expand else { return Ok(None) };
+    let inner = &attempt.worker.inner;
+    let sources = Sources { store: &*inner.store, kept: &inner.mapped, run: &start.run.key, dag: &start.dag };
+    let arguments = sources.arguments(expand, start.ti.map_index).map_err(NeedsPython)?;
+    mapped::bash(spec, arguments).map(Some).map_err(NeedsPython)
+}
+
 /// The rendered templates, and what is to be run if it can be.
 type Prepared = (Rendered, Result<Command, Refused>);
 
-fn prepare<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec) -> Result<Prepared, Box<FieldError>> {
+fn prepare<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec, plain: Plain) -> Result<Prepared, Box<FieldError>> {
     let start = &attempt.start;
     let params = start.dag.params_of(start.task, &start.run.conf);
     let lookups = StoreLookups { store: &*attempt.worker.inner.store, masker: attempt.log.masker(), run: &start.run };
     let context = Context::new(&start.run, &start.ti, start.dag.task(start.task), &params, &lookups);
-    let rendered = bash::render(spec, &context)?;
+    let rendered = bash::render(spec, plain, &context)?;
     let command = bash::command(spec, &rendered, &context, attempt.base_environment());
     Ok((rendered, command))
 }

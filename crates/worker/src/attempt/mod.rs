@@ -2,6 +2,7 @@
 
 mod bash;
 mod conversation;
+pub(crate) mod mapped;
 mod runner;
 mod streams;
 
