@@ -159,9 +159,13 @@ fn extend(path: &Path, length: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
     use crate::sqlite::SqliteStore;
     use crate::{Commit, Variable, Write};
+
+    const COMMITS: usize = 100;
 
     fn write(store: &SqliteStore, key: &str, length: usize) {
         let value = "x".repeat(length);
@@ -199,22 +203,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("updraft.db");
         let store = SqliteStore::open(&path).unwrap();
-        let is_done = AtomicBool::new(false);
+        let commits = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                (0..300).for_each(|number| write(&store, &format!("{number}"), 20_000));
-                is_done.store(true, Ordering::Relaxed);
+                for number in 0..COMMITS {
+                    write(&store, &format!("{number}"), 20_000);
+                    commits.store(number + 1, Ordering::Relaxed);
+                }
             });
             let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE, READER_CACHE_KIB).unwrap();
-            let mut used = 0;
-            while !is_done.load(Ordering::Relaxed) {
+            let (mut used, mut seen) = (0, 0);
+            while seen < COMMITS {
                 // Each time it has to be made longer, while the other thread does the same by its commits.
                 work(&path, 1000, 1000).reserve(&connection, used).unwrap();
                 used += RESERVED_PAGES / 2;
-                if used > 20 * RESERVED_PAGES {
+                if used > 10 * RESERVED_PAGES {
                     used = 0;
                     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
                 }
+                // Both take turns, however busy the machine is: SQLite's locks are not fair.
+                while commits.load(Ordering::Relaxed) == seen {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                seen = commits.load(Ordering::Relaxed);
             }
         });
         // As after a crash: from the log alone.
@@ -224,6 +235,6 @@ mod tests {
         let connection = Connection::open(&copy).unwrap();
         let count: i64 = connection.query_row("SELECT count(*) FROM variable", [], |row| row.get(0)).unwrap();
         let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!((count, verdict.as_str()), (300, "ok"));
+        assert_eq!((count, verdict.as_str()), (COMMITS as i64, "ok"));
     }
 }
