@@ -5,7 +5,9 @@ use testkit::{Context, Server};
 
 use crate::support::{Line, context, dag_file, log_of, trigger_at};
 
-const ENV: [(&str, &str); 4] = [
+const ENV: [(&str, &str); 5] = [
+    // Bash whose standard input is a socket, as the runner's is, reads the user's start-up file unless it is deeper than this.
+    ("SHLVL", "2"),
     ("FROM_THE_CALLER", "seen"),
     ("AIRFLOW_VAR_FROM_ENVIRONMENT", "env wins"),
     ("AIRFLOW_VAR_API_TOKEN", "top-secret-token"),
