@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use model::transition::TaskTransition;
 use model::trigger_rule::{TriggerRule, UpstreamCounts};
-use model::{Change, Dag, GroupIndex, MapIndex, RunKey, TaskId, TaskIndex, TaskState};
+use model::{Change, Dag, GroupIndex, MapIndex, RunKey, TaskId, TaskIndex, TaskInstance, TaskState};
 
 use crate::event::{Action, Decisions, LengthOf, Need, Obstacle, StopReason};
 use crate::inputs::{Inputs, Touched};
@@ -237,28 +237,15 @@ impl Scheduler {
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
+        let Some((of_run, structure)) = self.runs.get(&run).map(|state| (state.run.clone(), state.structure())) else {
+            return;
+        };
+        // All share the texts of one.
+        let model = self.new_task_instance(&of_run, &structure, task, MapIndex(first), now);
         let Some(state) = self.runs.get_mut(&run) else { return };
-        let Some(model) = state.tasks[task.at()].instances.first().map(|instance| instance.ti.clone()) else { return };
         for map_index in first..i32::try_from(count).unwrap_or(i32::MAX) {
-            let ti = model::TaskInstance {
-                id: self.ids.task_instance(now),
-                map_index: MapIndex(map_index),
-                state: TaskState::None,
-                try_number: 0,
-                max_tries: state.dag.task(task).retries,
-                version: state.version,
-                scheduled_at: None,
-                queued_at: None,
-                start_date: None,
-                end_date: None,
-                hostname: None,
-                unixname: None,
-                pid: None,
-                rendered_map_index: None,
-                retry_delay_override: None,
-                reschedule_date: None,
-                ..model.clone()
-            };
+            let id = self.ids.task_instance(now);
+            let ti = TaskInstance { id, map_index: MapIndex(map_index), ..model.clone() };
             put(decisions, &ti, Change::TaskInstance);
             state.add_instance(task, ti);
         }

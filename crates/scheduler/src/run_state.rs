@@ -7,7 +7,7 @@ use model::transition::{NoTransition, TaskTransition, next_state};
 use model::trigger_rule::UpstreamCounts;
 use model::{Dag, DagRun, LinkKind, MapIndex, TaskId, TaskIndex, TaskInstance, TaskState, VersionId};
 
-use crate::event::{LoadedRun, PreviousRun, SkipDecision};
+use crate::event::{LoadedRun, PreviousRun, SkipDecision, Structure};
 use crate::inputs::{Inputs, LaneSizes, Touched, counted, in_state};
 use crate::slots::Parked;
 
@@ -143,6 +143,12 @@ pub(crate) struct RunState {
 }
 
 impl RunState {
+    /// The structure that the run is on.
+    pub(crate) fn structure(&self) -> Structure {
+        let (version, bundle_version) = (self.version, self.run.bundle_version.clone());
+        Structure { version, bundle_version, dag: Arc::clone(&self.dag) }
+    }
+
     pub(crate) fn new(loaded: LoadedRun) -> Self {
         let LoadedRun { run, structure, task_instances, skips, lengths } = loaded;
         let dag = structure.dag;

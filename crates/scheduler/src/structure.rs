@@ -103,11 +103,7 @@ impl Scheduler {
     pub(crate) fn rebuild_without(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
         let Some(state) = self.runs.get_mut(&task.run) else { return };
         state.tasks[task.task.at()].instances.remove(task.instance as usize);
-        let structure = Structure {
-            version: state.version,
-            bundle_version: state.run.bundle_version.clone(),
-            dag: Arc::clone(&state.dag),
-        };
+        let structure = state.structure();
         let named = |task: &TaskIndex| state.dag.task(*task).task_id.clone();
         let skips = state.skips.iter().map(|((branch, map_index), decision)| Skip {
             branch: named(branch),
