@@ -32,7 +32,7 @@ sim: ## 2,500 simulated histories with crashes; a failure prints its seed.
 	cargo run --release --locked -p sim -- --count 2500
 
 conformance: build ## Dags, schedules and the API, compared with recordings of Airflow.
-	$(PYTHON) conformance/run.py --updraft $(RELEASE) --python $(PYTHON) --wide
+	$(PYTHON) conformance/run.py --updraft $(RELEASE) --python $(PYTHON)
 
 bench: build ## Our times beside Airflow's and beside what the machine can do at best.
 	$(PYTHON) bench/run.py --updraft $(RELEASE) --python $(PYTHON) --wide
