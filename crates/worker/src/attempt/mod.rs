@@ -6,7 +6,10 @@ pub(crate) mod mapped;
 mod runner;
 mod streams;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -68,15 +71,22 @@ pub(crate) async fn run<R: Reports>(
     let log = TaskLog::open(&options.log_folder, &start.ti, masker);
     let execution = start.dag.task(start.task).execution.clone();
     let mut attempt = Attempt { worker, start, log, stopped };
+    if let Err(panic) = caught(work(&mut attempt, execution, acknowledged)).await {
+        attempt.broke_down(&panic).await;
+    }
+}
+
+/// Runs the attempt the way its task asks for, and reports its end.
+async fn work<R: Reports>(attempt: &mut Attempt<'_, R>, execution: Execution, acknowledged: oneshot::Receiver<()>) {
     match execution {
-        Execution::Native(NativeOperator::Bash(spec)) => match bash::run(&mut attempt, &spec).await {
+        Execution::Native(NativeOperator::Bash(spec)) => match bash::run(attempt, &spec).await {
             Ok((end, place)) => {
                 attempt.report_end(end).await;
                 drop(place);
             }
-            Err(bash::NeedsPython(reason)) => runner::run(&mut attempt, Some(&reason), acknowledged).await,
+            Err(bash::NeedsPython(reason)) => runner::run(attempt, Some(&reason), acknowledged).await,
         },
-        Execution::Runner { reason } => runner::run(&mut attempt, reason.as_deref(), acknowledged).await,
+        Execution::Runner { reason } => runner::run(attempt, reason.as_deref(), acknowledged).await,
         Execution::Unsupported { reason } => {
             attempt.log.write(Level::Error, TASK_LOGGER, &format!("The task can't run here: {reason}"), &[]);
             attempt.report_end(End::new(Outcome::FailedForGood)).await;
@@ -84,6 +94,22 @@ pub(crate) async fn run<R: Reports>(
         // The scheduler ends these itself.
         Execution::Empty => attempt.report_end(End::new(Outcome::Success)).await,
     }
+}
+
+/// Waits for a future; a panic in it comes back as its message. What the future held is dropped either way, and what it
+/// borrowed may be half changed: fit only for the attempt that is about to end.
+async fn caught(future: impl Future<Output = ()>) -> Result<(), String> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(payload) => Poll::Ready(Err(panic_message(&*payload))),
+    })
+    .await
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 impl<R: Reports> Attempt<'_, R> {
@@ -110,6 +136,16 @@ impl<R: Reports> Attempt<'_, R> {
         let attempt = self.start.ti.id;
         let report = Report::Ended { attempt, started, at, outcome, rendered_map_index, writes };
         self.worker.inner.reports.report(report).await;
+    }
+
+    /// Ends an attempt whose own code in the engine has failed: what it started is killed, and the try has failed.
+    async fn broke_down(&self, panic: &str) {
+        let ti = self.start.ti.id;
+        tracing::error!(attempt = %ti, panic, "an attempt ended by a fault in the engine; this is a bug");
+        self.kill_leftovers().await;
+        let event = format!("The engine failed while it ran the task, which is a bug in Updraft: {panic}");
+        self.log.write(Level::Error, TASK_LOGGER, &event, &[]);
+        self.report_end(End::new(Outcome::Failed)).await;
     }
 
     /// Waits until somebody wants the attempt to end.
