@@ -77,6 +77,7 @@ fn dag(known: &Value) -> (ImportedDag, Write) {
         max_consecutive_failed_dag_runs: dag.limits.max_consecutive_failed_dag_runs,
         has_task_concurrency_limits: listing.has_task_concurrency_limits,
         allowed_run_types: dag.allowed_run_types.clone(),
+        unproven: false,
         facts: facts_to_json(&dag, &listing.timetable, false),
         version: VersionId(text(&known["version"]).parse().unwrap()),
         hash: "h".into(),

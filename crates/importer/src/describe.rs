@@ -1,5 +1,6 @@
 //! What came of an import, as the store takes it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use engine::facts_to_json;
@@ -32,6 +33,8 @@ pub(crate) struct Described {
 pub(crate) fn describe(imported: Imported, around: &Circumstances<'_>) -> Described {
     let Imported { dags, extras, mut errors, asked, .. } = imported;
     let (mut described, mut refused) = (Vec::new(), Vec::new());
+    // Airflow's own errors make every other Dag of their file stale (`dag_processing.collection._update_import_errors`).
+    let broken: HashSet<String> = errors.iter().map(|(file, _)| file.clone()).collect();
     for serialized in dags {
         let dag_id = serialized["dag"]["dag_id"].as_str().unwrap_or_default().to_owned();
         if let Some(owner) = (around.owner_of)(&dag_id) {
@@ -44,7 +47,11 @@ pub(crate) fn describe(imported: Imported, around: &Circumstances<'_>) -> Descri
         }
         let extras = extras_of(extras.get(&dag_id), asked);
         match serialized::read(&serialized, &extras) {
-            Ok((dag, listing)) => described.push(describe_dag(&dag, listing, serialized, extras, around)),
+            Ok((dag, listing)) => {
+                let unproven = broken.contains(&listing.relative_fileloc);
+                let dag = describe_dag(&dag, listing, serialized, extras, around);
+                described.push(ImportedDag { unproven, ..dag });
+            }
             Err(error) => errors.push((around.relative_fileloc.to_owned(), error.to_string())),
         }
     }
@@ -115,6 +122,7 @@ fn describe_dag(
         has_task_concurrency_limits: listing.has_task_concurrency_limits,
         allowed_run_types: dag.allowed_run_types.clone(),
         facts: facts_to_json(dag, &listing.timetable, may_schedule),
+        unproven: false,
         version: VersionId(uuid::Uuid::now_v7()),
         hash: hash_of(&serialized, &extras),
         serialized,

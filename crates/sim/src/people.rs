@@ -256,6 +256,7 @@ fn imported(sim: &SimDag) -> ImportedDag {
         max_consecutive_failed_dag_runs: dag.limits.max_consecutive_failed_dag_runs,
         has_task_concurrency_limits: false,
         allowed_run_types: None,
+        unproven: false,
         facts: facts_to_json(dag, &sim.timetable, true),
         version: version.id,
         hash: version.id.to_string(),

@@ -60,6 +60,7 @@ fn imported(number: usize) -> Write {
         max_consecutive_failed_dag_runs: 0,
         has_task_concurrency_limits: false,
         allowed_run_types: None,
+        unproven: false,
         facts: json!({
             "timetable": {
                 "__type": "airflow.timetables.trigger.CronTriggerTimetable",

@@ -85,6 +85,8 @@ pub struct ImportedDag {
     pub has_task_concurrency_limits: bool,
     pub allowed_run_types: Option<Vec<String>>,
     pub facts: Json,
+    /// Its file has errors: unless it was listed before, it is stale until they are gone.
+    pub unproven: bool,
     /// The version to make if the structure has changed. Its number follows the last one.
     pub version: VersionId,
     pub hash: String,

@@ -210,6 +210,7 @@ pub fn imported(dag_id: &str, display_name: &str) -> Write {
         max_consecutive_failed_dag_runs: 0,
         has_task_concurrency_limits: false,
         allowed_run_types: None,
+        unproven: false,
         facts: json!({}),
         version: VERSION,
         hash: "h".into(),

@@ -251,7 +251,7 @@ fn record_of(file: &ImportedFile, dag: &ImportedDag, version: VersionId, known: 
         display_name: dag.display_name.clone(),
         description: dag.description.clone(),
         paused: known.map_or(dag.paused_upon_creation, |known| known.paused),
-        stale: false,
+        stale: dag.unproven && known.is_none_or(|known| known.stale),
         bundle_name: file.bundle_name.clone(),
         bundle_version: dag.bundle_version.clone(),
         relative_fileloc: dag.relative_fileloc.clone(),

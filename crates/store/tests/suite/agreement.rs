@@ -104,6 +104,7 @@ fn some_dags(random: &mut Random) -> Vec<Write> {
                 paused_upon_creation: random.chance(50),
                 bundle_version: random.maybe(70, |random| format!("v{}", random.below(2))),
                 timetable_type: random.pick(&["Cron", "Delta", "Null"]).to_owned(),
+                unproven: random.chance(30),
                 facts: json!({"number": number}),
                 ..dag(&dag_id, version_id + version, &format!("h{version}"))
             };

@@ -162,6 +162,7 @@ pub fn dag(dag_id: &str, version_id: u128, hash: &str) -> ImportedDag {
         max_consecutive_failed_dag_runs: 5,
         has_task_concurrency_limits: true,
         allowed_run_types: Some(vec!["manual".into()]),
+        unproven: false,
         facts: json!({"timetable": {"__type": "cron"}, "earliest": null}),
         version: version(version_id),
         hash: hash.into(),

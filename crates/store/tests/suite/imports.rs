@@ -135,6 +135,23 @@ pub fn a_file_that_fails_keeps_its_last_good_dags(store: &dyn Store) {
     assert_eq!(errors(store), []);
 }
 
+pub fn a_dag_that_is_new_in_a_file_with_errors_is_stale_until_they_are_gone(store: &dyn Store) {
+    let unproven = |dag_id, number, hash| ImportedDag { unproven: true, ..dag(dag_id, number, hash) };
+    store.commit(vec![imported("f.py", vec![dag("old", 1, "h")])]).unwrap();
+    let both = vec![unproven("old", 2, "h2"), unproven("new", 3, "h")];
+    store.commit(vec![failed("f.py", both, &[("f.py", "a cycle")])]).unwrap();
+    assert_eq!(fresh(store), ["old"]);
+    assert_eq!(the_dag(store, "old").version, version(2));
+    assert!(the_dag(store, "new").stale && the_dag(store, "new").has_import_errors);
+    store.commit(vec![imported("f.py", vec![dag("old", 4, "h2"), dag("new", 5, "h")])]).unwrap();
+    assert_eq!(fresh(store), ["new", "old"]);
+    // One that has left its file and comes back with errors is as one that is new.
+    store.commit(vec![imported("f.py", vec![dag("old", 6, "h2")])]).unwrap();
+    let both = vec![unproven("old", 7, "h2"), unproven("new", 8, "h")];
+    store.commit(vec![failed("f.py", both, &[("f.py", "a cycle")])]).unwrap();
+    assert_eq!(fresh(store), ["old"]);
+}
+
 pub fn a_file_that_is_gone_takes_its_dags_along(store: &dyn Store) {
     let gone = |path: &str| Write::FileGone { bundle_name: "dags-folder".into(), relative_fileloc: path.into() };
     let member = ImportedDag { relative_fileloc: "z.zip/a.py".into(), ..dag("a", 1, "h") };

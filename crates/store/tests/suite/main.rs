@@ -61,6 +61,7 @@ cases!(
             what_people_and_the_scheduler_decided_is_kept,
             dags_that_left_their_file_are_stale,
             a_file_that_fails_keeps_its_last_good_dags,
+            a_dag_that_is_new_in_a_file_with_errors_is_stale_until_they_are_gone,
             a_file_that_is_gone_takes_its_dags_along,
             a_dag_moves_to_the_file_that_had_it_last,
             errors_are_replaced,

@@ -90,6 +90,30 @@ fn what_has_not_changed_is_never_imported_again() {
     assert_eq!(last_parsed(&server, "still"), before, "imported again after a restart");
 }
 
+/// As Airflow does it: an error anywhere in a file keeps its other Dags from being listed, unless they were there before
+/// it.
+#[test]
+fn a_dag_beside_a_cycle_waits_until_that_is_gone() {
+    let context = context();
+    let cycle = "from airflow.providers.standard.operators.empty import EmptyOperator\nfrom airflow.sdk import DAG\n\n\
+                 with DAG(\"cycle\"):\n    a, b = EmptyOperator(task_id=\"a\"), EmptyOperator(task_id=\"b\")\n    a >> b >> a\n";
+    let beside = |first: &str| format!("{first}\n{}", dag("beside", first.lines().next().unwrap_or("alone")));
+    context.write_dag("two.py", &beside(cycle));
+    let server = Server::start(&context);
+    wait_for_error(&server, "two.py", "Cycle detected in Dag: cycle. Faulty task: ");
+    assert!(!is_listed(&server, "beside") && !is_listed(&server, "cycle"));
+    let reply = server.client.get("/api/v2/dags/beside").body;
+    assert_eq!((&reply["is_stale"], &reply["has_import_errors"]), (&json!(true), &json!(true)), "{reply}");
+
+    context.write_dag("two.py", &beside(""));
+    wait_for_description(&server, "beside", "alone");
+    server.wait_for("beside is listed", |_| is_listed(&server, "beside").then_some(()));
+    context.write_dag("two.py", &beside(&format!("# changed\n{cycle}")));
+    wait_for_error(&server, "two.py", "Cycle detected in Dag: cycle. Faulty task: ");
+    wait_for_description(&server, "beside", "# changed");
+    assert!(is_listed(&server, "beside"));
+}
+
 /// Files that misbehave, and what their error says.
 const HARMFUL: [(&str, &str, &str); 16] = [
     ("syntax.py", "# airflow dag\ndef broken(:\n", "SyntaxError"),

@@ -104,10 +104,10 @@ impl Writer {
                      relative_fileloc, fileloc, owners, tags, timetable_type, timetable_summary, timetable_description,
                      max_active_tasks, max_active_runs, max_consecutive_failed_dag_runs, has_task_concurrency_limits,
                      has_import_errors, allowed_run_types, last_parsed_at, last_parse_duration, version_id, facts)
-                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+                 VALUES (?1, ?2, ?3, ?4, ?25, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
                      ?22, ?23, ?24)
                  ON CONFLICT (dag_id) DO UPDATE SET display_name = excluded.display_name,
-                     description = excluded.description, stale = 0, bundle_name = excluded.bundle_name,
+                     description = excluded.description, stale = stale AND excluded.stale, bundle_name = excluded.bundle_name,
                      bundle_version = excluded.bundle_version, source_file = excluded.source_file,
                      relative_fileloc = excluded.relative_fileloc, fileloc = excluded.fileloc, owners = excluded.owners,
                      tags = excluded.tags, timetable_type = excluded.timetable_type,
@@ -145,6 +145,7 @@ impl Writer {
                 duration_micros(file.duration),
                 version,
                 dag.facts.to_string(),
+                dag.unproven,
             ])?;
         Ok(())
     }
