@@ -75,6 +75,15 @@ impl Args {
         self.issues.keep(&place("query", name), &input, parsed)
     }
 
+    /// A parameter that must be there.
+    pub(crate) fn required<T: Default>(&mut self, name: &str, parse: impl Fn(&Value) -> Parsed<T>) -> T {
+        if self.text(name).is_none() {
+            let missing = parse::Fault::new("missing", "Field required");
+            self.issues.add(&place("query", name), missing, &Value::Null);
+        }
+        self.optional(name, parse).unwrap_or_default()
+    }
+
     pub(crate) fn or<T>(&mut self, name: &str, default: T, parse: impl Fn(&Value) -> Parsed<T>) -> T {
         self.optional(name, parse).unwrap_or(default)
     }

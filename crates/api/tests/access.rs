@@ -58,6 +58,8 @@ async fn each_role_may_do_what_it_may_do_in_airflow() {
         ("viewer", "GET", "/dags"),
         ("user", "PATCH", "/dags/none"),
         ("user", "POST", "/dags/none/dagRuns"),
+        ("user", "DELETE", "/dags/none/dagRuns/r"),
+        ("viewer", "GET", "/dags/none/dagRuns/r/wait"),
         ("viewer", "POST", "/dags/~/dagRuns/list"),
         ("viewer", "GET", "/dags/none/dagRuns/x"),
         ("user", "PATCH", "/dags/none/dagRuns/x"),

@@ -299,8 +299,10 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         }
         // What these changes say of a task instance, they say better.
         for change in &changes {
-            if let Change::TaskInstance(ti) = change {
-                self.lazy.remove(&ti.key());
+            match change {
+                Change::TaskInstance(ti) => drop(self.lazy.remove(&ti.key())),
+                Change::RunDeleted(run) => self.lazy.retain(|key, _| key.run != *run),
+                _ => {}
             }
         }
         let lazy = self.lazy.drain().map(|(_, write)| write);

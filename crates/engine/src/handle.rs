@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{DagId, DagRun};
-use scheduler::{Event, NewRun, ReplyId, TriggerError};
+use model::{DagId, DagRun, DagRunState, RunKey};
+use scheduler::{Event, NewRun, ReplyId, RunRefusal, TriggerError};
 use tokio::sync::oneshot;
 
 use crate::core::{Input, TriggerRequest};
@@ -25,8 +25,18 @@ pub enum TriggerFailure {
     Stopped(#[from] EngineStopped),
 }
 
+/// Why a run is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeFailure {
+    #[error(transparent)]
+    Refused(#[from] RunRefusal),
+    #[error(transparent)]
+    Stopped(#[from] EngineStopped),
+}
+
 enum Answer {
     Run(Result<Box<DagRun>, TriggerError>),
+    Changed(Result<Option<Box<DagRun>>, RunRefusal>),
     Done,
 }
 
@@ -47,6 +57,10 @@ impl Replies {
 
     pub(crate) fn answer(&self, id: ReplyId, answer: Result<Box<DagRun>, TriggerError>) {
         self.send(id, Answer::Run(answer));
+    }
+
+    pub(crate) fn changed(&self, id: ReplyId, answer: Result<Option<Box<DagRun>>, RunRefusal>) {
+        self.send(id, Answer::Changed(answer));
     }
 
     pub(crate) fn done(&self, id: ReplyId) {
@@ -116,12 +130,33 @@ impl EngineHandle {
         self.tell(Input::Event(Event::DagPaused { dag_id, paused, reply })).await?;
         done.await.map(|_| ()).map_err(|_| EngineStopped)
     }
+
+    /// Ends a run, or puts it back into the queue, with all that follows for its tasks. Gives it as it was then, when
+    /// that is durable; nothing if it was deleted meanwhile.
+    pub async fn set_run_state(&self, run: RunKey, state: DagRunState) -> Result<Option<Box<DagRun>>, ChangeFailure> {
+        self.change_run(|reply| Event::SetRunState { run, state, reply }).await
+    }
+
+    /// Deletes a run that is not running. Returns when that is durable.
+    pub async fn delete_run(&self, run: RunKey) -> Result<(), ChangeFailure> {
+        self.change_run(|reply| Event::DeleteRun { run, reply }).await.map(drop)
+    }
+
+    async fn change_run(&self, event: impl FnOnce(ReplyId) -> Event) -> Result<Option<Box<DagRun>>, ChangeFailure> {
+        let (reply, answer) = self.replies.expect();
+        self.tell(Input::Event(event(reply))).await?;
+        match answer.await.map_err(|_| EngineStopped)? {
+            Answer::Changed(answer) => Ok(answer?),
+            // Nobody answers such a request like that.
+            Answer::Run(_) | Answer::Done => Err(EngineStopped.into()),
+        }
+    }
 }
 
 fn run_of(answer: Answer) -> Result<Box<DagRun>, TriggerFailure> {
     match answer {
         Answer::Run(run) => Ok(run?),
         // Nobody answers a request for a run like that.
-        Answer::Done => Err(EngineStopped.into()),
+        Answer::Changed(_) | Answer::Done => Err(EngineStopped.into()),
     }
 }

@@ -11,6 +11,6 @@ pub mod triggering;
 
 pub use crate::core::{Core, DagSource, Input, Started, TriggerRequest};
 pub use facts::{FactsError, facts_of, facts_to_json};
-pub use handle::{EngineHandle, EngineStopped, TriggerFailure};
+pub use handle::{ChangeFailure, EngineHandle, EngineStopped, TriggerFailure};
 pub use pulse::Pulse;
 pub use run_loop::{Clock, Dispatch, Engine, EngineInbox, EngineOptions, SystemClock};

@@ -234,6 +234,7 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::Acknowledge { attempt } => self.dispatch.acknowledge(attempt),
                 Action::Reply { to, answer } => self.replies.answer(to, answer),
                 Action::Done { to } => self.replies.done(to),
+                Action::RunChanged { to, answer } => self.replies.changed(to, answer),
                 Action::RunFinished { run, reason } => self.dispatch.run_finished(&run, reason),
                 Action::AutoPaused { dag_id, failed_runs } => {
                     tracing::warn!("Pausing Dag {dag_id} because its last {failed_runs} runs have failed");

@@ -31,4 +31,6 @@ pub enum Change {
         dag_id: DagId,
         paused: bool,
     },
+    /// A run is deleted, and everything that belongs to it.
+    RunDeleted(RunKey),
 }

@@ -37,10 +37,14 @@ pub enum TaskTransition {
     FailFast,
     /// Its run took longer than `dagrun_timeout`.
     TimeOut,
+    /// Somebody has ended its run, and it is to look like that.
+    MarkSuccess,
+    MarkFailed,
+    MarkSkipped,
 }
 
 impl TaskTransition {
-    pub const ALL: [TaskTransition; 17] = [
+    pub const ALL: [TaskTransition; 20] = [
         TaskTransition::Schedule,
         TaskTransition::Queue,
         TaskTransition::Start,
@@ -58,7 +62,15 @@ impl TaskTransition {
         TaskTransition::Clear,
         TaskTransition::FailFast,
         TaskTransition::TimeOut,
+        TaskTransition::MarkSuccess,
+        TaskTransition::MarkFailed,
+        TaskTransition::MarkSkipped,
     ];
+
+    /// Whether a person decided it.
+    pub fn is_by_hand(self) -> bool {
+        matches!(self, TaskTransition::MarkSuccess | TaskTransition::MarkFailed | TaskTransition::MarkSkipped)
+    }
 }
 
 /// A transition that the table does not have.
@@ -108,6 +120,11 @@ pub fn next_state(state: TaskState, transition: TaskTransition) -> Result<TaskSt
         (T::FailFast, S::UpstreamFailed | S::Removed) => S::Skipped,
         (T::FailFast | T::TimeOut, state) if !state.is_finished() => S::Skipped,
 
+        // Instances of a mapped task share what is decided about those that run.
+        (T::MarkSuccess, state) if state != S::Success => S::Success,
+        (T::MarkFailed, state) if state != S::Failed => S::Failed,
+        (T::MarkSkipped, state) if !state.is_finished() => S::Skipped,
+
         _ => return Err(NoTransition { state, transition }),
     })
 }
@@ -136,6 +153,9 @@ mod tests {
         Clear        none none - restarting none - none none none none none none none none
         FailFast     skipped skipped skipped failed - skipped - skipped skipped skipped - skipped skipped skipped
         TimeOut      skipped skipped skipped skipped - skipped - skipped skipped - - - skipped skipped
+        MarkSuccess  success success success success - success success success success success success success success success
+        MarkFailed   failed failed failed failed failed failed - failed failed failed failed failed failed failed
+        MarkSkipped  skipped skipped skipped skipped - skipped - skipped skipped - - - skipped skipped
     ";
 
     #[test]

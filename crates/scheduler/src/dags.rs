@@ -308,9 +308,14 @@ impl Scheduler {
             self.dags.remove(dag_id);
             return;
         }
-        let wants_more = entry.facts.schedule.next_run.is_some() && entry.may_start_runs();
         self.start_queued_runs(dag_id, now);
-        if wants_more {
+        self.look_for_room(dag_id, now);
+    }
+
+    /// There may be room for another run of the Dag's timetable.
+    pub(crate) fn look_for_room(&mut self, dag_id: &DagId, now: Timestamp) {
+        let Some(entry) = self.dags.get(dag_id) else { return };
+        if entry.facts.schedule.next_run.is_some() && entry.may_start_runs() {
             self.look_at_schedule(dag_id, now);
         }
     }

@@ -99,7 +99,8 @@ impl Scheduler {
         if transition != TaskTransition::TimeOut {
             ti.start_date = ti.start_date.or(Some(now));
         }
-        ti.end_date = ti.start_date.map(|_| now);
+        let ended = ti.end_date.filter(|_| transition.is_by_hand());
+        ti.end_date = ended.or(ti.start_date.map(|_| now));
         put(decisions, state.ti(task), Change::TaskInstance);
         self.after_end(task);
     }

@@ -32,6 +32,17 @@ pub enum Event {
     },
     /// Somebody asks for a run.
     Trigger(Box<Trigger>),
+    /// Somebody ends a run, or puts it back into the queue. `state` is not that of a running one.
+    SetRunState {
+        run: RunKey,
+        state: DagRunState,
+        reply: ReplyId,
+    },
+    /// Somebody deletes a run and everything that belongs to it. One that is running is kept.
+    DeleteRun {
+        run: RunKey,
+        reply: ReplyId,
+    },
     /// At start: a run that was queued when the last process ended.
     RunFound(Box<DagRun>),
     /// A run with its task instances: found running at start, or the answer to [`Need::Run`].
@@ -236,6 +247,15 @@ pub enum TriggerError {
     LogicalDateTaken { dag_id: DagId, logical_date: Timestamp },
 }
 
+/// Why a run is left as it is.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RunRefusal {
+    #[error("the structure of Dag {0} can't be read")]
+    NoStructure(DagId),
+    #[error("the run {0} is running")]
+    Running(RunKey),
+}
+
 /// What to write, and what to do when it is written.
 #[derive(Clone, Debug, Default)]
 pub struct Decisions {
@@ -269,6 +289,11 @@ pub enum Action {
     Reply {
         to: ReplyId,
         answer: Result<Box<DagRun>, TriggerError>,
+    },
+    /// What somebody wanted of a run is durable: the run as it is then, or nothing if it is deleted.
+    RunChanged {
+        to: ReplyId,
+        answer: Result<Option<Box<DagRun>>, RunRefusal>,
     },
     /// A run has ended; its Dag's callbacks are due.
     RunFinished {
@@ -344,6 +369,8 @@ pub enum StopReason {
     FailFast,
     /// Its task is no longer in the Dag.
     Removed,
+    /// Somebody has ended its run.
+    SetByHand,
 }
 
 /// A message that came too late or from nobody.

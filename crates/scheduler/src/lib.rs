@@ -9,6 +9,7 @@
 //! that is due, a queued run's task instances) it asks for as [`Need`]s; the answers are events too.
 
 mod attempts;
+mod by_hand;
 mod dags;
 mod evaluate;
 mod event;
@@ -31,7 +32,7 @@ use model::{Change, DagId, RunKey, TaskInstanceId};
 pub use dags::DagFacts;
 pub use event::{
     Action, Decisions, Event, LengthOf, LoadedRun, Need, NewRun, Obstacle, Outcome, PreviousRun, Refusal, ReplyId,
-    Skip, SkipDecision, StartAttempt, StopReason, Structure, Trigger, TriggerError,
+    RunRefusal, Skip, SkipDecision, StartAttempt, StopReason, Structure, Trigger, TriggerError,
 };
 pub use expand::MAX_INSTANCES;
 pub use ids::IdSource;
@@ -75,6 +76,8 @@ pub struct Scheduler {
     draining: bool,
     /// Task instances to look at again in this step, in the order in which something happened to them.
     dirty: VecDeque<TaskRef>,
+    /// Runs that are being fetched because people want something of them.
+    wishes: HashMap<RunKey, by_hand::Wishes>,
     /// Runs whose end to look at in this step.
     touched: Vec<RunSerial>,
     needs: Vec<Need>,
@@ -99,6 +102,7 @@ impl Scheduler {
             moment: Timestamp::MIN,
             draining: false,
             dirty: VecDeque::new(),
+            wishes: HashMap::new(),
             touched: Vec::new(),
             needs: Vec::new(),
             evaluations: 0,
@@ -168,7 +172,12 @@ impl Scheduler {
             Event::Trigger(trigger) => self.trigger(*trigger, now, decisions),
             Event::RunFound(run) => self.run_found(*run, now),
             Event::RunLoaded(loaded) => self.run_loaded(*loaded, now, decisions),
-            Event::RunUnavailable(key) => self.run_unavailable(&key, now),
+            Event::RunUnavailable(key) => {
+                self.refuse_wishes(&key, decisions);
+                self.run_unavailable(&key, now);
+            }
+            Event::SetRunState { run, state, reply } => self.set_run_state(&run, state, reply, now, decisions),
+            Event::DeleteRun { run, reply } => self.delete_run(&run, reply, now, decisions),
             Event::StructureLoaded { run, structure, skips, lengths } => {
                 self.structure_loaded(&run, structure, skips, lengths, now, decisions);
             }

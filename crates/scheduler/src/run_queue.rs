@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::DagRun;
+use model::{DagRun, RunKey};
 
 use crate::dags::counts_as_active;
 
@@ -31,6 +31,14 @@ impl RunQueue {
         let due = self.waiting.range(..=(now, u64::MAX));
         let key = due.map(|(key, run)| (*key, run)).find(|(_, run)| room || !counts_as_active(run))?.0;
         let run = self.waiting.remove(&key)?;
+        self.uncounted -= usize::from(!counts_as_active(&run));
+        Some(run)
+    }
+
+    /// Takes out a run, wherever it stands.
+    pub(crate) fn remove(&mut self, key: &RunKey) -> Option<DagRun> {
+        let place = self.waiting.iter().find(|(_, run)| run.key == *key).map(|(place, _)| *place)?;
+        let run = self.waiting.remove(&place)?;
         self.uncounted -= usize::from(!counts_as_active(&run));
         Some(run)
     }

@@ -131,7 +131,7 @@ impl Scheduler {
         !self.draining && entry.may_start_runs() && run.run_after <= now && (!counts_as_active(run) || entry.has_room())
     }
 
-    fn enqueue_run(&mut self, run: DagRun, now: Timestamp) {
+    pub(crate) fn enqueue_run(&mut self, run: DagRun, now: Timestamp) {
         if run.run_after > now {
             self.timers.set(run.run_after, Timer::RunAfter(run.key.dag_id.clone()));
         }
@@ -165,6 +165,8 @@ impl Scheduler {
     pub(crate) fn run_loaded(&mut self, mut loaded: LoadedRun, now: Timestamp, decisions: &mut Decisions) {
         // `start_run` counts it again.
         self.no_longer_loading(&loaded.run.key);
+        let Some(given_back) = self.grant_wishes(loaded, now, decisions) else { return };
+        loaded = given_back;
         self.fit(&mut loaded, now, decisions);
         self.start_run(loaded, now, decisions);
     }
@@ -257,15 +259,16 @@ impl Scheduler {
         }
     }
 
-    fn finish_run(
+    /// Ends a run that is under way; gives it as it is then.
+    pub(crate) fn finish_run(
         &mut self,
         serial: RunSerial,
         end: DagRunState,
         reason: &'static str,
         now: Timestamp,
         decisions: &mut Decisions,
-    ) {
-        let Some(mut state) = self.runs.remove(&serial) else { return };
+    ) -> Option<DagRun> {
+        let mut state = self.runs.remove(&serial)?;
         state.run.state = end;
         state.run.end_date = Some(now);
         state.run.last_scheduling_decision = Some(now);
@@ -273,7 +276,8 @@ impl Scheduler {
         self.run_serials.remove(&state.run.key);
         self.keep_as_previous(serial, &state);
         self.run_ended_in_dag(serial, &state.run, reason, now);
-        decisions.actions.push(Action::RunFinished { run: Box::new(state.run), reason });
+        decisions.actions.push(Action::RunFinished { run: Box::new(state.run.clone()), reason });
+        Some(state.run)
     }
 
     /// Ends a run that has taken too long. One whose Dag is paused or gone is looked at when the Dag goes on.
@@ -291,7 +295,7 @@ impl Scheduler {
 }
 
 /// When a run will have taken longer than its Dag allows.
-fn timeout_of(state: &RunState) -> Option<Timestamp> {
+pub(crate) fn timeout_of(state: &RunState) -> Option<Timestamp> {
     let (timeout, start) = (state.dag.dagrun_timeout?, state.run.start_date?);
     Some(start.saturating_add(timeout).unwrap_or(Timestamp::MAX))
 }

@@ -42,7 +42,7 @@ impl World {
                     self.note(|| format!("{dag_id} is {}", if paused { "paused" } else { "let go on" }));
                 }
             }
-            Action::Acknowledge { .. } => {}
+            Action::Acknowledge { .. } | Action::RunChanged { .. } => {}
         }
         Ok(())
     }

@@ -45,6 +45,14 @@ impl Client {
         request.call().ok().and_then(reply_of)
     }
 
+    pub fn delete(&self, path: &str) -> Reply {
+        let mut request = self.agent.delete(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        request.call().ok().and_then(reply_of).expect("an answer")
+    }
+
     pub fn post(&self, path: &str, body: &Value) -> Reply {
         self.try_send("POST", path, body).expect("an answer")
     }

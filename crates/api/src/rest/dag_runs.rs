@@ -4,10 +4,12 @@ pub(crate) mod batch;
 mod filter;
 mod patch;
 mod trigger;
+mod wait;
 
 use axum::Json;
 use axum::extract::State;
-use model::{DagId, DagRun, RunId, RunKey};
+use engine::ChangeFailure;
+use model::{DagId, DagRun, DagRunState, RunId, RunKey};
 use serde::Serialize;
 use store::{Direction, Page, RunFilter, RunOrder};
 
@@ -20,7 +22,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::order;
 use crate::routes::{Access, Routes};
 use crate::state::ApiState;
-use crate::wire::{Moment, MomentAt, moment, seconds};
+use crate::wire::{Moment, MomentAt, NoContent, moment, seconds};
 
 pub(crate) fn routes(routes: Routes) -> Routes {
     routes
@@ -28,9 +30,12 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .post("/dags/{dag_id}/dagRuns", Access::WriteDags, trigger::trigger)
         .get("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::ReadDags, get)
         .patch("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::WriteDags, patch::patch)
+        .delete("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::WriteDags, delete)
+        .get("/dags/{dag_id}/dagRuns/{dag_run_id}/wait", Access::ReadDags, wait::wait)
         // The list's path is also that of a run with such an id.
         .get("/dags/{dag_id}/dagRuns/list", Access::ReadDags, get)
         .patch("/dags/{dag_id}/dagRuns/list", Access::WriteDags, patch::patch)
+        .delete("/dags/{dag_id}/dagRuns/list", Access::WriteDags, delete)
         .post("/dags/{dag_id}/dagRuns/list", Access::ReadDags, batch::list)
 }
 
@@ -159,6 +164,28 @@ async fn get(State(state): State<ApiState>, args: Args) -> ApiResult<DagRunRespo
         DagRunResponse::of(run, &mut lookup)
     };
     state.blocking(find).await.map(Json)
+}
+
+/// Deletes a run that waits or has ended (`DagRunMutableStates`).
+async fn delete(State(state): State<ApiState>, args: Args) -> Result<NoContent, ApiError> {
+    let key = key_of(&args);
+    let wanted = key.clone();
+    let run = state.read(move |store| store.run(&wanted)?.ok_or_else(|| run_not_found(&wanted))).await?;
+    let refused = |state: DagRunState| {
+        let RunKey { dag_id, run_id } = &key;
+        ApiError::conflict(format!(
+            "The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` cannot be deleted in {state} state"
+        ))
+    };
+    if run.state == DagRunState::Running {
+        return Err(refused(run.state));
+    }
+    match state.engine().delete_run(key.clone()).await {
+        Ok(()) => Ok(NoContent),
+        // It has begun meanwhile.
+        Err(ChangeFailure::Refused(_)) => Err(refused(DagRunState::Running)),
+        Err(ChangeFailure::Stopped(stopped)) => Err(stopped.into()),
+    }
 }
 
 const ORDERS: [(&str, &[RunOrder]); 12] = [

@@ -242,6 +242,11 @@ impl Play {
                 let skipped: Vec<_> = skipped.iter().map(|task| (*task).into()).collect();
                 self.toy.branch(attempt, &skipped)
             }
+            ["set", run, state] => {
+                let (run, state) = (self.run(run), state.parse().unwrap());
+                self.toy.tell(Event::SetRunState { run, state, reply: ReplyId(0) })
+            }
+            ["delete", run] => self.toy.tell(Event::DeleteRun { run: self.run(run), reply: ReplyId(0) }),
             ["pause", dag_id] => self.pause(dag_id, true),
             ["unpause", dag_id] => self.pause(dag_id, false),
             ["vanish", dag_id] => self.toy.vanish(dag_id),
@@ -266,6 +271,12 @@ impl Play {
 
     fn pause(&mut self, dag_id: &str, paused: bool) -> Vec<Step> {
         self.toy.tell(Event::DagPaused { dag_id: dag_id.into(), paused, reply: ReplyId(0) })
+    }
+
+    /// The run with this name.
+    fn run(&self, name: &str) -> RunKey {
+        let found = self.names.iter().find(|(_, known)| *known == name);
+        found.map_or_else(|| panic!("there is no run {name}"), |(key, _)| key.clone())
     }
 
     fn attempt(&self, task: &str) -> model::TaskInstanceId {
@@ -307,6 +318,11 @@ impl Play {
                     Change::Paused { dag_id, paused } => {
                         let word = if *paused { "paused" } else { "unpaused" };
                         writeln!(self.out, "  {at}  {dag_id} {word}").unwrap();
+                    }
+                    Change::RunDeleted(key) => {
+                        writeln!(self.out, "  {at}  {} deleted", self.names[key]).unwrap();
+                        self.shown.retain(|ti, _| ti.run != *key);
+                        self.shown_runs.remove(key);
                     }
                     Change::ArchivedTry(_) | Change::Expanded { .. } | Change::Schedule { .. } => {}
                 }
@@ -353,6 +369,7 @@ impl Play {
             Action::AutoPaused { dag_id, failed_runs } => format!("{dag_id} has failed {failed_runs} times"),
             Action::Stuck { ti, obstacle } => format!("{} is stuck: {obstacle}", self.name(&ti.key())),
             Action::Reply { answer: Err(error), .. } => format!("refused: {error}"),
+            Action::RunChanged { answer: Err(error), .. } => format!("refused: {error}"),
             Action::Refused(refusal) => format!("refused: {refusal:?}"),
             _ => return,
         };

@@ -260,6 +260,11 @@ impl Toy {
                 self.dags.get_mut(dag_id).unwrap().schedule = (**schedule).clone();
             }
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
+            Change::RunDeleted(key) => {
+                self.runs.remove(key);
+                self.order.retain(|run| run != key);
+                self.task_instances.retain(|ti, _| ti.run != *key);
+            }
         }
     }
 

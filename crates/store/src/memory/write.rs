@@ -123,6 +123,7 @@ impl State {
             Change::Paused { dag_id, paused } => {
                 self.dags.change(&dag_id, |dag| dag.record.paused = paused);
             }
+            Change::RunDeleted(key) => self.delete_run(&key),
         }
         Ok(())
     }
@@ -153,6 +154,24 @@ impl State {
         }
         self.runs.put(run.key.clone(), Numbered { number, record: run });
         Ok(())
+    }
+
+    /// A run that is gone already is none the worse.
+    fn delete_run(&mut self, key: &RunKey) {
+        self.task_instances.remove_where(|ti, _| ti.run == *key);
+        self.tries.remove_where(|(ti, _), _| ti.run == *key);
+        self.reschedules.remove_where(|(ti, _), _| ti.run == *key);
+        self.rendered.remove_where(|ti, _| ti.run == *key);
+        self.xcoms.remove_where(|xcom, _| xcom.run == *key);
+        self.runs.remove(key);
+        let last = self.runs_of(&key.dag_id).max_by_key(|run| run.number).cloned();
+        self.dags.change(&key.dag_id, |dag| {
+            let run = last.as_ref().map(|run| &run.record);
+            dag.last_run = last.as_ref().map(|run| run.number);
+            dag.record.last_run_state = run.map(|run| run.state);
+            dag.record.last_run_start = run.and_then(|run| run.start_date);
+            dag.record.last_run_end = run.and_then(|run| run.end_date);
+        });
     }
 
     fn imported(&mut self, file: ImportedFile) {

@@ -2,7 +2,9 @@
 
 use model::{Change, DagRunState, MapIndex, RunType, TaskInstance, TaskState};
 use serde_json::json;
-use store::{ConnectionOrder, Direction, Page, PoolUsage, RunExists, Store, TextFilter, Variable, Write};
+use store::{
+    ConnectionOrder, Direction, Page, PoolUsage, RunExists, Store, TaskInstanceFilter, TextFilter, Variable, Write,
+};
 
 use crate::fixtures::*;
 
@@ -356,4 +358,54 @@ pub fn xcoms_of_prior_dates(store: &dyn Store) {
     assert_eq!(all(3, "later"), "");
     let nowhere = store.xcoms_with_prior_dates(&run_key("d", "nowhere"), &"t".into(), "once");
     assert_eq!(nowhere.unwrap(), Vec::new());
+}
+
+pub fn a_run_is_deleted_with_all_that_belongs_to_it(store: &dyn Store) {
+    let (first, last, other) = (dated_run("d", "first", 10), dated_run("d", "last", 20), run("e", "last"));
+    store.commit(vec![imported("d.py", vec![dag("d", 1, "h")])]).unwrap();
+    for (number, run) in [&first, &last, &other].into_iter().enumerate() {
+        let ti = ti(&run.key, "t", number as u128);
+        let key = ti.key();
+        store
+            .commit(vec![
+                put_run(run),
+                put_ti(&ti),
+                Write::Decision(Change::ArchivedTry(Box::new(TaskInstance { try_number: 0, ..ti }))),
+                put_xcom(&xcom(&run.key, "t", "k")),
+                Write::RenderedFields { key: key.clone(), fields: json!({"a": 1}) },
+                Write::Rescheduled { key, try_number: 1, start: at(1), end: at(2), until: at(3) },
+            ])
+            .unwrap();
+    }
+    let deleted = || Write::Decision(Change::RunDeleted(last.key.clone()));
+    // Written twice it is gone as well; and with nothing there it can't be written to.
+    store.commit(vec![deleted(), deleted()]).unwrap();
+    assert!(store.commit(vec![put_xcom(&xcom(&last.key, "t", "k"))]).is_err());
+    assert_eq!(store.run(&last.key).unwrap(), None);
+    let key = ti_key(&last.key, "t");
+    assert_eq!(store.task_instance(&key).unwrap(), None);
+    assert_eq!(store.archived_tries(&key).unwrap(), []);
+    assert_eq!(store.rendered_fields(&key).unwrap(), None);
+    assert_eq!(store.reschedules(&key).unwrap().0, 0);
+    assert_eq!(store.xcoms(&last.key, None, None, None).unwrap(), []);
+    for run in [&first, &other] {
+        let key = ti_key(&run.key, "t");
+        assert!(store.task_instance(&key).unwrap().is_some() && store.rendered_fields(&key).unwrap().is_some());
+        assert_eq!(
+            (store.reschedules(&key).unwrap().0, store.xcoms(&run.key, None, None, None).unwrap().len()),
+            (1, 1)
+        );
+        assert_eq!(store.archived_tries(&key).unwrap().len(), 1);
+    }
+    // Lists count what is left, and the Dag's last run is the one before.
+    let of_dag = TaskInstanceFilter { dag_id: Some("d".into()), ..TaskInstanceFilter::default() };
+    assert_eq!(store.task_instances(&of_dag, &[], Page::ALL).unwrap().1, 1);
+    assert_eq!(store.list_xcoms(&Default::default(), &[], Page::ALL).unwrap().1, 2);
+    assert_eq!(the_dag(store, "d").last_run_start, first.start_date);
+    store.commit(vec![Write::Decision(Change::RunDeleted(first.key.clone()))]).unwrap();
+    assert_eq!(the_dag(store, "d").last_run_state, None);
+    // The same id again is another run.
+    store.commit(vec![put_run(&last)]).unwrap();
+    assert_eq!(store.task_instances_of(&last.key).unwrap(), []);
+    store.check().unwrap();
 }

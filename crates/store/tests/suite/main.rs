@@ -55,7 +55,8 @@ cases!(
             pools_are_used_by_what_is_under_way,
             settings_are_replaced_and_deleted,
             xcoms_are_replaced_and_cleared,
-            xcoms_of_prior_dates;
+            xcoms_of_prior_dates,
+            a_run_is_deleted_with_all_that_belongs_to_it;
         imports:
             a_version_is_made_only_on_change,
             what_people_and_the_scheduler_decided_is_kept,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bash;
+mod by_hand;
 mod contracts;
 mod failures;
 mod import;

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use model::DagRunState;
+use engine::ChangeFailure;
+use model::{DagRun, DagRunState, RunKey};
 use store::{StoreError, Write};
 
 use super::{DagRunResponse, key_of, run_not_found};
@@ -41,22 +41,41 @@ pub(super) async fn patch(State(state): State<ApiState>, mut args: Args, body: J
     let change =
         PatchBody { state: run_state.filter(|_| asked("state")), note: (given && asked("note")).then_some(note) };
     let own = state.clone();
-    state.blocking(move || apply(&own, &key, change)).await.map(Json)
+    let wanted = key.clone();
+    state.blocking(move || set_note(&own, &wanted, change.note)).await?;
+    let set = match change.state {
+        Some(run_state) => set_state(&state, key.clone(), run_state).await?,
+        None => None,
+    };
+    let own = state.clone();
+    let answer = move || {
+        let run = own.store().run(&key)?.ok_or_else(|| run_not_found(&key))?;
+        // What was set may be followed by more at once; the answer is as it was set. Only the store knows the note.
+        let run = set.map(|set| DagRun { note: run.note.clone(), ..*set }).unwrap_or(run);
+        DagRunResponse::of(run, &mut Lookup::new(&own))
+    };
+    state.blocking(answer).await.map(Json)
 }
 
-fn apply(state: &ApiState, key: &model::RunKey, change: PatchBody) -> Result<DagRunResponse, ApiError> {
-    let mut run = state.store().run(key)?.ok_or_else(|| run_not_found(key))?;
-    if change.state.is_some() {
-        let detail = "The state of a Dag run can't be set yet; its note can";
-        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, detail));
+/// Blocks.
+fn set_note(state: &ApiState, key: &RunKey, note: Option<Option<String>>) -> Result<(), ApiError> {
+    state.store().run(key)?.ok_or_else(|| run_not_found(key))?;
+    let Some(note) = note else { return Ok(()) };
+    // An empty text takes the note away.
+    let note = note.filter(|note| !note.is_empty());
+    let written = state.store().commit(vec![Write::RunNote { run: key.clone(), note }]);
+    written.map_err(|error| match error {
+        StoreError::Missing { .. } => run_not_found(key),
+        error => error.into(),
+    })
+}
+
+async fn set_state(state: &ApiState, key: RunKey, run_state: DagRunState) -> Result<Option<Box<DagRun>>, ApiError> {
+    match state.engine().set_run_state(key.clone(), run_state).await {
+        Ok(run) => Ok(run),
+        Err(ChangeFailure::Refused(_)) => {
+            Err(ApiError::not_found(format!("The Dag with ID: `{}` was not found", key.dag_id)))
+        }
+        Err(ChangeFailure::Stopped(stopped)) => Err(stopped.into()),
     }
-    if let Some(note) = change.note {
-        let written = state.store().commit(vec![Write::RunNote { run: key.clone(), note: note.clone() }]);
-        written.map_err(|error| match error {
-            StoreError::Missing { .. } => run_not_found(key),
-            error => error.into(),
-        })?;
-        run.note = note;
-    }
-    DagRunResponse::of(run, &mut Lookup::new(state))
 }

@@ -163,6 +163,7 @@ impl Writer {
                 let sql = "DELETE FROM task_instance WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3";
                 self.of_task(sql, &key, &[])
             }
+            Change::RunDeleted(key) => self.delete_run(key),
             Change::Schedule { dag_id, schedule } => self.schedule(dag_id, schedule),
             Change::Paused { dag_id, paused } => {
                 self.connection

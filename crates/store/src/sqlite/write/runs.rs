@@ -6,17 +6,21 @@
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use model::{DagId, DagRun, DagSchedule, TaskInstance, TaskInstanceKey};
+use model::{DagId, DagRun, DagSchedule, RunKey, TaskInstance, TaskInstanceKey};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use super::super::column::{duration_micros, micros, opt_micros};
-use super::{WriteResult, Writer, conflict};
+use super::{WriteError, WriteResult, Writer, conflict};
+use crate::StoreError;
 use crate::records::{XCom, XComKey, conf_text};
 
 /// The columns of a task instance behind those of its key, in the order in which `values_of` has them.
 const TASK_COLUMNS: &str = "id, state, try_number, max_tries, version_id, operator, operator_name, pool, pool_slots, queue, priority_weight, \
      executor, scheduled_at, queued_at, start_date, end_date, hostname, unixname, pid, rendered_map_index, \
      retry_delay_override, reschedule_date";
+
+/// The tables that hold what belongs to runs.
+const OF_RUNS: [&str; 5] = ["task_instance", "task_try", "task_reschedule", "rendered_fields", "xcom"];
 
 static PUT_TASK_INSTANCE: LazyLock<String> = LazyLock::new(|| put_try("task_instance", "run_rid, task_id, map_index"));
 static PUT_ARCHIVED_TRY: LazyLock<String> = LazyLock::new(|| put_try("task_try", "run_rid, task_id, map_index, id"));
@@ -135,6 +139,29 @@ impl Writer {
                 |row| row.get(0),
             )
             .map_err(|error| conflict(error, || format!("a run of Dag {} with this logical date", run.key.dag_id)))
+    }
+
+    /// Deletes a run with all that belongs to it; the triggers that count need the run to be there until the end.
+    pub(super) fn delete_run(&mut self, key: &RunKey) -> WriteResult<()> {
+        let rid = match self.rid(key) {
+            Ok(rid) => rid,
+            // It is gone already.
+            Err(WriteError::Store(StoreError::Missing { .. })) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for table in OF_RUNS {
+            self.connection.prepare_cached(&format!("DELETE FROM {table} WHERE run_rid = ?1"))?.execute([rid])?;
+        }
+        self.connection.prepare_cached("DELETE FROM dag_run WHERE rid = ?1")?.execute([rid])?;
+        self.run_rids.remove(key);
+        self.connection
+            .prepare_cached(
+                "UPDATE dag SET (last_run_rid, last_run_state, last_run_start, last_run_end) =
+                     (SELECT rid, state, start_date, end_date FROM dag_run WHERE dag_id = ?1 ORDER BY rid DESC LIMIT 1)
+                 WHERE dag_id = ?1 AND last_run_rid = ?2",
+            )?
+            .execute(params![key.dag_id.as_str(), rid])?;
+        Ok(())
     }
 
     pub(super) fn task_instance(&mut self, ti: &TaskInstance) -> WriteResult<()> {

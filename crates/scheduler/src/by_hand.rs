@@ -1,0 +1,231 @@
+//! Runs that people end, put back into the queue, or delete (Airflow's `api.common.mark_tasks`).
+//!
+//! A run that is under way is changed as it stands. Any other is fetched first: the store has its task instances.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use model::transition::{TaskTransition, next_state};
+use model::{Change, Dag, DagRun, DagRunState, RunKey, TaskIndex, TaskState};
+
+use crate::event::{Action, Decisions, LoadedRun, Need, ReplyId, RunRefusal, StopReason};
+use crate::run_state::{Previous, RunSerial};
+use crate::{Scheduler, put};
+
+/// What people want of a run that is being fetched for it.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    wishes: Vec<(DagRunState, ReplyId)>,
+    /// The run, if it was taken out of its queue.
+    waiting: Option<DagRun>,
+}
+
+/// What becomes of a run's task instances when people end it.
+struct Ending {
+    /// By their places among those that were asked about.
+    moves: Vec<(usize, TaskTransition)>,
+    /// A teardown has not ended: the run goes on until it has.
+    teardown_is_open: bool,
+}
+
+impl Scheduler {
+    pub(crate) fn set_run_state(
+        &mut self,
+        key: &RunKey,
+        state: DagRunState,
+        reply: ReplyId,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        if let Some(serial) = self.run_serials.get(key).copied() {
+            let run = match state {
+                DagRunState::Queued => self.requeue_running(serial, now, decisions),
+                _ => self.end_running(serial, state, now, decisions),
+            };
+            if let Some(run) = run {
+                decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(Some(Box::new(run))) });
+            }
+            return;
+        }
+        if !self.wishes.contains_key(key) {
+            if !self.is_loading(key) {
+                self.needs.push(Need::Run(key.clone()));
+            }
+            let waiting = self.take_waiting(key);
+            self.wishes.insert(key.clone(), Wishes { wishes: Vec::new(), waiting });
+        }
+        self.wishes.entry(key.clone()).or_default().wishes.push((state, reply));
+    }
+
+    fn is_loading(&self, key: &RunKey) -> bool {
+        self.dags.get(&key.dag_id).is_some_and(|entry| entry.loading.iter().any(|run| run.key == *key))
+    }
+
+    /// Takes a run that waits for its turn out of its queue.
+    fn take_waiting(&mut self, key: &RunKey) -> Option<DagRun> {
+        let entry = self.dags.get_mut(&key.dag_id)?;
+        let position = entry.unavailable.iter().position(|run| run.key == *key);
+        position.map(|position| entry.unavailable.remove(position)).or_else(|| entry.queue.remove(key))
+    }
+
+    /// A run was fetched. Does what people want of it, if they want anything; otherwise it is given back.
+    pub(crate) fn grant_wishes(
+        &mut self,
+        loaded: LoadedRun,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) -> Option<LoadedRun> {
+        let Some(wishes) = self.wishes.remove(&loaded.run.key) else { return Some(loaded) };
+        let LoadedRun { mut run, structure, mut task_instances, .. } = loaded;
+        for (state, reply) in wishes.wishes {
+            match state {
+                DagRunState::Queued => requeue(&mut run, now),
+                _ => {
+                    let known = |task_id: &str| structure.dag.find(task_id);
+                    let (places, states): (Vec<usize>, Vec<_>) = task_instances
+                        .iter()
+                        .enumerate()
+                        .filter_map(|(place, ti)| Some((place, (known(ti.task_id.as_str())?, ti.state))))
+                        .unzip();
+                    let ending = ending(&structure.dag, &states, state);
+                    for (place, transition) in ending.moves {
+                        let ti = &mut task_instances[places[place]];
+                        let Ok(next) = next_state(ti.state, transition) else { continue };
+                        ti.state = next;
+                        ti.start_date = ti.start_date.or(Some(now));
+                        ti.end_date = ti.end_date.or(Some(now));
+                        put(decisions, ti, Change::TaskInstance);
+                    }
+                    if !ending.teardown_is_open {
+                        if !run.state.is_finished() {
+                            run.end_date = Some(now);
+                        }
+                        run.state = state;
+                    }
+                }
+            }
+            put(decisions, &run, Change::Run);
+            decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(Some(Box::new(run.clone()))) });
+        }
+        self.forget_previous(&run.key);
+        let dag_id = run.key.dag_id.clone();
+        if run.state == DagRunState::Queued {
+            self.new_run_before_others(&run);
+            self.enqueue_run(run, now);
+        }
+        self.start_queued_runs(&dag_id, now);
+        self.look_for_room(&dag_id, now);
+        None
+    }
+
+    /// The structure of a run that was fetched for people's wishes can't be read.
+    pub(crate) fn refuse_wishes(&mut self, key: &RunKey, decisions: &mut Decisions) {
+        let Wishes { wishes, waiting } = self.wishes.remove(key).unwrap_or_default();
+        for (_, to) in wishes {
+            let answer = Err(RunRefusal::NoStructure(key.dag_id.clone()));
+            decisions.actions.push(Action::RunChanged { to, answer });
+        }
+        if let (Some(run), Some(entry)) = (waiting, self.dags.get_mut(&key.dag_id)) {
+            entry.unavailable.push(run);
+        }
+    }
+
+    /// A run that is under way goes on at once, as one that has just left the queue.
+    fn requeue_running(&mut self, serial: RunSerial, now: Timestamp, decisions: &mut Decisions) -> Option<DagRun> {
+        let state = self.runs.get_mut(&serial)?;
+        let mut queued = state.run.clone();
+        requeue(&mut queued, now);
+        state.run = DagRun { state: DagRunState::Running, start_date: Some(now), ..queued.clone() };
+        put(decisions, &state.run, Change::Run);
+        let timeout = crate::runs::timeout_of(state);
+        if let Some(at) = timeout {
+            self.timers.set(at, crate::timers::Timer::RunTimeout(serial));
+        }
+        Some(queued)
+    }
+
+    fn end_running(
+        &mut self,
+        serial: RunSerial,
+        end: DagRunState,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) -> Option<DagRun> {
+        let state = self.runs.get(&serial)?;
+        let refs = state.refs(serial);
+        let states: Vec<_> = refs.iter().map(|task| (task.task, state.ti(*task).state)).collect();
+        let ending = ending(&state.dag, &states, end);
+        for (place, transition) in ending.moves {
+            self.force(refs[place], transition, StopReason::SetByHand, now, decisions);
+        }
+        if ending.teardown_is_open {
+            return self.runs.get(&serial).map(|state| state.run.clone());
+        }
+        self.finish_run(serial, end, "set_by_hand", now, decisions)
+    }
+
+    pub(crate) fn delete_run(&mut self, key: &RunKey, reply: ReplyId, now: Timestamp, decisions: &mut Decisions) {
+        if self.wishes.contains_key(key) || self.is_loading(key) || self.run_serials.contains_key(key) {
+            decisions.actions.push(Action::RunChanged { to: reply, answer: Err(RunRefusal::Running(key.clone())) });
+            return;
+        }
+        self.take_waiting(key);
+        decisions.changes.push(Change::RunDeleted(key.clone()));
+        decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(None) });
+        self.forget_previous(key);
+        self.start_queued_runs(&key.dag_id, now);
+        self.look_for_room(&key.dag_id, now);
+    }
+
+    /// Runs of the same Dag ask again which run is before them, and how it ended.
+    fn forget_previous(&mut self, key: &RunKey) {
+        let Some(entry) = self.dags.get(&key.dag_id) else { return };
+        for serial in &entry.started {
+            let Some(state) = self.runs.get_mut(serial) else { continue };
+            if matches!(&state.previous, Previous::Finished(previous) if previous.key == *key) {
+                state.previous = Previous::Unknown;
+                self.dirty.extend(state.refs(*serial));
+            }
+        }
+    }
+}
+
+fn requeue(run: &mut DagRun, now: Timestamp) {
+    run.queued_at = Some(now);
+    if run.state != DagRunState::Queued {
+        run.state = DagRunState::Queued;
+        run.start_date = None;
+        run.end_date = None;
+    }
+}
+
+/// What Airflow's `_set_dag_run_terminal_state` does to task instances: those that wait are skipped, those that run get the
+/// state of the run, and so do all other instances of their tasks; teardowns go on.
+fn ending(dag: &Dag, states: &[(TaskIndex, TaskState)], end: DagRunState) -> Ending {
+    let is_running = |state: TaskState| {
+        matches!(
+            state,
+            TaskState::Running | TaskState::Deferred | TaskState::UpForReschedule | TaskState::AwaitingInput
+        )
+    };
+    let mark = if end == DagRunState::Success { TaskTransition::MarkSuccess } else { TaskTransition::MarkFailed };
+    let is_teardown = |task: TaskIndex| dag.task(task).is_teardown;
+    let running: HashSet<TaskIndex> = states
+        .iter()
+        .filter(|(task, state)| is_running(*state) && !is_teardown(*task))
+        .map(|(task, _)| *task)
+        .collect();
+    let transition = |(task, state): &(TaskIndex, TaskState)| {
+        if is_teardown(*task) {
+            None
+        } else if running.contains(task) {
+            Some(mark)
+        } else {
+            (!state.is_finished()).then_some(TaskTransition::MarkSkipped)
+        }
+    };
+    Ending {
+        moves: states.iter().enumerate().filter_map(|(place, of)| Some((place, transition(of)?))).collect(),
+        teardown_is_open: states.iter().any(|(task, state)| is_teardown(*task) && !state.is_finished()),
+    }
+}
