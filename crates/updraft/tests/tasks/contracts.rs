@@ -86,3 +86,38 @@ fn tasks_trigger_runs_and_wait_for_them() {
     assert!(log("again").contains("Dag Run already exists"), "{}", log("again"));
     assert!(log("reset").contains("does not reset runs"), "{}", log("reset"));
 }
+
+#[test]
+fn xcoms_of_prior_dates_are_those_of_runs_that_are_not_later() {
+    let context = context();
+    context.write_dag("prior_dates.py", &dag_file("prior_dates.py"));
+    let server = Server::start(&context);
+    server.wait_for_dag("prior_dates");
+    server.unpause("prior_dates");
+    let run = |date: &str, conf: &serde_json::Value| {
+        let run_id = trigger_at(&server, "prior_dates", &format!("2026-01-{date}T00:00:00Z"), conf);
+        let state = server.wait_for_run("prior_dates", &run_id);
+        assert_eq!(state, "success", "{date}: {}", shown(&log_of(&context, "prior_dates", &run_id, "look", 1)));
+        run_id
+    };
+    let nothing = json!({"last": null, "only_first": null, "item": null, "all": [], "other": null, "is_first": true});
+    let first = run("05", &nothing);
+    let sees = |last: &str, all: &[&str], other: serde_json::Value| {
+        let mut all = all.to_vec();
+        all.sort_unstable();
+        json!({"last": last, "only_first": first, "item": 1, "all": all, "other": other, "is_first": false})
+    };
+    let second = run("09", &sees(&first, &[&first], json!(null)));
+    // Between the two: the later one does not count, though it ran before; and asked for that, it does.
+    let between = run("07", &sees(&first, &[&first], json!([second, second])));
+    let third = run("10", &sees(&second, &[&first, &between, &second], json!([between, between])));
+    // Before them all there is nothing.
+    let mut before_all = nothing.clone();
+    before_all["other"] = json!([third, third]);
+    let earliest = run("01", &before_all);
+    // What is rendered without Python sees the same.
+    for (run_id, wanted) in [(&second, &first), (&between, &first), (&third, &second)] {
+        assert_eq!(server.xcom("prior_dates", run_id, "rendered"), json!(wanted));
+    }
+    assert_eq!(server.xcom("prior_dates", &earliest, "rendered"), json!("None"));
+}
