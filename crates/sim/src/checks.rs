@@ -96,12 +96,14 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     let verdict = oracle::verdict(&attempt.dag, attempt.task, &states);
     // What was found ready stays ready, though its Dag is changed, or a branch makes a skip of what had failed above.
     let skipped_since = |other: &TaskInstance| other.state == TaskState::Skipped && other.end_date >= ti.scheduled_at;
-    let was_ready = was_changed(world, &ti.run) || (wild_branches(world.seed) && of_run.iter().any(skipped_since));
+    let cut_off = was_cut_off(world, ti)?;
+    let skipped_meanwhile = wild_branches(world.seed) && (cut_off || of_run.iter().any(skipped_since));
+    let was_ready = was_changed(world, &ti.run) || skipped_meanwhile;
     ensure(verdict == Verdict::Run || was_ready, || {
         format!("{} runs although its trigger rule says {verdict:?}: {states:?}", ti.key())
     })?;
     // What executed when the branch spoke is not touched; if it was cut off, it runs again.
-    let left_out = !was_cut_off(world, ti)? && is_left_out(world, attempt, &states)?;
+    let left_out = !cut_off && is_left_out(world, attempt, &states)?;
     ensure(!left_out || was_changed(world, &ti.run), || format!("{} runs although a branch left it out", ti.key()))?;
     let run = read(world.store.run(&ti.run))?;
     let date = run.as_ref().and_then(|run| run.logical_date);
@@ -123,7 +125,9 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     let before = run_before(world, &attempt.dag, &attempt.run)?;
     let tries = read(world.store.archived_tries(&ti.key()))?;
     let found_ready = tries.iter().map(|old| old.task_instance.scheduled_at).chain([ti.scheduled_at]).min().flatten();
-    let came_later = before.as_ref().is_some_and(|before| before.queued_at >= found_ready);
+    let is_meddled =
+        world.thinned.contains(&ti.run.dag_id) || world.by_hand.iter().any(|run| run.dag_id == ti.run.dag_id);
+    let came_later = is_meddled || before.as_ref().is_some_and(|before| before.queued_at >= found_ready);
     // And so has a Dag that began to ask for it.
     ensure(came_later || was_changed(world, &ti.run), || {
         format!("{} runs although it failed, or has not ended, in {:?}", ti.key(), before.map(|before| before.key))
@@ -347,6 +351,10 @@ fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
             format!("the current try of {} is among its old ones", ti.key())
         })?;
     }
+    if world.by_hand.contains(&run.key) {
+        // What it came to depends on when.
+        return Ok(());
+    }
     // What a run comes to whose Dag was changed on the way depends on when.
     let all_of = |version: &&Version| {
         version.id == run.version
@@ -373,6 +381,7 @@ fn schedule_is_served(world: &World, sim: &SimDag, runs: &[DagRun]) -> Check {
     let dates: Vec<Option<Timestamp>> = of_dag.iter().map(|run| run.logical_date).collect();
     let mut last = None;
     while sim.versions.len() == 1
+        && !world.thinned.contains(&sim.dag_id)
         && dag.catchup
         && let Some(next) = dag.timetable.next_run(last, &dag.restriction(), world.now)
     {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use engine::{Input, TriggerRequest, facts_to_json};
 use jiff::{SignedDuration, Timestamp};
-use model::{DagId, RunId, RunType, TriggeredBy};
+use model::{DagId, DagRun, DagRunState, RunId, RunType, TriggeredBy};
 use scheduler::{Event, NewRun, ReplyId};
 use serde_json::json;
-use store::{Commit, DagStore, ImportedDag, ImportedFile, Page, Pool, PoolStore, Write};
+use store::{Commit, DagStore, ImportedDag, ImportedFile, Page, Pool, PoolStore, RunFilter, RunStore, Write};
 
 use crate::dags::{POOLS, SimDag};
 use crate::world::{Pending, World};
@@ -24,6 +24,7 @@ impl World {
             self.plan_runs(number);
             self.plan_pauses(number);
             self.plan_edits(number);
+            self.plan_changes_of_runs(number);
         }
         for (name, slots) in POOLS {
             if self.rng.percent(15) {
@@ -103,6 +104,55 @@ impl World {
                 self.schedule(later, Pending::Repair(number));
             }
         }
+    }
+
+    fn plan_changes_of_runs(&mut self, number: usize) {
+        if !self.rng.percent(20) {
+            return;
+        }
+        let dag_id = self.dags[number].dag_id.clone();
+        for _ in 0..self.rng.range(1, 4) {
+            // Most happens in the beginning.
+            let latest = if self.rng.percent(60) { 200 } else { 1500 };
+            let at = self.random_moment(latest);
+            let states = [DagRunState::Success, DagRunState::Failed, DagRunState::Failed, DagRunState::Queued];
+            let state = *self.rng.pick(&states);
+            let change = if self.rng.percent(25) {
+                Pending::Delete(dag_id.clone())
+            } else {
+                Pending::SetState(dag_id.clone(), state)
+            };
+            self.schedule(at, change);
+        }
+    }
+
+    /// Some run of a Dag that the store has; rather one that is under way.
+    fn some_run(&mut self, dag_id: &DagId) -> Option<DagRun> {
+        let filter = RunFilter { dag_id: Some(dag_id.clone()), ..RunFilter::default() };
+        let (runs, _) = self.store.runs(&filter, &[], Page::ALL).ok()?;
+        let (open, ended): (Vec<DagRun>, Vec<DagRun>) = runs.into_iter().partition(|run| !run.state.is_finished());
+        let among = if open.is_empty() || self.rng.percent(30) { ended } else { open };
+        (!among.is_empty()).then(|| self.rng.pick(&among).clone())
+    }
+
+    pub(crate) fn set_state(&mut self, dag_id: DagId, state: DagRunState) {
+        let Some(run) = self.some_run(&dag_id).filter(|_| self.core.is_some()) else { return };
+        self.note(|| format!("somebody sets {} to {state}", run.key));
+        self.requests += 1;
+        self.by_hand.insert(run.key.clone());
+        self.tell(Input::Event(Event::SetRunState { run: run.key, state, reply: ReplyId(self.requests) }));
+    }
+
+    pub(crate) fn delete(&mut self, dag_id: DagId) {
+        let Some(run) = self.some_run(&dag_id).filter(|_| self.core.is_some()) else { return };
+        self.note(|| format!("somebody deletes {}", run.key));
+        self.requests += 1;
+        // Whether it is deleted nobody knows if the engine dies; and its id may be given to another run.
+        self.promised.remove(&run.key);
+        self.tries.retain(|(ti, _), _| ti.run != run.key);
+        self.rescheduled.retain(|ti, _| ti.run != run.key);
+        self.thinned.insert(dag_id);
+        self.tell(Input::Event(Event::DeleteRun { run: run.key, reply: ReplyId(self.requests) }));
     }
 
     pub(crate) fn trigger(&mut self, dag_id: DagId, run: Box<NewRun>) {

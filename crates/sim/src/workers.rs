@@ -42,7 +42,12 @@ impl World {
                     self.note(|| format!("{dag_id} is {}", if paused { "paused" } else { "let go on" }));
                 }
             }
-            Action::Acknowledge { .. } | Action::RunChanged { .. } => {}
+            Action::RunChanged { answer, .. } => self.note(|| match answer {
+                Ok(Some(run)) => format!("{} is {} by hand", run.key, run.state),
+                Ok(None) => "a run is deleted".to_owned(),
+                Err(error) => format!("no run is changed: {error}"),
+            }),
+            Action::Acknowledge { .. } => {}
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Core, DagSource, Input};
 use jiff::{SignedDuration, Timestamp};
-use model::{Dag, DagId, RunKey, TaskInstanceId, TaskInstanceKey, VersionId};
+use model::{Dag, DagId, DagRunState, RunKey, TaskInstanceId, TaskInstanceKey, VersionId};
 use scheduler::{Action, Config, Event, IdSource, NewRun, Outcome, StartAttempt};
 use store::memory::{CommitFault, MemoryStore};
 
@@ -29,6 +29,10 @@ pub(crate) enum Pending {
     DeliverLate(TaskInstanceId),
     Trigger(DagId, Box<NewRun>),
     Pause(DagId, bool),
+    /// Somebody ends some run of a Dag, or puts it back into the queue.
+    SetState(DagId, DagRunState),
+    /// Somebody deletes some run of a Dag.
+    Delete(DagId),
     Pool(&'static str, Option<u32>),
     Edit(usize),
     Vanish(usize),
@@ -99,6 +103,9 @@ pub struct World {
     pub(crate) unanswered: BTreeMap<u64, (DagId, Box<NewRun>)>,
     /// Runs that people were told exist.
     pub(crate) promised: BTreeSet<RunKey>,
+    /// Runs that people have ended or put back, and Dags of which they have deleted runs.
+    pub(crate) by_hand: BTreeSet<RunKey>,
+    pub(crate) thinned: BTreeSet<DagId>,
     /// Whether people want a Dag paused, where nobody has confirmed it yet.
     pub(crate) unconfirmed: BTreeMap<u64, (DagId, bool)>,
     /// Pools as the engine was told of them.
@@ -143,6 +150,8 @@ impl World {
             requests: 0,
             unanswered: BTreeMap::new(),
             promised: BTreeSet::new(),
+            by_hand: BTreeSet::new(),
+            thinned: BTreeSet::new(),
             unconfirmed: BTreeMap::new(),
             pools: POOLS.iter().map(|(name, slots)| (*name, Some(*slots))).collect(),
             held: Vec::new(),
@@ -255,6 +264,8 @@ impl World {
                 Pending::DeliverLate(attempt) => self.last_words(attempt),
                 Pending::Trigger(dag_id, run) => self.trigger(dag_id, run),
                 Pending::Pause(dag_id, paused) => self.pause(dag_id, paused),
+                Pending::SetState(dag_id, state) => self.set_state(dag_id, state),
+                Pending::Delete(dag_id) => self.delete(dag_id),
                 Pending::Pool(name, slots) => self.change_pool(name, slots),
                 Pending::Edit(dag) => self.edit(dag),
                 Pending::Vanish(dag) => self.vanish(dag),
