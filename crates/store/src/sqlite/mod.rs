@@ -17,6 +17,7 @@ mod task_instances;
 mod write;
 mod xcoms;
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,9 +59,16 @@ enum TicketState {
     Done(Result<()>),
 }
 
+/// Makes a database that is new readable by its owner only: it holds passwords. The files that SQLite puts beside it get
+/// the same rights. What stands in the way SQLite meets too, and says better.
+fn make_private(path: &Path) {
+    let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
 impl SqliteStore {
     /// Opens the database file, makes it if it does not exist, and brings its schema up to date.
     pub fn open(path: &Path) -> Result<Self> {
+        make_private(path);
         let mut connection =
             open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, WRITER_CACHE_KIB)?;
         let failed = |error: rusqlite::Error| open_error(path, &error);

@@ -60,6 +60,19 @@ fn what_was_committed_is_there_when_it_is_opened_again() {
 }
 
 #[test]
+fn a_new_database_is_its_owners_alone() {
+    let (store, folder) = temporary_sqlite();
+    store.commit(vec![Write::Variable(variable("a", "secret"))]).unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
+        seen += 1;
+    }
+    assert!(seen > 1, "the log is there too");
+}
+
+#[test]
 fn a_newer_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("updraft.db");
