@@ -159,6 +159,8 @@ async fn import_file(
     for dag in &mut found.dags {
         // Only the run that is asked for.
         dag.facts["may_schedule"] = Json::Bool(false);
+        // What is wrong with another Dag of its file is no matter here.
+        dag.unproven = false;
         if dag.dag_id.as_str() == wanted {
             change(dag)?;
         }
