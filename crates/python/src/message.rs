@@ -171,6 +171,19 @@ pub enum ToSupervisor {
         note: Option<String>,
     },
     ValidateInletsAndOutlets {},
+    GetTaskStateStore {
+        key: String,
+    },
+    SetTaskStateStore {
+        key: String,
+        value: Json,
+        #[serde(default)]
+        expires_at: Option<Timestamp>,
+    },
+    DeleteTaskStateStore {
+        key: String,
+    },
+    ClearTaskStateStore {},
 }
 
 fn not_mapped() -> i32 {
@@ -252,6 +265,7 @@ pub enum ErrorType {
     VariableNotFound,
     XComNotFound,
     AssetNotFound,
+    TaskStoreNotFound,
     DagRunAlreadyExists,
     ApiServerError,
 }
@@ -263,6 +277,7 @@ impl ErrorType {
             ErrorType::VariableNotFound => "VARIABLE_NOT_FOUND",
             ErrorType::XComNotFound => "XCOM_NOT_FOUND",
             ErrorType::AssetNotFound => "ASSET_NOT_FOUND",
+            ErrorType::TaskStoreNotFound => "TASK_STORE_NOT_FOUND",
             ErrorType::DagRunAlreadyExists => "DAGRUN_ALREADY_EXISTS",
             ErrorType::ApiServerError => "API_SERVER_ERROR",
         }

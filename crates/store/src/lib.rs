@@ -44,8 +44,8 @@ pub use query::{
     VersionFilter, VersionOrder, XComFilter, XComOrder,
 };
 pub use records::{
-    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskTry, Variable, VersionHead, XCom,
-    XComHead, XComKey,
+    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskStateEntry, TaskTry, Variable,
+    VersionHead, XCom, XComHead, XComKey,
 };
 pub use write::{ImportedDag, ImportedFile, Write};
 
@@ -181,6 +181,13 @@ pub trait XComStore {
     fn xcoms_with_prior_dates(&self, run: &RunKey, task_id: &TaskId, key: &str) -> Result<Vec<XCom>>;
 }
 
+/// What task instances keep for their own later tries.
+pub trait TaskStateStore {
+    fn task_state(&self, ti: &TaskInstanceKey, key: &str) -> Result<Option<TaskStateEntry>>;
+    /// In the order of their keys.
+    fn task_states(&self, ti: &TaskInstanceKey, page: Page) -> Result<(Vec<TaskStateEntry>, u64)>;
+}
+
 pub trait VariableStore {
     fn variable(&self, key: &str) -> Result<Option<Variable>>;
     /// In the order of their keys. `pattern` must stand somewhere in the key.
@@ -214,7 +221,7 @@ pub trait PoolStore {
 
 /// All of it.
 pub trait Store:
-    Commit + RunStore + DagStore + XComStore + VariableStore + ConnectionStore + PoolStore + Send + Sync
+    Commit + RunStore + DagStore + XComStore + TaskStateStore + VariableStore + ConnectionStore + PoolStore + Send + Sync
 {
     /// Answers if the store can be read and written; the error says why not.
     fn check(&self) -> Result<()>;

@@ -123,6 +123,17 @@ pub struct XComHead {
     pub run_after: Timestamp,
 }
 
+/// What a task instance keeps for its later tries under a key (`task_state_store` of Airflow 3.3).
+#[derive(Clone, PartialEq, Debug)]
+pub struct TaskStateEntry {
+    pub key: String,
+    /// Never null.
+    pub value: Json,
+    pub updated_at: Timestamp,
+    /// From when on a clean-up may delete it; `None` for never.
+    pub expires_at: Option<Timestamp>,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Variable {
     pub key: String,

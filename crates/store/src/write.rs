@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use model::{Change, DagId, Json, TaskInstanceKey, VersionId};
 
-use crate::records::{Connection, Pool, Variable, XCom, XComKey};
+use crate::records::{Connection, Pool, TaskStateEntry, Variable, XCom, XComKey};
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Write {
@@ -13,6 +13,21 @@ pub enum Write {
     DeleteXCom(XComKey),
     /// Every entry that a task instance has pushed.
     ClearXComs(TaskInstanceKey),
+    /// What a task instance keeps under a key from now on.
+    TaskState {
+        ti: TaskInstanceKey,
+        entry: TaskStateEntry,
+    },
+    /// Nothing, if there is no such key.
+    DeleteTaskState {
+        ti: TaskInstanceKey,
+        key: String,
+    },
+    /// All that a task instance keeps, or all that the instances of its task keep in its run.
+    ClearTaskState {
+        ti: TaskInstanceKey,
+        all_map_indices: bool,
+    },
     RenderedFields {
         key: TaskInstanceKey,
         fields: Json,

@@ -20,7 +20,7 @@ const fn known(section: &'static str, option: &'static str, default: &'static st
 }
 
 /// Every key that this program reads.
-pub const KNOWN: [KnownOption; 32] = [
+pub const KNOWN: [KnownOption; 35] = [
     known("api", "expose_config", "False"),
     known("api", "fallback_page_limit", "50"),
     known("api", "host", "127.0.0.1"),
@@ -53,6 +53,9 @@ pub const KNOWN: [KnownOption; 32] = [
     known("dag_processor", "refresh_interval", "300"),
     known("logging", "base_log_folder", ""),
     known("logging", "min_length_masked_secret", "5"),
+    known("state_store", "clear_on_success", "False"),
+    known("state_store", "default_retention_days", "30"),
+    known("state_store", "max_value_storage_bytes", "65535"),
 ];
 
 /// What the deployment says.

@@ -77,6 +77,7 @@ impl Stack {
         let mask_rules = Arc::new(mask_rules(config)?);
         options.mask_rules = Arc::clone(&mask_rules);
         options.max_map_length = config.get("core", "max_map_length", 1024)?;
+        options.clear_state_on_success = config.flag("state_store", "clear_on_success", false)?;
         options.max_rendered_field = config.get("core", "max_templated_field_length", 4096)?;
         let (hostname, unixname) = (options.hostname.to_string(), options.unixname.to_string());
         let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);

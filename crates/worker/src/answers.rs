@@ -134,6 +134,12 @@ impl StoreAnswers {
                 self.previous_task_instance(&dag_id, &task_id, logical_date, map_index, state.as_deref())
             }
             T::GetDag { dag_id } => self.dag(&DagId::from(dag_id)),
+            T::GetTaskStateStore { key } => self.task_state(&key),
+            T::SetTaskStateStore { key, value, expires_at } => self.set_task_state(key, value, expires_at),
+            T::DeleteTaskStateStore { key } => self.change_task_states(|ti| Write::DeleteTaskState { ti, key }),
+            T::ClearTaskStateStore {} => {
+                self.change_task_states(|ti| Write::ClearTaskState { ti, all_map_indices: false })
+            }
             T::ValidateInletsAndOutlets {} => body(json!({"type": "InactiveAssetsResult", "inactive_assets": []})),
             other => Ok(Answer::Refused(server_error(400, &format!("Unhandled request: {}", kind(&other))))),
         }

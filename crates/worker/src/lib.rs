@@ -10,6 +10,7 @@ mod log;
 mod lookups;
 mod mask;
 mod rendered;
+mod task_states;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -110,6 +111,8 @@ pub struct WorkerOptions {
     pub max_rendered_field: usize,
     /// The most items that a value may have that is pushed for another task to map over (`[core] max_map_length`).
     pub max_map_length: u32,
+    /// Whether a task that succeeds forgets what it kept for later tries (`[state_store] clear_on_success`).
+    pub clear_state_on_success: bool,
 }
 
 impl WorkerOptions {
@@ -125,6 +128,7 @@ impl WorkerOptions {
             mask_rules: Arc::new(MaskRules::new(true, &[], 5)),
             max_rendered_field: 4096,
             max_map_length: 1024,
+            clear_state_on_success: false,
         }
     }
 }

@@ -6,6 +6,7 @@ mod runs;
 mod settings;
 mod table;
 mod task_instances;
+mod task_states;
 mod write;
 mod xcoms;
 
@@ -14,7 +15,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use model::{DagId, DagRun, Json, RunKey, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId};
 
-use crate::records::{Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, Variable, XCom, XComKey};
+use crate::records::{
+    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, TaskStateEntry, Variable, XCom, XComKey,
+};
 use crate::{Commit, Result, Store, StoreError, Write};
 use table::{Journal, Table};
 
@@ -63,6 +66,7 @@ struct State {
     reschedules: Table<(TaskInstanceKey, u32), Vec<Timestamp>>,
     rendered: Table<TaskInstanceKey, Json>,
     xcoms: Table<XComKey, XCom>,
+    task_states: Table<(TaskInstanceKey, String), TaskStateEntry>,
     variables: Table<String, Numbered<Variable>>,
     connections: Table<String, Numbered<Connection>>,
     pools: Table<String, Numbered<Pool>>,
@@ -78,7 +82,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 13] {
+    fn tables(&mut self) -> [&mut dyn Journal; 14] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -90,6 +94,7 @@ impl State {
             &mut self.reschedules,
             &mut self.rendered,
             &mut self.xcoms,
+            &mut self.task_states,
             &mut self.variables,
             &mut self.connections,
             &mut self.pools,

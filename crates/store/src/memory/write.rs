@@ -33,6 +33,21 @@ impl State {
                     (&xcom.run, &xcom.task_id, xcom.map_index) == (&key.run, &key.task_id, key.map_index)
                 });
             }
+            Write::TaskState { ti, entry } => {
+                self.require_run(&ti.run)?;
+                self.task_states.put((ti, entry.key.clone()), entry);
+            }
+            Write::DeleteTaskState { ti, key } => {
+                self.require_run(&ti.run)?;
+                self.task_states.remove(&(ti, key));
+            }
+            Write::ClearTaskState { ti, all_map_indices } => {
+                self.require_run(&ti.run)?;
+                self.task_states.remove_where(|(other, _), _| {
+                    (&other.run, &other.task_id) == (&ti.run, &ti.task_id)
+                        && (all_map_indices || other.map_index == ti.map_index)
+                });
+            }
             Write::RenderedFields { key, fields } => {
                 self.require_run(&key.run)?;
                 self.rendered.put(key, fields);
@@ -163,6 +178,7 @@ impl State {
         self.reschedules.remove_where(|(ti, _), _| ti.run == *key);
         self.rendered.remove_where(|ti, _| ti.run == *key);
         self.xcoms.remove_where(|xcom, _| xcom.run == *key);
+        self.task_states.remove_where(|(ti, _), _| ti.run == *key);
         self.runs.remove(key);
         let last = self.runs_of(&key.dag_id).max_by_key(|run| run.number).cloned();
         self.dags.change(&key.dag_id, |dag| {

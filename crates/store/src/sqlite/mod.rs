@@ -14,6 +14,7 @@ mod read;
 mod runs;
 mod settings;
 mod task_instances;
+mod task_states;
 mod write;
 mod xcoms;
 

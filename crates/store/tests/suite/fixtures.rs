@@ -11,7 +11,7 @@ use serde_json::json;
 use store::sqlite::SqliteStore;
 use store::{
     Connection, DagFilter, DagRecord, ImportedDag, ImportedFile, Page, Pool, RunFilter, Store, TaskInstanceFilter,
-    Variable, Write, XCom, XComKey,
+    TaskStateEntry, Variable, Write, XCom, XComKey,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -28,6 +28,10 @@ pub fn at(seconds: i64) -> Timestamp {
 
 pub fn some(seconds: i64) -> Option<Timestamp> {
     Some(at(seconds))
+}
+
+pub fn task_state(key: &str, updated: i64, expires_at: Option<Timestamp>) -> TaskStateEntry {
+    TaskStateEntry { key: key.into(), value: json!({"updated": updated}), updated_at: at(updated), expires_at }
 }
 
 pub fn version(number: u128) -> VersionId {

@@ -1,9 +1,10 @@
 //! Records by their keys, and what hangs on them.
 
-use model::{Change, DagRunState, MapIndex, RunType, TaskInstance, TaskState};
+use model::{Change, DagRunState, MapIndex, RunType, TaskInstance, TaskInstanceKey, TaskState};
 use serde_json::json;
 use store::{
-    ConnectionOrder, Direction, Page, PoolUsage, RunExists, Store, TaskInstanceFilter, TextFilter, Variable, Write,
+    ConnectionOrder, Direction, Page, PoolUsage, RunExists, Store, TaskInstanceFilter, TaskStateEntry, TextFilter,
+    Variable, Write,
 };
 
 use crate::fixtures::*;
@@ -151,6 +152,36 @@ pub fn rendered_fields_are_replaced(store: &dyn Store) {
         assert_eq!(store.rendered_fields(&key).unwrap(), Some(fields));
     }
     assert_eq!(store.rendered_fields(&ti_key(&made.key, "other")).unwrap(), None);
+}
+
+pub fn task_states_outlive_tries(store: &dyn Store) {
+    let made = run("d", "r");
+    let mapped = |index| TaskInstanceKey { map_index: MapIndex(index), ..ti_key(&made.key, "t") };
+    let put =
+        |ti: &TaskInstanceKey, entry: TaskStateEntry| store.commit(vec![Write::TaskState { ti: ti.clone(), entry }]);
+    store.commit(vec![put_run(&made)]).unwrap();
+    for (index, key) in [(0, "b"), (0, "a"), (1, "a"), (0, "c/d")] {
+        put(&mapped(index), task_state(key, 1, None)).unwrap();
+    }
+    put(&mapped(0), task_state("a", 2, some(9))).unwrap();
+    assert_eq!(store.task_state(&mapped(0), "a").unwrap(), Some(task_state("a", 2, some(9))));
+    assert_eq!(store.task_state(&mapped(0), "A").unwrap(), None);
+    let keys = |ti: &TaskInstanceKey, limit, offset| {
+        let (entries, total) = store.task_states(ti, Page { limit, offset }).unwrap();
+        (entries.into_iter().map(|entry| entry.key).collect::<Vec<_>>().join(" "), total)
+    };
+    assert_eq!(keys(&mapped(0), 9, 0), ("a b c/d".into(), 3));
+    assert_eq!(keys(&mapped(0), 1, 1), ("b".into(), 3));
+    let delete = || Write::DeleteTaskState { ti: mapped(0), key: "b".into() };
+    store.commit(vec![delete(), delete()]).unwrap();
+    assert_eq!(keys(&mapped(0), 9, 0), ("a c/d".into(), 2));
+    store.commit(vec![Write::ClearTaskState { ti: mapped(0), all_map_indices: false }]).unwrap();
+    assert_eq!((keys(&mapped(0), 9, 0).1, keys(&mapped(1), 9, 0).1), (0, 1));
+    put(&mapped(0), task_state("a", 3, None)).unwrap();
+    put(&ti_key(&made.key, "other"), task_state("a", 3, None)).unwrap();
+    store.commit(vec![Write::ClearTaskState { ti: ti_key(&made.key, "t"), all_map_indices: true }]).unwrap();
+    assert_eq!((keys(&mapped(0), 9, 0).1, keys(&mapped(1), 9, 0).1), (0, 0));
+    assert_eq!(keys(&ti_key(&made.key, "other"), 9, 0).1, 1);
 }
 
 pub fn runs_before_a_date(store: &dyn Store) {
@@ -373,6 +404,7 @@ pub fn a_run_is_deleted_with_all_that_belongs_to_it(store: &dyn Store) {
                 Write::Decision(Change::ArchivedTry(Box::new(TaskInstance { try_number: 0, ..ti }))),
                 put_xcom(&xcom(&run.key, "t", "k")),
                 Write::RenderedFields { key: key.clone(), fields: json!({"a": 1}) },
+                Write::TaskState { ti: key.clone(), entry: task_state("k", 1, None) },
                 Write::Rescheduled { key, try_number: 1, start: at(1), end: at(2), until: at(3) },
             ])
             .unwrap();
@@ -387,6 +419,7 @@ pub fn a_run_is_deleted_with_all_that_belongs_to_it(store: &dyn Store) {
     assert_eq!(store.archived_tries(&key).unwrap(), []);
     assert_eq!(store.rendered_fields(&key).unwrap(), None);
     assert_eq!(store.reschedules(&key).unwrap().0, 0);
+    assert_eq!(store.task_state(&key, "k").unwrap(), None);
     assert_eq!(store.xcoms(&last.key, None, None, None).unwrap(), []);
     for run in [&first, &other] {
         let key = ti_key(&run.key, "t");
@@ -396,6 +429,7 @@ pub fn a_run_is_deleted_with_all_that_belongs_to_it(store: &dyn Store) {
             (1, 1)
         );
         assert_eq!(store.archived_tries(&key).unwrap().len(), 1);
+        assert!(store.task_state(&key, "k").unwrap().is_some());
     }
     // Lists count what is left, and the Dag's last run is the one before.
     let of_dag = TaskInstanceFilter { dag_id: Some("d".into()), ..TaskInstanceFilter::default() };

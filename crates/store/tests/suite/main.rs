@@ -56,6 +56,7 @@ cases!(
             settings_are_replaced_and_deleted,
             xcoms_are_replaced_and_cleared,
             xcoms_of_prior_dates,
+            task_states_outlive_tries,
             a_run_is_deleted_with_all_that_belongs_to_it;
         imports:
             a_version_is_made_only_on_change,

@@ -9,3 +9,4 @@ mod failures;
 mod import;
 mod kill;
 mod support;
+mod task_states;

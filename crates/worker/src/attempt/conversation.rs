@@ -149,6 +149,9 @@ impl<'a, R: Reports> Conversation<'a, R> {
         };
         match request {
             ToSupervisor::SucceedTask { rendered_map_index, .. } => {
+                if self.attempt.worker.inner.options.clear_state_on_success {
+                    self.told.writes.push(Write::ClearTaskState { ti: self.attempt.key(), all_map_indices: false });
+                }
                 self.end_told(Outcome::Success, rendered_map_index).await;
                 self.writer.answer(id, None).await
             }

@@ -10,7 +10,7 @@ use std::path::Path;
 use model::{Change, MapIndex, RunKey, TaskInstanceKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::column::micros;
+use super::column::{micros, opt_micros};
 use super::to_store_error;
 use crate::{Result, StoreError, Write};
 
@@ -122,6 +122,24 @@ impl Writer {
             Write::ClearXComs(key) => {
                 self.of_task("DELETE FROM xcom WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3", key, &[])
             }
+            Write::TaskState { ti, entry } => self.of_task(
+                "INSERT INTO task_state (run_rid, task_id, map_index, key, value, updated_at, expires_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (run_rid, task_id, map_index, key) DO UPDATE SET value = excluded.value,
+                     updated_at = excluded.updated_at, expires_at = excluded.expires_at",
+                ti,
+                &[&entry.key, &entry.value.to_string(), &micros(entry.updated_at), &opt_micros(entry.expires_at)],
+            ),
+            Write::DeleteTaskState { ti, key } => self.of_task(
+                "DELETE FROM task_state WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3 AND key = ?4",
+                ti,
+                &[key],
+            ),
+            Write::ClearTaskState { ti, all_map_indices } => self.of_task(
+                "DELETE FROM task_state WHERE run_rid = ?1 AND task_id = ?2 AND (?4 OR map_index = ?3)",
+                ti,
+                &[all_map_indices],
+            ),
             Write::RenderedFields { key, fields } => self.of_task(
                 "INSERT INTO rendered_fields (run_rid, task_id, map_index, fields) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (run_rid, task_id, map_index) DO UPDATE SET fields = excluded.fields",

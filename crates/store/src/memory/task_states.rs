@@ -1,0 +1,23 @@
+//! What task instances keep for their own later tries.
+
+use model::TaskInstanceKey;
+
+use super::MemoryStore;
+use crate::query::Page;
+use crate::records::TaskStateEntry;
+use crate::{Result, TaskStateStore};
+
+impl TaskStateStore for MemoryStore {
+    fn task_state(&self, ti: &TaskInstanceKey, key: &str) -> Result<Option<TaskStateEntry>> {
+        Ok(self.state().task_states.get(&(ti.clone(), key.to_owned())).cloned())
+    }
+
+    fn task_states(&self, ti: &TaskInstanceKey, page: Page) -> Result<(Vec<TaskStateEntry>, u64)> {
+        let state = self.state();
+        let all: Vec<&TaskStateEntry> =
+            state.task_states.iter().filter(|((other, _), _)| other == ti).map(|(_, entry)| entry).collect();
+        let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
+        let take = usize::try_from(page.limit).unwrap_or(usize::MAX);
+        Ok((all.iter().copied().skip(skip).take(take).cloned().collect(), all.len() as u64))
+    }
+}
