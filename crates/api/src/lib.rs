@@ -28,4 +28,4 @@ mod wire;
 pub use auth::{AuthSettings, Role, UserAccount};
 pub use routes::{RouteInfo, route_table, router};
 pub use signed::file_token;
-pub use state::{ApiConfig, ApiOptions, ApiState, ConfigSection, Structures};
+pub use state::{ApiConfig, ApiOptions, ApiState, ConfigSection, ImportAgain, Structures};

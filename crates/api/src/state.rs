@@ -21,6 +21,9 @@ pub trait Structures: DagSource + Sync {}
 
 impl<T: DagSource + Sync> Structures for T {}
 
+/// Asks for the import of a file, by its bundle and its path below it.
+pub type ImportAgain = tokio::sync::mpsc::UnboundedSender<(String, String)>;
+
 /// The values of the configuration that answers depend on.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
@@ -81,6 +84,7 @@ struct Shared {
     dags: Mutex<DagCache>,
     started: Timestamp,
     importer: OnceLock<Pulse>,
+    import_again: OnceLock<ImportAgain>,
     pool_changes: tokio::sync::Mutex<()>,
 }
 
@@ -108,6 +112,7 @@ impl ApiState {
             dags: Mutex::default(),
             started: Timestamp::now(),
             importer: OnceLock::new(),
+            import_again: OnceLock::new(),
             pool_changes: tokio::sync::Mutex::default(),
         }))
     }
@@ -132,9 +137,18 @@ impl ApiState {
         &self.0.config
     }
 
-    /// Lets answers tell whether the importer of Dag files still works. Only the first one counts.
-    pub fn watch_importer(&self, pulse: Pulse) {
+    /// Lets answers tell whether the importer of Dag files still works, and ask it for files. Only the first one counts.
+    pub fn watch_importer(&self, pulse: Pulse, again: ImportAgain) {
         let _ = self.0.importer.set(pulse);
+        let _ = self.0.import_again.set(again);
+    }
+
+    /// Has a file imported although it is as it was: what came of it is gone.
+    pub(crate) fn import_again(&self, bundle: String, file: String) {
+        if let Some(again) = self.0.import_again.get() {
+            // Without an importer the next one finds a file that is new.
+            let _ = again.send((bundle, file));
+        }
     }
 
     /// The importer's pulse, if there is an importer.

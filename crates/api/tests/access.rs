@@ -59,6 +59,7 @@ async fn each_role_may_do_what_it_may_do_in_airflow() {
         ("user", "PATCH", "/dags/none"),
         ("user", "POST", "/dags/none/dagRuns"),
         ("user", "DELETE", "/dags/none/dagRuns/r"),
+        ("user", "DELETE", "/dags/none"),
         ("viewer", "GET", "/dags/none/dagRuns/r/wait"),
         ("viewer", "POST", "/dags/~/dagRuns/list"),
         ("viewer", "GET", "/dags/none/dagRuns/x"),

@@ -132,7 +132,7 @@ async fn health_tells_which_parts_work() {
     let (pulse, beat) = (Pulse::default(), format!("{now:.6}").replace('Z', "+00:00"));
     server.engine.pulse().beat(now);
     pulse.beat(now);
-    server.state.watch_importer(pulse.clone());
+    server.state.watch_importer(pulse.clone(), tokio::sync::mpsc::unbounded_channel().0);
     let found = health(&server).await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     assert_eq!(found["scheduler"]["status"], json!("healthy"));

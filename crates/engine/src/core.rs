@@ -302,6 +302,7 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             match change {
                 Change::TaskInstance(ti) => drop(self.lazy.remove(&ti.key())),
                 Change::RunDeleted(run) => self.lazy.retain(|key, _| key.run != *run),
+                Change::DagDeleted(dag_id) => self.lazy.retain(|key, _| key.run.dag_id != *dag_id),
                 _ => {}
             }
         }

@@ -142,6 +142,11 @@ impl EngineHandle {
         self.change_run(|reply| Event::DeleteRun { run, reply }).await.map(drop)
     }
 
+    /// Deletes a Dag of which no task is running. Returns when that is durable.
+    pub async fn delete_dag(&self, dag_id: DagId) -> Result<(), ChangeFailure> {
+        self.change_run(|reply| Event::DeleteDag { dag_id, reply }).await.map(drop)
+    }
+
     async fn change_run(&self, event: impl FnOnce(ReplyId) -> Event) -> Result<Option<Box<DagRun>>, ChangeFailure> {
         let (reply, answer) = self.replies.expect();
         self.tell(Input::Event(event(reply))).await?;

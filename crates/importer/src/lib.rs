@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use python::Helper;
 use python::import::{Answers, ImportLimits};
 use store::Store;
-use tokio::sync::watch as watch_channel;
+use tokio::sync::{mpsc, watch as watch_channel};
 
 pub use describe::describe_file;
 pub use discover::{Discovery, IgnoreSyntax, Rules, dag_files, may_hold_dags};
@@ -59,8 +59,13 @@ const PULSE_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Importer {
     progress: watch_channel::Receiver<Progress>,
     pulse: Pulse,
+    again: ImportAgain,
     task: tokio::task::JoinHandle<()>,
 }
+
+/// Asks for the import of a file although nothing about it has changed: by its bundle and its path below it, or that of a
+/// member of it.
+pub type ImportAgain = mpsc::UnboundedSender<(String, String)>;
 
 impl Importer {
     /// Starts on the current async runtime.
@@ -72,10 +77,11 @@ impl Importer {
         answers: Arc<dyn Answers>,
     ) -> Self {
         let (progress, receiver) = watch_channel::channel(Progress::default());
-        let service = service::Service::new(options, store, engine, helper, answers, progress);
+        let (again, asked) = mpsc::unbounded_channel();
+        let service = service::Service::new(options, store, engine, helper, answers, progress, asked);
         let pulse = Pulse::default();
         let task = tokio::spawn(with_pulse(service.run(), pulse.clone()));
-        Self { progress: receiver, pulse, task }
+        Self { progress: receiver, pulse, again, task }
     }
 
     pub fn progress(&self) -> watch_channel::Receiver<Progress> {
@@ -85,6 +91,10 @@ impl Importer {
     /// Beats for as long as the importer goes on.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
+    }
+
+    pub fn again(&self) -> ImportAgain {
+        self.again.clone()
     }
 
     /// Waits until every file that was there at the start has been looked at.

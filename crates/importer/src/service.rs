@@ -58,6 +58,8 @@ pub(crate) struct Service {
     /// Names the Python environment in fingerprints.
     importer: String,
     imported: usize,
+    /// Files that are to be imported again although they are as they were.
+    asked: mpsc::UnboundedReceiver<FileKey>,
 }
 
 impl Service {
@@ -68,6 +70,7 @@ impl Service {
         helper: Helper,
         answers: Arc<dyn Answers>,
         progress: watch::Sender<Progress>,
+        asked: mpsc::UnboundedReceiver<FileKey>,
     ) -> Self {
         let (watcher, news) = FileWatcher::new();
         Self {
@@ -87,6 +90,7 @@ impl Service {
             finished: mpsc::unbounded_channel(),
             importer: String::new(),
             imported: 0,
+            asked,
         }
     }
 
@@ -106,6 +110,7 @@ impl Service {
             tokio::select! {
                 Some(finished) = self.finished.1.recv() => self.take_finished(finished).await,
                 Some(news) = self.news.recv() => self.take_news(news).await,
+                Some(file) = self.asked.recv() => self.import_again(&file),
                 () = tokio::time::sleep_until(next_scan) => {
                     self.scan(true).await;
                     next_scan = Instant::now() + self.options.scan_interval;
@@ -188,6 +193,17 @@ impl Service {
             if change == Change::Changed {
                 self.enqueue(&key, is_urgent);
             }
+        }
+    }
+
+    fn import_again(&mut self, (bundle, file): &FileKey) {
+        let is_meant = |(of, known): &&FileKey| {
+            let rest = file.strip_prefix(known.as_str()).filter(|_| of == bundle);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let meant = self.files.keys().find(is_meant).cloned();
+        if let Some(key) = meant {
+            self.enqueue(&key, true);
         }
     }
 

@@ -33,4 +33,6 @@ pub enum Change {
     },
     /// A run is deleted, and everything that belongs to it.
     RunDeleted(RunKey),
+    /// A Dag is deleted with all its runs and versions, and its file is to be imported again.
+    DagDeleted(DagId),
 }

@@ -6,10 +6,10 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use model::transition::{TaskTransition, next_state};
-use model::{Change, Dag, DagRun, DagRunState, RunKey, TaskIndex, TaskState};
+use model::{Change, Dag, DagId, DagRun, DagRunState, RunKey, TaskIndex, TaskState};
 
 use crate::event::{Action, Decisions, LoadedRun, Need, ReplyId, RunRefusal, StopReason};
-use crate::run_state::{Previous, RunSerial};
+use crate::run_state::{Previous, RunSerial, TaskRef};
 use crate::{Scheduler, put};
 
 /// What people want of a run that is being fetched for it.
@@ -175,6 +175,31 @@ impl Scheduler {
         self.forget_previous(key);
         self.start_queued_runs(&key.dag_id, now);
         self.look_for_room(&key.dag_id, now);
+    }
+
+    /// Forgets a Dag with all its runs; what is on its way to a worker is stopped (`api.common.delete_dag`).
+    pub(crate) fn delete_dag(&mut self, dag_id: &DagId, reply: ReplyId, decisions: &mut Decisions) {
+        let started = self.dags.get(dag_id).map(|entry| entry.started.clone()).unwrap_or_default();
+        let states = || started.iter().filter_map(|serial| self.runs.get(serial).map(|state| (*serial, state)));
+        let tasks: Vec<_> = states().flat_map(|(serial, state)| state.refs(serial)).collect();
+        let of = |task: &TaskRef| self.runs.get(&task.run).map(|state| state.ti(*task));
+        if tasks.iter().filter_map(of).any(|ti| ti.state == TaskState::Running) {
+            let answer = Err(RunRefusal::TasksRunning(dag_id.clone()));
+            decisions.actions.push(Action::RunChanged { to: reply, answer });
+            return;
+        }
+        let queued = tasks.iter().filter_map(of).filter(|ti| ti.state.is_executing()).map(|ti| ti.id);
+        decisions.actions.extend(queued.map(|attempt| Action::Stop { attempt, reason: StopReason::Removed }));
+        for task in tasks {
+            self.let_go(task);
+        }
+        for serial in started {
+            self.runs.remove(&serial);
+        }
+        self.run_serials.retain(|key, _| key.dag_id != *dag_id);
+        self.dags.remove(dag_id);
+        decisions.changes.push(Change::DagDeleted(dag_id.clone()));
+        decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(None) });
     }
 
     /// Runs of the same Dag ask again which run is before them, and how it ended.

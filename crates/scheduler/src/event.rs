@@ -43,6 +43,11 @@ pub enum Event {
         run: RunKey,
         reply: ReplyId,
     },
+    /// Somebody deletes a Dag and everything that belongs to it. One of which tasks are running is kept.
+    DeleteDag {
+        dag_id: DagId,
+        reply: ReplyId,
+    },
     /// At start: a run that was queued when the last process ended.
     RunFound(Box<DagRun>),
     /// A run with its task instances: found running at start, or the answer to [`Need::Run`].
@@ -254,6 +259,8 @@ pub enum RunRefusal {
     NoStructure(DagId),
     #[error("the run {0} is running")]
     Running(RunKey),
+    #[error("tasks of Dag {0} are running")]
+    TasksRunning(DagId),
 }
 
 /// What to write, and what to do when it is written.

@@ -178,6 +178,7 @@ impl Scheduler {
             }
             Event::SetRunState { run, state, reply } => self.set_run_state(&run, state, reply, now, decisions),
             Event::DeleteRun { run, reply } => self.delete_run(&run, reply, now, decisions),
+            Event::DeleteDag { dag_id, reply } => self.delete_dag(&dag_id, reply, decisions),
             Event::StructureLoaded { run, structure, skips, lengths } => {
                 self.structure_loaded(&run, structure, skips, lengths, now, decisions);
             }

@@ -159,7 +159,7 @@ impl Scheduler {
     }
 
     /// A task instance gives up its slots and its place among those that wait.
-    fn let_go(&mut self, task: TaskRef) {
+    pub(crate) fn let_go(&mut self, task: TaskRef) {
         let Some(ti) = self.runs.get(&task.run).map(|state| state.ti(task)) else { return };
         let (state, id) = (ti.state, ti.id);
         if state.is_executing() {

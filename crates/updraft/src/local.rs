@@ -47,6 +47,17 @@ pub fn trigger(store: &Arc<dyn Store>, dag_id: &DagId, run: NewRun) -> Result<Re
     answer.ok_or_else(|| anyhow!("the scheduler gave no answer to the request for a run; this is a bug"))
 }
 
+/// Deletes a Dag with all its runs.
+pub fn delete_dag(store: &Arc<dyn Store>, dag_id: &DagId) -> Result<()> {
+    let event = Event::DeleteDag { dag_id: dag_id.clone(), reply: REPLY };
+    let answer = step(store, dag_id, Input::Event(event))?.into_iter().find_map(|action| match action {
+        Action::RunChanged { to: REPLY, answer } => Some(answer),
+        _ => None,
+    });
+    let answer = answer.ok_or_else(|| anyhow!("the scheduler did not delete the Dag {dag_id}; this is a bug"))?;
+    answer.map(drop).map_err(|refused| anyhow!("the Dag {dag_id} is not deleted: {refused}"))
+}
+
 /// Pauses a Dag, or lets it go on.
 pub fn set_paused(store: &Arc<dyn Store>, dag_id: &DagId, paused: bool) -> Result<()> {
     let event = Event::DagPaused { dag_id: dag_id.clone(), paused, reply: REPLY };

@@ -45,7 +45,7 @@ async fn serve(args: &StandaloneArgs, home: &Home, config: &Config, lock: &mut H
     lock.announce(&url)?;
     say!("Updraft {} is ready at {url} (home {})", env!("CARGO_PKG_VERSION"), home.path.display());
     let importer = folder::start_importer(home, config, &store, stack.handle(), stack.helper.clone())?;
-    state.watch_importer(importer.pulse());
+    state.watch_importer(importer.pulse(), importer.again());
     drop(state);
     let prepared = prepare_python(args, home, &stack, dags).await;
     if let Err(error) = &prepared {

@@ -5,6 +5,7 @@ pub(crate) mod filter;
 
 use axum::Json;
 use axum::extract::State;
+use engine::ChangeFailure;
 use model::DagId;
 use serde::Serialize;
 use store::{DagOrder, DagRecord, Direction, Page, Store};
@@ -17,7 +18,7 @@ use crate::parse;
 use crate::routes::{Access, Routes};
 use crate::signed;
 use crate::state::ApiState;
-use crate::wire::{Moment, moment};
+use crate::wire::{Moment, NoContent, moment};
 
 pub(crate) use details::version_of;
 
@@ -28,6 +29,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .get("/dags/{dag_id}", Access::ReadDags, get)
         .get("/dags/{dag_id}/details", Access::ReadDags, details::get)
         .patch("/dags/{dag_id}", Access::WriteDags, patch)
+        .delete("/dags/{dag_id}", Access::WriteDags, delete)
 }
 
 /// The token by which clients name a Dag's file: signed, so that nobody can name another.
@@ -217,6 +219,27 @@ async fn patch(State(state): State<ApiState>, mut args: Args, body: JsonBody) ->
         record = state.read(move |store| known_dag(store, &dag_id)).await?;
     }
     Ok(Json(DagResponse::new(&state, record)))
+}
+
+/// Deletes a Dag with all its runs. Its file, if it is there, is imported anew, as Airflow does it when it looks next.
+async fn delete(State(state): State<ApiState>, args: Args) -> Result<NoContent, ApiError> {
+    let dag_id = DagId::from(args.path("dag_id"));
+    let wanted = dag_id.clone();
+    let find = move |store: &dyn Store| {
+        let missing = || ApiError::not_found(format!("Dag with id: {wanted} was not found"));
+        store.dag(&wanted)?.ok_or_else(missing)
+    };
+    let record = state.read(find).await?;
+    match state.engine().delete_dag(dag_id.clone()).await {
+        Ok(()) => {
+            state.import_again(record.bundle_name, record.relative_fileloc);
+            Ok(NoContent)
+        }
+        Err(ChangeFailure::Refused(_)) => {
+            Err(ApiError::conflict(format!("Task instances of dag with id: '{dag_id}' are still running")))
+        }
+        Err(ChangeFailure::Stopped(stopped)) => Err(stopped.into()),
+    }
 }
 
 async fn patch_many(State(state): State<ApiState>, mut args: Args, body: JsonBody) -> ApiResult<impl Serialize> {

@@ -246,6 +246,9 @@ impl Play {
                 let (run, state) = (self.run(run), state.parse().unwrap());
                 self.toy.tell(Event::SetRunState { run, state, reply: ReplyId(0) })
             }
+            ["delete", "dag", dag_id] => {
+                self.toy.tell(Event::DeleteDag { dag_id: (*dag_id).into(), reply: ReplyId(0) })
+            }
             ["delete", run] => self.toy.tell(Event::DeleteRun { run: self.run(run), reply: ReplyId(0) }),
             ["pause", dag_id] => self.pause(dag_id, true),
             ["unpause", dag_id] => self.pause(dag_id, false),
@@ -319,6 +322,7 @@ impl Play {
                         let word = if *paused { "paused" } else { "unpaused" };
                         writeln!(self.out, "  {at}  {dag_id} {word}").unwrap();
                     }
+                    Change::DagDeleted(dag_id) => writeln!(self.out, "  {at}  {dag_id} deleted").unwrap(),
                     Change::RunDeleted(key) => {
                         writeln!(self.out, "  {at}  {} deleted", self.names[key]).unwrap();
                         self.shown.retain(|ti, _| ti.run != *key);

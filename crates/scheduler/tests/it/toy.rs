@@ -260,6 +260,12 @@ impl Toy {
                 self.dags.get_mut(dag_id).unwrap().schedule = (**schedule).clone();
             }
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
+            Change::DagDeleted(dag_id) => {
+                self.dags.remove(dag_id);
+                self.runs.retain(|key, _| key.dag_id != *dag_id);
+                self.order.retain(|key| key.dag_id != *dag_id);
+                self.task_instances.retain(|ti, _| ti.run.dag_id != *dag_id);
+            }
             Change::RunDeleted(key) => {
                 self.runs.remove(key);
                 self.order.retain(|run| run != key);

@@ -139,6 +139,7 @@ impl State {
                 self.dags.change(&dag_id, |dag| dag.record.paused = paused);
             }
             Change::RunDeleted(key) => self.delete_run(&key),
+            Change::DagDeleted(dag_id) => self.delete_dag(&dag_id),
         }
         Ok(())
     }
@@ -188,6 +189,18 @@ impl State {
             dag.record.last_run_start = run.and_then(|run| run.start_date);
             dag.record.last_run_end = run.and_then(|run| run.end_date);
         });
+    }
+
+    fn delete_dag(&mut self, dag_id: &DagId) {
+        for key in self.runs.keys_where(|key, _| key.dag_id == *dag_id) {
+            self.delete_run(&key);
+        }
+        self.versions.remove_where(|_, version| version.dag_id == *dag_id);
+        let Some(dag) = self.dags.get(dag_id) else { return };
+        let (bundle_name, source_file) = (dag.record.bundle_name.clone(), dag.source_file.clone());
+        self.dags.remove(dag_id);
+        self.forget_errors(&bundle_name, &source_file);
+        self.files.remove(&(bundle_name, source_file));
     }
 
     fn imported(&mut self, file: ImportedFile) {

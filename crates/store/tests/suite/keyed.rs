@@ -3,8 +3,8 @@
 use model::{Change, DagRunState, MapIndex, RunType, TaskInstance, TaskInstanceKey, TaskState};
 use serde_json::json;
 use store::{
-    ConnectionOrder, Direction, Page, PoolUsage, RunExists, Store, TaskInstanceFilter, TaskStateEntry, TextFilter,
-    Variable, Write,
+    ConnectionOrder, Direction, ImportedFile, Page, PoolUsage, RunExists, Store, TaskInstanceFilter, TaskStateEntry,
+    TextFilter, Variable, Write,
 };
 
 use crate::fixtures::*;
@@ -441,5 +441,35 @@ pub fn a_run_is_deleted_with_all_that_belongs_to_it(store: &dyn Store) {
     // The same id again is another run.
     store.commit(vec![put_run(&last)]).unwrap();
     assert_eq!(store.task_instances_of(&last.key).unwrap(), []);
+    store.check().unwrap();
+}
+
+pub fn a_dag_is_deleted_with_all_that_belongs_to_it(store: &dyn Store) {
+    let (gone, other) = (dated_run("d", "r", 10), run("e", "r"));
+    let errors = vec![("d.py".to_owned(), "trace".to_owned())];
+    let failed = ImportedFile { errors, ..file("d.py", vec![dag("d", 1, "h")]) };
+    store.commit(vec![Write::Imported(Box::new(failed)), imported("e.py", vec![dag("e", 2, "h")])]).unwrap();
+    for (number, run) in [&gone, &other].into_iter().enumerate() {
+        let ti = ti(&run.key, "t", number as u128);
+        store.commit(vec![put_run(run), put_ti(&ti), put_xcom(&xcom(&run.key, "t", "k"))]).unwrap();
+    }
+    let deleted = || Write::Decision(Change::DagDeleted("d".into()));
+    store.commit(vec![deleted(), deleted()]).unwrap();
+    assert_eq!(store.dag(&"d".into()).unwrap(), None);
+    assert_eq!((store.run(&gone.key).unwrap(), store.version(version(1)).unwrap()), (None, None));
+    assert_eq!(store.xcoms(&gone.key, None, None, None).unwrap(), []);
+    assert_eq!(store.import_errors(Page::ALL).unwrap().1, 0);
+    // Its file is as one that was never imported.
+    let files: Vec<String> = store.files().unwrap().into_iter().map(|file| file.relative_fileloc).collect();
+    assert_eq!(files, ["e.py"]);
+    let all = store.task_instances(&TaskInstanceFilter::default(), &[], Page::ALL).unwrap();
+    assert_eq!((all.0.len(), all.1), (1, 1));
+    assert!(store.run(&other.key).unwrap().is_some() && store.version(version(2)).unwrap().is_some());
+    // It comes back as one that is new.
+    store.commit(vec![imported("d.py", vec![dag("d", 3, "h")])]).unwrap();
+    let back = store.latest_version(&"d".into()).unwrap().unwrap();
+    assert_eq!((back.id, back.number, the_dag(store, "d").last_run_state), (version(3), 1, None));
+    store.commit(vec![put_run(&gone)]).unwrap();
+    assert_eq!(store.task_instances_of(&gone.key).unwrap(), []);
     store.check().unwrap();
 }

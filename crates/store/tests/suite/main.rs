@@ -57,7 +57,8 @@ cases!(
             xcoms_are_replaced_and_cleared,
             xcoms_of_prior_dates,
             task_states_outlive_tries,
-            a_run_is_deleted_with_all_that_belongs_to_it;
+            a_run_is_deleted_with_all_that_belongs_to_it,
+            a_dag_is_deleted_with_all_that_belongs_to_it;
         imports:
             a_version_is_made_only_on_change,
             what_people_and_the_scheduler_decided_is_kept,

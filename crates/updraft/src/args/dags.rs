@@ -26,6 +26,13 @@ pub enum DagsCommand {
     Pause(PauseArgs),
     /// Let a paused Dag go on.
     Unpause(PauseArgs),
+    /// Delete a Dag with all its runs. If its file is still there, the Dag comes back without them.
+    Delete {
+        dag_id: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Show the state of a run, and its configuration if it has one.
     State {
         dag_id: String,

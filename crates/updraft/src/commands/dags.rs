@@ -25,6 +25,7 @@ pub fn run(context: &Context, command: DagsCommand) -> Result<ExitCode> {
         DagsCommand::Trigger(args) => runs::trigger(context, args)?,
         DagsCommand::Pause(args) => set_paused(context, &args, true)?,
         DagsCommand::Unpause(args) => set_paused(context, &args, false)?,
+        DagsCommand::Delete { dag_id, yes } => delete(context, &dag_id, yes)?,
         DagsCommand::State { dag_id, run } => runs::state(context, &dag_id, &run)?,
         DagsCommand::Test(args) => return dagtest::run(context, args),
         DagsCommand::Show { dag_id } => show_graph(context, &dag_id)?,
@@ -156,6 +157,25 @@ fn set_paused(context: &Context, args: &PauseArgs, paused: bool) -> Result<()> {
     )?;
     let old = |id: &&str| cli::row([("dag_id", (*id).into()), ("is_paused", (!paused).into())]);
     show(&ids.iter().map(old).collect::<Vec<Row>>(), args.output.output)
+}
+
+fn delete(context: &Context, dag_id: &str, yes: bool) -> Result<()> {
+    let store = context.dags(&FolderArgs::of_environment())?;
+    // One that is in no file any more can be deleted too.
+    if store.dag(&dag_id.into())?.is_none() {
+        dag(&*store, dag_id)?;
+    }
+    let question = "This will drop all existing records related to the specified DAG. Proceed?";
+    if !yes && !output::confirm(question)? {
+        say!("Cancelled");
+        return Ok(());
+    }
+    context.change(
+        |store| local::delete_dag(store, &dag_id.into()),
+        |remote| remote.delete(&format!("/api/v2/dags/{}", quoted(dag_id))).map(drop),
+    )?;
+    say!("Deleted the Dag {dag_id} and everything that belonged to it");
+    Ok(())
 }
 
 fn pause_through(remote: &Remote, dag_id: &str, paused: bool) -> Result<()> {

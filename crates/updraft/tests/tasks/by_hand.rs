@@ -185,3 +185,42 @@ fn waiting_for_a_run_tells_its_states_and_its_results() {
     assert_eq!(wait("quick", "q", "").0, 422);
     assert_eq!(wait("quick", "q", "interval=0").0, 422);
 }
+
+#[test]
+fn a_deleted_dag_comes_back_from_its_file_without_its_past() {
+    let context = context();
+    let server = start(&context);
+    let pid = at_work(&context, &server, "by_hand", "r");
+    let refused = server.client.delete("/api/v2/dags/by_hand");
+    let said = "Task instances of dag with id: 'by_hand' are still running";
+    assert_eq!((refused.status, refused.body), (409, json!({"detail": said})));
+    assert!(is_alive(&pid));
+    set(&server, "by_hand", "r", "failed");
+    assert_eq!(server.client.delete("/api/v2/dags/by_hand").status, 204);
+    assert_eq!(server.client.get(&path("by_hand", "r")).status, 404);
+    server.wait_for("it is imported anew", |client| {
+        let dag = client.get("/api/v2/dags/by_hand");
+        (dag.status == 200 && dag.body["is_paused"] == true).then_some(())
+    });
+    assert_eq!(server.client.get("/api/v2/dags/by_hand/dagRuns").body["total_entries"], 0);
+    // The other Dags of the file are as they were.
+    assert_eq!(server.client.get("/api/v2/dags/quick").body["is_paused"], false);
+    assert_eq!(server.client.delete("/api/v2/dags/nobody").status, 404);
+    server.unpause("by_hand");
+    at_work(&context, &server, "by_hand", "again");
+    // Its file gone, it stays away; with a server or without one.
+    set(&server, "by_hand", "again", "failed");
+    std::fs::remove_file(context.dags().join("by_hand.py")).unwrap();
+    server
+        .wait_for("it is stale", |client| (client.get("/api/v2/dags/by_hand").body["is_stale"] == true).then_some(()));
+    let delete = |dag_id: &str| context.run(&["dags", "delete", dag_id, "--yes"]);
+    let deleted = delete("by_hand");
+    assert!(deleted.status.success(), "{deleted:?}");
+    assert_eq!(server.client.get("/api/v2/dags/by_hand").status, 404);
+    server.kill();
+    let (first, second) = (delete("cleans"), delete("cleans"));
+    assert_eq!((first.status.code(), second.status.code()), (Some(0), Some(1)), "{first:?} {second:?}");
+    let server = Server::start(&context);
+    assert_eq!(server.client.get("/api/v2/dags/cleans").status, 404);
+    assert_eq!(server.client.get("/api/v2/dags/quick").status, 200);
+}

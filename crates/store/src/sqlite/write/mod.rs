@@ -182,6 +182,7 @@ impl Writer {
                 self.of_task(sql, &key, &[])
             }
             Change::RunDeleted(key) => self.delete_run(key),
+            Change::DagDeleted(dag_id) => self.delete_dag(dag_id),
             Change::Schedule { dag_id, schedule } => self.schedule(dag_id, schedule),
             Change::Paused { dag_id, paused } => {
                 self.connection

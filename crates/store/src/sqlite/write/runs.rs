@@ -164,6 +164,31 @@ impl Writer {
         Ok(())
     }
 
+    /// Deletes a Dag with its runs, its versions, and what is known of its file.
+    pub(super) fn delete_dag(&mut self, dag_id: &DagId) -> WriteResult<()> {
+        let of_runs = OF_RUNS
+            .map(|table| format!("DELETE FROM {table} WHERE run_rid IN (SELECT rid FROM dag_run WHERE dag_id = ?1)"));
+        let file = |table: &str, column: &str| {
+            format!(
+                "DELETE FROM {table} WHERE (bundle_name, {column}) = (SELECT bundle_name, source_file FROM dag WHERE dag_id = ?1)"
+            )
+        };
+        let of_dag = [
+            "DELETE FROM dag_run WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM dag_document WHERE version_id IN (SELECT id FROM dag_version WHERE dag_id = ?1)".to_owned(),
+            "DELETE FROM dag_version WHERE dag_id = ?1".to_owned(),
+            file("import_error", "source_file"),
+            file("file", "relative_fileloc"),
+            "DELETE FROM dag WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM tally WHERE dag_id = ?1".to_owned(),
+        ];
+        for sql in of_runs.iter().chain(&of_dag) {
+            self.connection.prepare_cached(sql)?.execute([dag_id.as_str()])?;
+        }
+        self.run_rids.clear();
+        Ok(())
+    }
+
     pub(super) fn task_instance(&mut self, ti: &TaskInstance) -> WriteResult<()> {
         let Some(moved) = self.change_try(ti)? else { return self.put_try(&PUT_TASK_INSTANCE, ti) };
         if moved.start {
