@@ -10,10 +10,10 @@ use engine::{DagSource, Dispatch, Engine, EngineOptions, facts_to_json};
 use jiff::Timestamp;
 use model::timetable::NextRun;
 use model::{
-    Change, Dag, DagRun, DagSchedule, DataInterval, MapIndex, RunKey, TaskInstance, TaskInstanceId, TaskState,
-    TriggeredBy, VersionId,
+    AttemptId, Change, Dag, DagRun, DagSchedule, DataInterval, MapIndex, RunKey, TaskInstance, TaskInstanceId,
+    TaskState, TriggerId, TriggeredBy, VersionId,
 };
-use scheduler::{Obstacle, StartAttempt, StopReason};
+use scheduler::{ArmTrigger, Obstacle, StartAttempt, StopReason};
 use serde_json::{Value, json};
 use store::{ImportedDag, Store, Write, XCom, XComKey};
 use support::Server;
@@ -36,8 +36,10 @@ struct Idle;
 
 impl Dispatch for Idle {
     fn start(&mut self, _: Box<StartAttempt>) {}
-    fn stop(&mut self, _: TaskInstanceId, _: StopReason) {}
-    fn acknowledge(&mut self, _: TaskInstanceId) {}
+    fn stop(&mut self, _: AttemptId, _: StopReason) {}
+    fn arm(&mut self, _: Box<ArmTrigger>) {}
+    fn disarm(&mut self, _: TriggerId) {}
+    fn acknowledge(&mut self, _: AttemptId) {}
     fn run_finished(&mut self, _: &DagRun, _: &str) {}
     fn stuck(&mut self, _: &TaskInstance, _: &Obstacle) {}
 }

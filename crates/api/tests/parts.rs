@@ -17,7 +17,7 @@ fn told(server: &Server) -> Vec<(String, Option<Option<u32>>)> {
     let mut told = Vec::new();
     for input in server.inbox.as_ref().unwrap().waiting() {
         match input {
-            Input::Event(Event::PoolChanged { name, slots }) => told.push((name.to_string(), Some(slots))),
+            Input::Event(Event::PoolChanged { name, slots, .. }) => told.push((name.to_string(), Some(slots))),
             Input::Event(Event::PoolGone { name }) => told.push((name.to_string(), None)),
             other => panic!("{other:?}"),
         }

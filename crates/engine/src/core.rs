@@ -6,10 +6,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Change, Dag, DagId, DagRun, DagRunState, RunKey, TaskId, TaskInstanceId, TaskInstanceKey, VersionId};
+use model::{
+    AttemptId, Change, Dag, DagId, DagRun, DagRunState, RunKey, TaskId, TaskInstanceKey, TriggerId, VersionId,
+};
 use scheduler::{
     Action, Config, Decisions, Event, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome, PreviousRun, Refusal,
-    ReplyId, Scheduler, Skip, SkipDecision, Structure, Trigger, TriggerError,
+    ReplyId, Scheduler, Skip, SkipDecision, Structure, Trigger, TriggerError, TriggerEvent,
 };
 use store::{DagFilter, DagRecord, Direction, Page, RunExists, RunFilter, RunOrder, Store, StoreError, Write};
 
@@ -35,12 +37,18 @@ pub enum Input {
     Trigger(Box<TriggerRequest>),
     /// An attempt ended, and leaves something to be written together with its end.
     AttemptEnded {
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         /// Its start, if that was not told before.
         started: Option<Started>,
         at: Timestamp,
         outcome: Outcome,
         rendered_map_index: Option<String>,
+        writes: Vec<Write>,
+    },
+    /// A trigger has fired, and may leave something to be written together with that.
+    TriggerFired {
+        trigger: TriggerId,
+        event: TriggerEvent,
         writes: Vec<Write>,
     },
     /// These Dags were imported, or their files are gone: the store has what is known of them.
@@ -74,7 +82,7 @@ struct Work {
     /// What attempts left to be written together with their end.
     own_writes: Vec<Write>,
     refused: Vec<Action>,
-    ended: HashSet<TaskInstanceId>,
+    ended: HashSet<AttemptId>,
     stepped: bool,
     /// What the store must have before it answers the needs.
     early_writes: Vec<Write>,
@@ -108,9 +116,9 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
 
     /// Takes up what the store has: pools, Dags, and every run that was under way when the last process ended.
     pub fn recover(&mut self, now: Timestamp) -> Result<Vec<Action>, StoreError> {
-        let mut events = Vec::new();
+        let mut events = vec![Event::TriggersFrom(self.store.last_trigger()?)];
         for pool in self.store.pools(None, Page::ALL)?.0 {
-            events.push(Event::PoolChanged { name: pool.name.into(), slots: u32::try_from(pool.slots).ok() });
+            events.push(pool_event(&pool));
         }
         let in_files = DagFilter { exclude_stale: true, ..DagFilter::default() };
         let mut seen = HashSet::new();
@@ -252,7 +260,7 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         events: &mut Vec<Event>,
         writes: &mut Vec<Write>,
         refused: &mut Vec<Action>,
-        ended: &mut HashSet<TaskInstanceId>,
+        ended: &mut HashSet<AttemptId>,
     ) -> Result<(), StoreError> {
         match input {
             Input::Event(event) => events.push(event.clone()),
@@ -275,6 +283,14 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                 } else {
                     refused.push(Action::Refused(Refusal::StaleAttempt { attempt: *attempt, message: "ended" }));
                 }
+            }
+            Input::TriggerFired { trigger, event, writes: own } => {
+                let is_first =
+                    self.scheduler.is_awaited(*trigger) && !events.iter().any(|event| is_of(event, *trigger));
+                if is_first {
+                    writes.extend_from_slice(own);
+                }
+                events.push(Event::TriggerFired { trigger: *trigger, event: event.clone() });
             }
             Input::DagsChanged(dag_ids) => {
                 for dag_id in dag_ids {
@@ -444,7 +460,8 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         let task_instances = self.store.task_instances_of(key)?;
         let skips = self.skips(key, &structure.dag)?;
         let lengths = map_lengths(&*self.store, key, &LengthOf::all(&structure.dag))?;
-        Ok(Some(LoadedRun { run, structure, task_instances, skips, lengths }))
+        let suspensions = self.store.suspensions_of(key)?;
+        Ok(Some(LoadedRun { run, structure, task_instances, skips, lengths, suspensions }))
     }
 
     /// What the branches of a run have decided so far.
@@ -538,6 +555,21 @@ fn in_writing_order(changes: Vec<Change>) -> Vec<Change> {
         changes.into_iter().partition(|change| matches!(change, Change::Run(_)));
     runs.extend(others);
     runs
+}
+
+/// What the scheduler must know of a pool.
+pub fn pool_event(pool: &store::Pool) -> Event {
+    Event::PoolChanged {
+        name: pool.name.as_str().into(),
+        slots: u32::try_from(pool.slots).ok(),
+        include_deferred: pool.include_deferred,
+    }
+}
+
+/// Whether an event is news of this trigger.
+fn is_of(event: &Event, trigger: TriggerId) -> bool {
+    matches!(event, Event::TriggerFired { trigger: other, .. } | Event::TriggerFailed { trigger: other, .. }
+        if *other == trigger)
 }
 
 /// The structures that were used last.

@@ -9,7 +9,7 @@ mod pulse;
 mod run_loop;
 pub mod triggering;
 
-pub use crate::core::{Core, DagSource, Input, Started, TriggerRequest};
+pub use crate::core::{Core, DagSource, Input, Started, TriggerRequest, pool_event};
 pub use facts::{FactsError, facts_of, facts_to_json};
 pub use handle::{ChangeFailure, EngineHandle, EngineStopped, TriggerFailure};
 pub use pulse::Pulse;

@@ -5,8 +5,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use model::TaskInstanceId;
-use scheduler::{Action, Config, Event, IdSource, Obstacle, StartAttempt, StopReason};
+use model::{AttemptId, TriggerId};
+use scheduler::{Action, ArmTrigger, Config, Event, IdSource, Obstacle, StartAttempt, StopReason};
 use store::{Store, StoreError};
 
 use crate::core::{Core, DagSource, Input};
@@ -28,9 +28,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Starts and stops attempts. Must not block.
 pub trait Dispatch: Send {
     fn start(&mut self, attempt: Box<StartAttempt>);
-    fn stop(&mut self, attempt: TaskInstanceId, reason: StopReason);
+    fn stop(&mut self, attempt: AttemptId, reason: StopReason);
+    /// A trigger is to run until it fires or is disarmed.
+    fn arm(&mut self, trigger: Box<ArmTrigger>);
+    fn disarm(&mut self, trigger: TriggerId);
     /// The end that the attempt reported is durable.
-    fn acknowledge(&mut self, attempt: TaskInstanceId);
+    fn acknowledge(&mut self, attempt: AttemptId);
     /// A run has ended.
     fn run_finished(&mut self, run: &model::DagRun, reason: &str);
     /// A task instance waits for somebody to do something; the try's log is where people look for why.
@@ -231,6 +234,8 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
             match action {
                 Action::Start(attempt) => self.dispatch.start(attempt),
                 Action::Stop { attempt, reason } => self.dispatch.stop(attempt, reason),
+                Action::Arm(trigger) => self.dispatch.arm(trigger),
+                Action::Disarm(trigger) => self.dispatch.disarm(trigger),
                 Action::Acknowledge { attempt } => self.dispatch.acknowledge(attempt),
                 Action::Reply { to, answer } => self.replies.answer(to, answer),
                 Action::Done { to } => self.replies.done(to),

@@ -1,7 +1,8 @@
 //! What one commit writes. Every change puts a whole record in place, so that writing it twice changes nothing.
 
-use crate::id::{DagId, RunKey, TaskId};
+use crate::id::{DagId, RunKey, TaskId, TaskInstanceKey};
 use crate::run::{DagRun, DataInterval, TaskInstance};
+use crate::suspension::Suspension;
 use crate::timetable::NextRun;
 
 /// Where a Dag's schedule stands.
@@ -23,6 +24,10 @@ pub enum Change {
         run: RunKey,
         task_id: TaskId,
     },
+    /// A task instance waits outside of a process, or has waited and goes on.
+    Suspended(Box<Suspension>),
+    /// What a task instance left behind when it was suspended has no meaning any more.
+    NotSuspended(TaskInstanceKey),
     Schedule {
         dag_id: DagId,
         schedule: Box<DagSchedule>,

@@ -137,12 +137,32 @@ impl GroupIndex {
     }
 }
 
-/// The id of one try of a task instance. It is the fencing token of an attempt: a new try gets a new id, and
-/// whatever still speaks in the name of an old one is refused.
+/// The id of one try of a task instance: the same from its first process to its last, if it is rescheduled or deferred.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TaskInstanceId(pub Uuid);
 
 impl fmt::Display for TaskInstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One process (or native operator) that works on a try. It is the fencing token: whatever speaks in the name of an
+/// attempt that is not the current one is refused. Never kept: no attempt outlives the engine that started it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct AttemptId(pub Uuid);
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a trigger: one deferral of one task instance.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TriggerId(pub i64);
+
+impl fmt::Display for TriggerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -12,6 +12,7 @@ pub mod retry;
 pub mod run;
 pub mod secrets;
 pub mod state;
+pub mod suspension;
 pub mod task;
 pub mod timetable;
 pub mod transition;
@@ -21,12 +22,14 @@ pub mod weight;
 pub use change::{Change, DagSchedule};
 pub use dag::{Dag, DagBuilder, DagError, DagLimits};
 pub use id::{
-    DagId, GroupIndex, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId, TaskInstanceKey, VersionId,
+    AttemptId, DagId, GroupIndex, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId, TaskInstanceKey,
+    TriggerId, VersionId,
 };
 pub use links::{Link, LinkKind};
 pub use mapping::{ExpandInput, MapValue, MappedGroup, Relation, XComArg};
 pub use run::{DagRun, DataInterval, RunType, TaskInstance, TriggeredBy};
 pub use state::{DagRunState, TaskState};
+pub use suspension::{Suspension, TimerEvent, Trigger, TriggerTimer};
 pub use task::{Execution, NativeOperator, Task, WeightRule};
 pub use trigger_rule::TriggerRule;
 

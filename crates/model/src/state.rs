@@ -98,6 +98,11 @@ impl TaskState {
         matches!(self, TaskState::Running | TaskState::Queued | TaskState::Restarting)
     }
 
+    /// Waits outside of any process: for a trigger or for a person.
+    pub fn is_suspended(self) -> bool {
+        matches!(self, TaskState::Deferred | TaskState::AwaitingInput)
+    }
+
     /// A scheduler may move it on as soon as what it waits for is met.
     pub fn is_schedulable(self) -> bool {
         matches!(self, TaskState::None | TaskState::UpForRetry | TaskState::UpForReschedule)

@@ -96,6 +96,10 @@ pub fn next_state(state: TaskState, transition: TaskTransition) -> Result<TaskSt
         // A queued attempt fails when its process can't be started.
         (T::Fail, S::Queued | S::Running) => S::Failed,
         (T::Retry, S::Queued | S::Running) => S::UpForRetry,
+        // A trigger may end its task without letting it run again.
+        (T::Succeed, S::Deferred) => S::Success,
+        (T::Fail, S::Deferred) => S::Failed,
+        (T::Retry, S::Deferred) => S::UpForRetry,
 
         (T::Skip, S::None | S::Scheduled | S::Running | S::UpForRetry | S::UpForReschedule) => S::Skipped,
         // A branch may speak when another task has already had its say.
@@ -139,9 +143,9 @@ mod tests {
         Schedule     scheduled - - - - - - scheduled scheduled - - - - -
         Queue        - queued - - - - - - - - - - - -
         Start        - - running - - - - - - - - - - -
-        Succeed      success - - success - - - success success - - - - -
-        Fail         - - failed failed - - - - - - - - - -
-        Retry        - - up_for_retry up_for_retry - - - - - - - - - -
+        Succeed      success - - success - - - success success - - - success -
+        Fail         - - failed failed - - - - - - - - failed -
+        Retry        - - up_for_retry up_for_retry - - - - - - - - up_for_retry -
         Skip         skipped skipped - skipped - - - skipped skipped skipped - skipped skipped skipped
         UpstreamFail upstream_failed - - - - - - upstream_failed upstream_failed - - - - -
         Remove       removed removed removed removed removed removed removed removed removed removed removed removed removed removed

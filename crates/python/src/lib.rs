@@ -11,6 +11,7 @@ mod helper_process;
 pub mod import;
 pub mod message;
 pub mod serialized;
+pub mod trigger;
 
 pub use forkserver::{Bundle, ChildSockets, ForkError, ForkServer, ForkedChild, HelperInfo, Job};
 pub use frame::{FrameError, FrameReader, FrameWriter, MAX_FRAME, Request};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use model::{DagRun, Json, MapIndex, RunKey, TaskId, TaskInstance};
 use serde::Deserialize;
 use serde_json::json;
@@ -43,7 +43,7 @@ pub enum ToSupervisor {
         #[serde(default)]
         end_date: Option<Timestamp>,
     },
-    DeferTask(Json),
+    DeferTask(Deferral),
     AwaitInputTask(Json),
     SkipDownstreamTasks {
         tasks: Vec<SkippedTask>,
@@ -184,6 +184,34 @@ pub enum ToSupervisor {
         key: String,
     },
     ClearTaskStateStore {},
+}
+
+/// A task that leaves its process and waits for a trigger.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+pub struct Deferral {
+    pub classpath: String,
+    #[serde(default = "empty")]
+    pub trigger_kwargs: Json,
+    #[serde(default, deserialize_with = "duration")]
+    pub trigger_timeout: Option<SignedDuration>,
+    #[serde(default)]
+    pub queue: Option<String>,
+    pub next_method: String,
+    #[serde(default = "empty")]
+    pub next_kwargs: Json,
+    #[serde(default)]
+    pub rendered_map_index: Option<String>,
+}
+
+fn empty() -> Json {
+    json!({})
+}
+
+/// An ISO 8601 duration, as msgspec writes `timedelta`.
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SignedDuration>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let read = |text: &str| text.parse::<Span>()?.to_duration(SpanRelativeTo::days_are_24_hours());
+    read(&text).map(Some).map_err(|error| serde::de::Error::custom(format!("{text:?} is no duration: {error}")))
 }
 
 fn not_mapped() -> i32 {
@@ -335,12 +363,14 @@ pub struct Startup {
     pub should_retry: bool,
     pub task_reschedule_count: u32,
     pub xcom_keys_to_clear: Vec<String>,
+    /// The method that goes on, and its arguments, if the task was suspended.
+    pub next: Option<(String, Json)>,
 }
 
 impl Startup {
     pub fn message(&self) -> Json {
         let ti = &self.ti;
-        json!({
+        let mut message = json!({
             "type": "StartupDetails",
             "ti": {
                 "id": ti.id.to_string(),
@@ -367,6 +397,12 @@ impl Startup {
                 "xcom_keys_to_clear": self.xcom_keys_to_clear,
                 "should_retry": self.should_retry,
             },
-        })
+        });
+        if let Some((method, kwargs)) = &self.next {
+            message["ti_context"]["next_method"] = method.as_str().into();
+            message["ti_context"]["next_kwargs"] = kwargs.clone();
+            message["ti_context"]["start_date"] = moment(ti.start_date);
+        }
+        message
     }
 }

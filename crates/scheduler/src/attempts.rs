@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::transition::{TaskTransition, next_state};
-use model::{Change, MapIndex, TaskId, TaskIndex, TaskInstanceId, TaskState};
+use model::{AttemptId, Change, MapIndex, TaskId, TaskIndex, TaskState};
 
 use crate::evaluate::self_transition;
 use crate::event::{Action, Decisions, Obstacle, Outcome, Refusal, SkipDecision, StartAttempt, StopReason};
-use crate::run_state::TaskRef;
+use crate::run_state::{Instance, TaskRef};
 use crate::slots::Constraint;
 use crate::timers::Timer;
 use crate::{Scheduler, put};
@@ -79,8 +79,14 @@ impl Scheduler {
         if self_transition(state, task, TaskTransition::Queue, decisions).is_none() {
             return;
         }
-        // What a task has left in an earlier try is cleared when it starts again.
-        state.skips.remove(&(task.task, map_index));
+        let attempt = self.ids.attempt(now);
+        let instance = state.instance_mut(task);
+        instance.attempt = Some(attempt);
+        let suspension = instance.suspension.clone();
+        // What a task has left in an earlier try is cleared when it starts again, but not when it goes on.
+        if suspension.is_none() {
+            state.skips.remove(&(task.task, map_index));
+        }
         let ti = state.ti_mut(task);
         ti.queued_at = Some(now);
         ti.end_date = None;
@@ -88,9 +94,11 @@ impl Scheduler {
         self.acquire_slots(task);
         let Some(state) = self.runs.get(&task.run) else { return };
         let ti = state.ti(task);
-        self.attempts.insert(ti.id, task);
+        self.attempts.insert(attempt, task);
         put(decisions, ti, Change::TaskInstance);
         decisions.actions.push(Action::Start(Box::new(StartAttempt {
+            attempt,
+            suspension,
             ti: ti.clone(),
             run: state.run.clone(),
             dag: Arc::clone(&state.dag),
@@ -132,8 +140,14 @@ impl Scheduler {
         }
     }
 
-    pub(crate) fn pool_changed(&mut self, name: &Arc<str>, slots: Option<u32>, decisions: &mut Decisions) {
-        self.pools.set(name, slots);
+    pub(crate) fn pool_changed(
+        &mut self,
+        name: &Arc<str>,
+        slots: Option<u32>,
+        include_deferred: bool,
+        decisions: &mut Decisions,
+    ) {
+        self.pools.set(name, slots, include_deferred);
         self.waiting.free_pool(name);
         self.tell_obstacles(name, decisions);
     }
@@ -152,7 +166,7 @@ impl Scheduler {
 
     pub(crate) fn attempt_started(
         &mut self,
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         at: Timestamp,
         hostname: Arc<str>,
         unixname: Arc<str>,
@@ -168,8 +182,8 @@ impl Scheduler {
         if self_transition(state, task, TaskTransition::Start, decisions).is_none() {
             return;
         }
+        set_start(state.instance_mut(task), at);
         let ti = state.ti_mut(task);
-        ti.start_date = Some(at);
         ti.hostname = Some(hostname);
         ti.unixname = Some(unixname);
         ti.pid = Some(pid);
@@ -178,7 +192,7 @@ impl Scheduler {
 
     pub(crate) fn attempt_ended(
         &mut self,
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         at: Timestamp,
         outcome: Outcome,
         rendered_map_index: Option<String>,
@@ -195,8 +209,9 @@ impl Scheduler {
         if state.ti(task).state == TaskState::Queued && outcome != Outcome::Interrupted {
             // Its start is told by the way; what has ended has started.
             let _ = self_transition(state, task, TaskTransition::Start, decisions);
-            state.ti_mut(task).start_date = Some(at);
+            set_start(state.instance_mut(task), at);
         }
+        state.instance_mut(task).attempt = None;
         let ti = state.ti_mut(task);
         ti.end_date = Some(at);
         if rendered_map_index.is_some() {
@@ -214,11 +229,13 @@ impl Scheduler {
                 self.fail_fast(task, now, decisions);
             }
             Outcome::Reschedule { at } => self.reschedule(task, at, decisions),
+            Outcome::Deferred(deferral) => self.defer(task, *deferral, now, decisions),
             Outcome::Interrupted => self.interrupted(task, now, decisions),
         }
     }
 
-    fn end_attempt(&mut self, task: TaskRef, transition: TaskTransition, decisions: &mut Decisions) {
+    pub(crate) fn end_attempt(&mut self, task: TaskRef, transition: TaskTransition, decisions: &mut Decisions) {
+        self.forget_suspension(task, decisions);
         let Some(state) = self.runs.get_mut(&task.run) else { return };
         if self_transition(state, task, transition, decisions).is_some() {
             put(decisions, state.ti(task), Change::TaskInstance);
@@ -226,7 +243,14 @@ impl Scheduler {
         }
     }
 
-    fn retry(&mut self, task: TaskRef, delay: Option<jiff::SignedDuration>, now: Timestamp, decisions: &mut Decisions) {
+    pub(crate) fn retry(
+        &mut self,
+        task: TaskRef,
+        delay: Option<jiff::SignedDuration>,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        self.forget_suspension(task, decisions);
         let Some(state) = self.runs.get_mut(&task.run) else { return };
         let mut archived = state.ti(task).clone();
         if self_transition(state, task, TaskTransition::Retry, decisions).is_none() {
@@ -246,6 +270,7 @@ impl Scheduler {
     }
 
     fn reschedule(&mut self, task: TaskRef, at: Timestamp, decisions: &mut Decisions) {
+        self.forget_suspension(task, decisions);
         let Some(state) = self.runs.get_mut(&task.run) else { return };
         if self_transition(state, task, TaskTransition::Reschedule, decisions).is_none() {
             return;
@@ -255,7 +280,8 @@ impl Scheduler {
         self.timers.set(at, Timer::TryAgain(task));
     }
 
-    /// The attempt was cut off: the task instance runs again, and none of its retries is used up.
+    /// The attempt was cut off: the task instance runs again, and none of its retries is used up. One that went on after
+    /// it had been suspended goes on from there again.
     pub(crate) fn interrupted(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
         let Some(state) = self.runs.get_mut(&task.run) else { return };
         let mut archived = state.ti(task).clone();
@@ -284,12 +310,16 @@ impl Scheduler {
             TaskState::Scheduled => self.wait_for_slot(task),
             executing if executing.is_executing() => self.interrupted(task, now, decisions),
             schedulable if schedulable.is_schedulable() => self.dirty.push_back(task),
+            TaskState::Deferred | TaskState::AwaitingInput => {
+                self.wait_outside(task);
+                self.arm(task, decisions);
+            }
             _ => {}
         }
     }
 
     /// In a Dag with `fail_fast` the first failure ends everything but teardowns.
-    fn fail_fast(&mut self, failed: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+    pub(crate) fn fail_fast(&mut self, failed: TaskRef, now: Timestamp, decisions: &mut Decisions) {
         let Some(state) = self.runs.get(&failed.run) else { return };
         if !state.dag.fail_fast {
             return;
@@ -313,7 +343,7 @@ impl Scheduler {
     /// alone; but what is to be tried again is not.
     pub(crate) fn skip_downstream(
         &mut self,
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         tasks: &[(TaskId, MapIndex)],
         now: Timestamp,
         decisions: &mut Decisions,
@@ -348,7 +378,14 @@ impl Scheduler {
     }
 }
 
+/// What goes on keeps the moment when it first began.
+fn set_start(instance: &mut Instance, at: Timestamp) {
+    if instance.suspension.is_none() || instance.ti.start_date.is_none() {
+        instance.ti.start_date = Some(at);
+    }
+}
+
 /// Whether a failure of this try would be followed by another.
-fn has_tries_left(try_number: u32, max_tries: u32) -> bool {
+pub(crate) fn has_tries_left(try_number: u32, max_tries: u32) -> bool {
     max_tries > 0 && try_number <= max_tries
 }

@@ -76,7 +76,7 @@ impl Scheduler {
         decisions: &mut Decisions,
     ) -> Option<LoadedRun> {
         let Some(wishes) = self.wishes.remove(&loaded.run.key) else { return Some(loaded) };
-        let LoadedRun { mut run, structure, mut task_instances, .. } = loaded;
+        let LoadedRun { mut run, structure, mut task_instances, mut suspensions, .. } = loaded;
         for (state, reply) in wishes.wishes {
             match state {
                 DagRunState::Queued => requeue(&mut run, now),
@@ -95,6 +95,8 @@ impl Scheduler {
                         ti.start_date = ti.start_date.or(Some(now));
                         ti.end_date = ti.end_date.or(Some(now));
                         put(decisions, ti, Change::TaskInstance);
+                        let gone = suspensions.extract_if(.., |suspension| suspension.key == ti.key());
+                        decisions.changes.extend(gone.map(|suspension| Change::NotSuspended(suspension.key)));
                     }
                     if !ending.teardown_is_open {
                         if !run.state.is_finished() {

@@ -89,6 +89,7 @@ impl Scheduler {
         decisions: &mut Decisions,
     ) {
         self.leave_waiting(task);
+        self.forget_suspension(task, decisions);
         let Some(state) = self.runs.get_mut(&task.run) else { return };
         if self_transition(state, task, transition, decisions).is_none() {
             return;
@@ -114,14 +115,12 @@ impl Scheduler {
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
-        let Some(state) = self.runs.get(&task.run) else { return };
-        let ti = state.ti(task);
-        if next_state(ti.state, transition).is_err() {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        if next_state(state.ti(task).state, transition).is_err() {
             // It has ended before.
             return;
         }
-        if ti.state.is_executing() {
-            let attempt = ti.id;
+        if let Some(attempt) = state.instance_mut(task).attempt.take() {
             self.release_slots(task);
             self.attempts.remove(&attempt);
             decisions.actions.push(Action::Stop { attempt, reason });
@@ -166,9 +165,8 @@ pub(crate) fn self_transition(
     match state.transition(task, transition) {
         Ok(new) => Some(new),
         Err(error) => {
-            let attempt = state.ti(task).id;
-            let message = error.to_string();
-            decisions.actions.push(Action::Refused(Refusal::NotPossible { attempt, message }));
+            let (ti, message) = (state.ti(task).id, error.to_string());
+            decisions.actions.push(Action::Refused(Refusal::NotPossible { ti, message }));
             None
         }
     }

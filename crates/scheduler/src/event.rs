@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    Change, Dag, DagId, DagRun, DagRunState, DataInterval, Json, MapIndex, RunId, RunKey, TaskId, TaskIndex,
-    TaskInstance, TaskInstanceId, TriggeredBy, VersionId,
+    AttemptId, Change, Dag, DagId, DagRun, DagRunState, DataInterval, Json, MapIndex, RunId, RunKey, Suspension,
+    TaskId, TaskIndex, TaskInstance, TaskInstanceId, TriggerId, TriggerTimer, TriggeredBy, VersionId,
 };
 
 use crate::dags::DagFacts;
@@ -77,27 +77,41 @@ pub enum Event {
         previous: Option<PreviousRun>,
     },
     AttemptStarted {
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         at: Timestamp,
         hostname: Arc<str>,
         unixname: Arc<str>,
         pid: u32,
     },
     AttemptEnded {
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         at: Timestamp,
         outcome: Outcome,
         rendered_map_index: Option<String>,
     },
     /// A running task decided that others do not run.
     SkipDownstream {
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         tasks: Vec<(TaskId, MapIndex)>,
     },
-    /// A pool is new or was changed. `slots` is `None` for a pool without bound.
+    /// Triggers with numbers up to this one may still be known to somebody.
+    TriggersFrom(TriggerId),
+    /// A trigger has fired.
+    TriggerFired {
+        trigger: TriggerId,
+        event: TriggerEvent,
+    },
+    /// A trigger has failed, or ended without having fired. The lines of the traceback are for the task's log.
+    TriggerFailed {
+        trigger: TriggerId,
+        traceback: Option<Vec<String>>,
+    },
+    /// A pool is new or was changed. `slots` is `None` for a pool without bound; task instances that are deferred take
+    /// slots where `include_deferred`.
     PoolChanged {
         name: Arc<str>,
         slots: Option<u32>,
+        include_deferred: bool,
     },
     PoolGone {
         name: Arc<str>,
@@ -148,6 +162,7 @@ pub struct LoadedRun {
     pub skips: Vec<Skip>,
     /// The lengths of what tasks have left for others to map over ([`LengthOf::all`]).
     pub lengths: Vec<(TaskId, Option<u32>)>,
+    pub suspensions: Vec<Suspension>,
 }
 
 /// A task that others map over.
@@ -214,9 +229,41 @@ pub enum Outcome {
     Reschedule {
         at: Timestamp,
     },
+    /// Waits for a trigger.
+    Deferred(Box<Deferral>),
     Removed,
     /// Its process was lost for a reason that is not the task's own: the worker or the engine ended.
     Interrupted,
+}
+
+/// What an attempt leaves behind that waits for a trigger.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Deferral {
+    pub classpath: String,
+    pub kwargs: Json,
+    pub queue: Option<String>,
+    /// What the engine can wait for itself.
+    pub timer: Option<TriggerTimer>,
+    pub timeout: Option<SignedDuration>,
+    pub next_method: String,
+    pub next_kwargs: Json,
+}
+
+/// What a trigger says.
+#[derive(Clone, PartialEq, Debug)]
+pub enum TriggerEvent {
+    /// The task goes on, and is told this.
+    Resume(Json),
+    /// The task has ended.
+    End(TriggeredEnd),
+}
+
+/// An end that a trigger gives its task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TriggeredEnd {
+    Success,
+    Failed,
+    Skipped,
 }
 
 /// Something that the scheduler must know before it can decide.
@@ -282,16 +329,20 @@ impl Decisions {
 pub enum Action {
     Start(Box<StartAttempt>),
     Stop {
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         reason: StopReason,
     },
     /// What was asked for is durable.
     Done {
         to: ReplyId,
     },
+    /// A trigger is to run until it fires or nobody waits for it any more.
+    Arm(Box<ArmTrigger>),
+    /// Nobody waits for a trigger any more.
+    Disarm(TriggerId),
     /// The end of an attempt is durable.
     Acknowledge {
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
     },
     Reply {
         to: ReplyId,
@@ -360,8 +411,24 @@ impl fmt::Display for Obstacle {
     }
 }
 
+/// A trigger, and whom it is for.
+#[derive(Clone, Debug)]
+pub struct ArmTrigger {
+    pub trigger: Arc<model::Trigger>,
+    pub ti: TaskInstance,
+    pub run: DagRun,
+    pub timeout: Option<Timestamp>,
+    /// Whether a failure of this try would be followed by another.
+    pub should_retry: bool,
+    /// The task has not run: what its trigger is made with may have templates.
+    pub starts_task: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct StartAttempt {
+    pub attempt: AttemptId,
+    /// How it goes on, if it is not at its beginning.
+    pub suspension: Option<Arc<Suspension>>,
     pub ti: TaskInstance,
     pub run: DagRun,
     pub dag: Arc<Dag>,
@@ -383,6 +450,7 @@ pub enum StopReason {
 /// A message that came too late or from nobody.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    StaleAttempt { attempt: TaskInstanceId, message: &'static str },
-    NotPossible { attempt: TaskInstanceId, message: String },
+    StaleAttempt { attempt: AttemptId, message: &'static str },
+    StaleTrigger { trigger: TriggerId },
+    NotPossible { ti: TaskInstanceId, message: String },
 }

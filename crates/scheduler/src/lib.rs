@@ -22,17 +22,19 @@ mod run_state;
 mod runs;
 mod slots;
 mod structure;
+mod suspend;
 mod timers;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::Timestamp;
-use model::{Change, DagId, RunKey, TaskInstanceId};
+use model::{AttemptId, Change, DagId, RunKey, TriggerId};
 
 pub use dags::DagFacts;
 pub use event::{
-    Action, Decisions, Event, LengthOf, LoadedRun, Need, NewRun, Obstacle, Outcome, PreviousRun, Refusal, ReplyId,
-    RunRefusal, Skip, SkipDecision, StartAttempt, StopReason, Structure, Trigger, TriggerError,
+    Action, ArmTrigger, Decisions, Deferral, Event, LengthOf, LoadedRun, Need, NewRun, Obstacle, Outcome, PreviousRun,
+    Refusal, ReplyId, RunRefusal, Skip, SkipDecision, StartAttempt, StopReason, Structure, Trigger, TriggerError,
+    TriggerEvent, TriggeredEnd,
 };
 pub use expand::MAX_INSTANCES;
 pub use ids::IdSource;
@@ -64,7 +66,10 @@ pub struct Scheduler {
     runs: HashMap<RunSerial, RunState>,
     run_serials: HashMap<RunKey, RunSerial>,
     next_serial: u64,
-    attempts: HashMap<TaskInstanceId, TaskRef>,
+    attempts: HashMap<AttemptId, TaskRef>,
+    /// Triggers that are waited for, and by whom.
+    triggers: HashMap<TriggerId, TaskRef>,
+    last_trigger: TriggerId,
     pools: Pools,
     waiting: WaitLists,
     /// Task instances that became ready in this step; admitted in order of priority when the step ends.
@@ -95,6 +100,8 @@ impl Scheduler {
             run_serials: HashMap::new(),
             next_serial: 0,
             attempts: HashMap::new(),
+            triggers: HashMap::new(),
+            last_trigger: TriggerId(0),
             pools: Pools::default(),
             waiting: WaitLists::default(),
             fresh: BTreeMap::new(),
@@ -139,7 +146,7 @@ impl Scheduler {
     }
 
     /// The attempts that hold a slot.
-    pub fn attempts_in_flight(&self) -> impl Iterator<Item = TaskInstanceId> + '_ {
+    pub fn attempts_in_flight(&self) -> impl Iterator<Item = AttemptId> + '_ {
         self.attempts.keys().copied()
     }
 
@@ -154,8 +161,13 @@ impl Scheduler {
     }
 
     /// Whether an attempt is the current one of its task instance. Messages from any other are refused.
-    pub fn is_current(&self, attempt: TaskInstanceId) -> bool {
+    pub fn is_current(&self, attempt: AttemptId) -> bool {
         self.attempts.contains_key(&attempt)
+    }
+
+    /// Whether a task instance waits for a trigger.
+    pub fn is_awaited(&self, trigger: TriggerId) -> bool {
+        self.triggers.contains_key(&trigger)
     }
 
     fn take(&mut self, event: Event, now: Timestamp, decisions: &mut Decisions) {
@@ -192,7 +204,12 @@ impl Scheduler {
                 self.attempt_ended(attempt, at, outcome, rendered_map_index, now, decisions);
             }
             Event::SkipDownstream { attempt, tasks } => self.skip_downstream(attempt, &tasks, now, decisions),
-            Event::PoolChanged { name, slots } => self.pool_changed(&name, slots, decisions),
+            Event::TriggersFrom(last) => self.last_trigger = last,
+            Event::TriggerFired { trigger, event } => self.trigger_fired(trigger, event, now, decisions),
+            Event::TriggerFailed { trigger, traceback } => self.trigger_failed(trigger, traceback, now, decisions),
+            Event::PoolChanged { name, slots, include_deferred } => {
+                self.pool_changed(&name, slots, include_deferred, decisions);
+            }
             Event::PoolGone { name } => self.pool_gone(&name, decisions),
             Event::Drain => self.draining = true,
             Event::Tick => {}
@@ -207,6 +224,8 @@ impl Scheduler {
                 timers::Timer::RunTimeout(serial) => self.run_timed_out(serial, now, decisions),
                 timers::Timer::LogicalDate(serial) => self.logical_date_is_due(serial),
                 timers::Timer::TryAgain(task) => self.dirty.push_back(task),
+                timers::Timer::Trigger(trigger) => self.timer_fired(trigger, now, decisions),
+                timers::Timer::WaitTimeout(task) => self.waited_too_long(task, now, decisions),
             }
         }
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use model::transition::{NoTransition, TaskTransition, next_state};
 use model::trigger_rule::UpstreamCounts;
-use model::{Dag, DagRun, LinkKind, MapIndex, TaskId, TaskIndex, TaskInstance, TaskState, VersionId};
+use model::{
+    AttemptId, Dag, DagRun, LinkKind, MapIndex, Suspension, TaskId, TaskIndex, TaskInstance, TaskState, VersionId,
+};
 
 use crate::event::{LoadedRun, PreviousRun, SkipDecision, Structure};
 use crate::inputs::{Inputs, LaneSizes, Touched, counted, in_state};
@@ -30,11 +32,15 @@ pub(crate) struct Instance {
     pub(crate) parked: Option<Parked>,
     /// People were told that it waits for them.
     pub(crate) told: bool,
+    /// The one that works on it, while it executes.
+    pub(crate) attempt: Option<AttemptId>,
+    /// What it waits for outside of a process, or how it goes on.
+    pub(crate) suspension: Option<Arc<Suspension>>,
 }
 
 impl Instance {
-    pub(crate) fn new(ti: TaskInstance) -> Self {
-        Self { ti, parked: None, told: false }
+    pub(crate) fn new(ti: TaskInstance, suspension: Option<Arc<Suspension>>) -> Self {
+        Self { ti, parked: None, told: false, attempt: None, suspension }
     }
 }
 
@@ -150,7 +156,10 @@ impl RunState {
     }
 
     pub(crate) fn new(loaded: LoadedRun) -> Self {
-        let LoadedRun { run, structure, task_instances, skips, lengths } = loaded;
+        let LoadedRun { run, structure, task_instances, skips, lengths, suspensions } = loaded;
+        let key = |suspension: &Suspension| (suspension.key.task_id.clone(), suspension.key.map_index);
+        let mut suspensions: HashMap<_, _> =
+            suspensions.into_iter().map(|found| (key(&found), Arc::new(found))).collect();
         let dag = structure.dag;
         let of_task =
             |skip: crate::event::Skip| Some(((dag.find(skip.branch.as_str())?, skip.map_index), skip.decision));
@@ -177,7 +186,10 @@ impl RunState {
         };
         for ti in task_instances {
             match state.dag.find(ti.task_id.as_str()) {
-                Some(task) => state.tasks[task.at()].instances.push(Instance::new(ti)),
+                Some(task) => {
+                    let suspension = suspensions.remove(&(ti.task_id.clone(), ti.map_index));
+                    state.tasks[task.at()].instances.push(Instance::new(ti, suspension));
+                }
                 None => state.removed.push(ti),
             }
         }
@@ -294,7 +306,7 @@ impl RunState {
     /// Adds an instance to a task, after all that it has.
     pub(crate) fn add_instance(&mut self, task: TaskIndex, ti: TaskInstance) {
         let (map_index, state) = (ti.map_index, ti.state);
-        self.tasks[task.at()].instances.push(Instance::new(ti));
+        self.tasks[task.at()].instances.push(Instance::new(ti, None));
         self.count_own(task, state, 1, true);
         self.count_below(task, map_index, 1);
         self.tell_below(task, map_index, state, 1);

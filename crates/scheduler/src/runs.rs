@@ -76,8 +76,14 @@ impl Scheduler {
             put(decisions, ti, Change::TaskInstance);
         }
         if self.may_start(&run, now) {
-            let loaded =
-                LoadedRun { run: run.clone(), structure, task_instances, skips: Vec::new(), lengths: Vec::new() };
+            let loaded = LoadedRun {
+                run: run.clone(),
+                structure,
+                task_instances,
+                skips: vec![],
+                lengths: vec![],
+                suspensions: vec![],
+            };
             self.start_run(loaded, now, decisions);
         } else {
             put(decisions, &run, Change::Run);

@@ -188,16 +188,24 @@ fn decrement<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u32>, key: K) {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
+struct PoolSize {
+    /// `None` for a pool without bound.
+    slots: Option<u32>,
+    include_deferred: bool,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
-    /// Slots of each pool; `None` for a pool without bound.
-    sizes: HashMap<Arc<str>, Option<u32>>,
+    sizes: HashMap<Arc<str>, PoolSize>,
     used: HashMap<Arc<str>, u32>,
+    /// Slots of those that are deferred; whether they count is the pool's choice.
+    deferred: HashMap<Arc<str>, u32>,
 }
 
 impl Pools {
-    pub(crate) fn set(&mut self, name: &Arc<str>, slots: Option<u32>) {
-        self.sizes.insert(Arc::clone(name), slots);
+    pub(crate) fn set(&mut self, name: &Arc<str>, slots: Option<u32>, include_deferred: bool) {
+        self.sizes.insert(Arc::clone(name), PoolSize { slots, include_deferred });
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
@@ -206,21 +214,29 @@ impl Pools {
 
     /// `None` for a pool that does not exist, `Some(None)` for one without bound.
     pub(crate) fn size(&self, name: &str) -> Option<Option<u32>> {
-        self.sizes.get(name).copied()
+        self.sizes.get(name).map(|size| size.slots)
     }
 
     /// Whether `slots` more would fit. Nothing fits into a pool that does not exist.
     pub(crate) fn fits(&self, name: &str, slots: u32) -> bool {
-        let used = self.used.get(name).copied().unwrap_or(0);
-        match self.sizes.get(name) {
-            None => false,
-            Some(None) => true,
-            Some(Some(size)) => used.saturating_add(slots) <= *size,
-        }
+        let count = |counts: &HashMap<Arc<str>, u32>| counts.get(name).copied().unwrap_or(0);
+        let Some(size) = self.sizes.get(name) else { return false };
+        let deferred = if size.include_deferred { count(&self.deferred) } else { 0 };
+        size.slots.is_none_or(|size| count(&self.used).saturating_add(deferred).saturating_add(slots) <= size)
     }
 
     pub(crate) fn acquire(&mut self, name: &Arc<str>, slots: u32) {
         *self.used.entry(Arc::clone(name)).or_default() += slots;
+    }
+
+    pub(crate) fn defer(&mut self, name: &Arc<str>, slots: u32) {
+        *self.deferred.entry(Arc::clone(name)).or_default() += slots;
+    }
+
+    pub(crate) fn undefer(&mut self, name: &str, slots: u32) {
+        if let Some(deferred) = self.deferred.get_mut(name) {
+            *deferred = deferred.saturating_sub(slots);
+        }
     }
 
     pub(crate) fn release(&mut self, name: &str, slots: u32) {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Change, MapIndex, RunKey, TaskId, TaskIndex, TaskInstance, TaskState};
+use model::{Change, MapIndex, RunKey, Suspension, TaskId, TaskIndex, TaskInstance, TaskState};
 
 use crate::event::{Action, Decisions, LoadedRun, Skip, StopReason, Structure};
 use crate::expand::{count, literal_count};
@@ -38,7 +38,7 @@ impl Scheduler {
     /// come back into it again.
     pub(crate) fn fit(&mut self, loaded: &mut LoadedRun, now: Timestamp, decisions: &mut Decisions) {
         let lengths = settled_lengths(loaded);
-        let LoadedRun { run, structure, task_instances, .. } = loaded;
+        let LoadedRun { run, structure, task_instances, suspensions, .. } = loaded;
         if task_instances.iter().any(|ti| ti.version == structure.version) {
             return;
         }
@@ -68,6 +68,16 @@ impl Scheduler {
             if before != (ti.state, ti.version) {
                 put(decisions, ti, Change::TaskInstance);
             }
+        }
+        let is_removed = |ti: &&TaskInstance| ti.state == TaskState::Removed;
+        let removed: HashSet<(&TaskId, MapIndex)> =
+            task_instances.iter().filter(is_removed).map(|ti| (&ti.task_id, ti.map_index)).collect();
+        let is_gone =
+            |suspension: &mut Suspension| removed.contains(&(&suspension.key.task_id, suspension.key.map_index));
+        for gone in suspensions.extract_if(.., is_gone) {
+            let running = gone.trigger.as_ref().filter(|trigger| trigger.timer.is_none());
+            decisions.actions.extend(running.map(|trigger| Action::Disarm(trigger.id)));
+            decisions.changes.push(Change::NotSuspended(gone.key));
         }
         let known: HashSet<TaskId> = task_instances.iter().map(|ti| ti.task_id.clone()).collect();
         for task in dag.indices() {
@@ -130,23 +140,26 @@ impl Scheduler {
             self.let_go(task);
         }
         let Some(old) = self.runs.remove(&old_serial) else { return };
-        let task_instances: Vec<_> = old
-            .tasks
-            .into_iter()
-            .flat_map(|slot| slot.instances)
-            .map(|instance| instance.ti)
-            .chain(old.removed)
-            .collect();
-        let executing: HashSet<_> =
-            task_instances.iter().filter(|ti| ti.state.is_executing()).map(|ti| ti.id).collect();
-        let mut loaded = LoadedRun { run: old.run, structure, task_instances, skips, lengths };
+        let mut task_instances = old.removed;
+        let mut suspensions = Vec::new();
+        let mut attempts = HashMap::new();
+        for instance in old.tasks.into_iter().flat_map(|slot| slot.instances) {
+            attempts.extend(instance.attempt.map(|attempt| (instance.ti.id, attempt)));
+            suspensions.extend(instance.suspension.map(Arc::unwrap_or_clone));
+            task_instances.push(instance.ti);
+        }
+        let mut loaded = LoadedRun { run: old.run, structure, task_instances, skips, lengths, suspensions };
         self.fit(&mut loaded, now, decisions);
-        let is_cut_off = |ti: &&TaskInstance| ti.state == TaskState::Removed && executing.contains(&ti.id);
-        for ti in loaded.task_instances.iter().filter(is_cut_off) {
-            decisions.actions.push(Action::Stop { attempt: ti.id, reason: StopReason::Removed });
+        for ti in loaded.task_instances.iter().filter(|ti| ti.state == TaskState::Removed) {
+            let cut_off = attempts.remove(&ti.id);
+            let reason = StopReason::Removed;
+            decisions.actions.extend(cut_off.map(|attempt| Action::Stop { attempt, reason }));
         }
         let mut state = RunState::new(loaded);
         state.later = old.later;
+        for instance in state.tasks.iter_mut().flat_map(|slot| &mut slot.instances) {
+            instance.attempt = attempts.remove(&instance.ti.id);
+        }
         let serial = self.next_serial();
         self.replace_serial(old_serial, serial, &state);
         self.set_run_timers(serial, &state, now);
@@ -160,11 +173,12 @@ impl Scheduler {
 
     /// A task instance gives up its slots and its place among those that wait.
     pub(crate) fn let_go(&mut self, task: TaskRef) {
-        let Some(ti) = self.runs.get(&task.run).map(|state| state.ti(task)) else { return };
-        let (state, id) = (ti.state, ti.id);
-        if state.is_executing() {
+        let Some(instance) = self.runs.get(&task.run).map(|state| state.instance(task)) else { return };
+        if let Some(attempt) = instance.attempt {
             self.release_slots(task);
-            self.attempts.remove(&id);
+            self.attempts.remove(&attempt);
+        } else if instance.ti.state.is_suspended() {
+            self.stop_waiting(task);
         } else {
             self.leave_waiting(task);
         }
@@ -172,13 +186,15 @@ impl Scheduler {
 
     /// The counterpart of [`Self::let_go`].
     fn take_hold(&mut self, task: TaskRef) {
-        let Some(ti) = self.runs.get(&task.run).map(|state| state.ti(task)) else { return };
-        let (state, id) = (ti.state, ti.id);
-        if state.is_executing() {
+        let Some(instance) = self.runs.get(&task.run).map(|state| state.instance(task)) else { return };
+        let state = instance.ti.state;
+        if let Some(attempt) = instance.attempt {
             self.acquire_slots(task);
-            self.attempts.insert(id, task);
+            self.attempts.insert(attempt, task);
         } else if state == TaskState::Scheduled {
             self.wait_for_slot(task);
+        } else if state.is_suspended() {
+            self.wait_outside(task);
         } else {
             self.dirty.push_back(task);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::DagId;
+use model::{DagId, TriggerId};
 
 use crate::run_state::{RunSerial, TaskRef};
 
@@ -19,6 +19,10 @@ pub(crate) enum Timer {
     LogicalDate(RunSerial),
     /// A retry's delay or a reschedule's moment is over.
     TryAgain(TaskRef),
+    /// The moment has come that a trigger is for.
+    Trigger(TriggerId),
+    /// A task instance has waited as long as it may.
+    WaitTimeout(TaskRef),
 }
 
 #[derive(Debug, Default)]

@@ -1,12 +1,12 @@
 //! What must hold in every history.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use model::trigger_rule::Verdict;
 use model::{Dag, DagRun, DagRunState, RunKey, RunType, Task, TaskId, TaskIndex, TaskInstance, TaskState};
-use scheduler::StartAttempt;
+use scheduler::{Scheduler, StartAttempt};
 use store::{DagStore, Page, RunFilter, RunStore, XComStore};
 
 use crate::dags::{SimDag, Version, wild_branches};
@@ -42,6 +42,13 @@ pub(crate) fn at_start(world: &World, attempt: &StartAttempt) -> Check {
     let same_try = world.tries.get(&(key.clone(), ti.try_number));
     ensure(same_try.is_none() || world.may_start_again.contains(&ti.id), || {
         format!("{key} runs its try {} twice", ti.try_number)
+    })?;
+    let suspension = read(world.store.suspension(&key))?;
+    ensure(suspension.as_ref() == attempt.suspension.as_deref() || world.is_behind(), || {
+        format!("{key} goes on with {:?}, and the store has {suspension:?}", attempt.suspension)
+    })?;
+    ensure(suspension.is_none_or(|next| next.trigger.is_none()) || world.is_behind(), || {
+        format!("{key} goes on while it waits for a trigger")
     })?;
     let twin = world.alive.values().find(|other| other.ti.key() == key);
     ensure(twin.is_none(), || format!("{key} runs while an attempt of it is alive"))?;
@@ -88,7 +95,8 @@ fn limits_of(world: &World, run: &RunKey, limit: fn(&Dag) -> u32) -> u32 {
 
 fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     let ti = &attempt.ti;
-    if world.is_behind() {
+    // What goes on was found ready when it began.
+    if world.is_behind() || attempt.suspension.is_some() {
         return Ok(());
     }
     let of_run = read(world.store.task_instances_of(&ti.run))?;
@@ -228,6 +236,7 @@ pub(crate) fn nobody_waits_for_nothing(world: &World) -> Check {
     if world.has_news() {
         return Ok(());
     }
+    triggers_run(world, core.scheduler())?;
     let executing = core.scheduler().attempts_in_flight().count();
     if executing >= world.config.parallelism as usize {
         return Ok(());
@@ -249,6 +258,25 @@ pub(crate) fn nobody_waits_for_nothing(world: &World) -> Check {
         })?;
     }
     Ok(())
+}
+
+/// Whatever is deferred has a trigger that runs, or that the engine waits for; and nothing else runs.
+fn triggers_run(world: &World, scheduler: &Scheduler) -> Check {
+    let (runs, _) = read(world.store.runs(&running(), &[], Page::ALL))?;
+    let mut awaited = BTreeSet::new();
+    for suspension in
+        runs.iter().map(|run| read(world.store.suspensions_of(&run.key))).collect::<Result<Vec<_>, _>>()?.concat()
+    {
+        let Some(trigger) = &suspension.trigger else { continue };
+        let sim = world.dags.iter().find(|sim| sim.dag_id == suspension.key.run.dag_id);
+        let is_loaded = sim.is_some_and(|sim| !sim.broken);
+        let runs =
+            scheduler.is_awaited(trigger.id) && (trigger.timer.is_some() || world.armed.contains_key(&trigger.id));
+        ensure(runs || !is_loaded, || format!("{} waits for {trigger:?}, which does not run", suspension.key))?;
+        awaited.insert(trigger.id);
+    }
+    let idle = world.armed.keys().find(|trigger| !awaited.contains(*trigger));
+    ensure(idle.is_none(), || format!("trigger {idle:?} runs, and nobody waits for it"))
 }
 
 fn running() -> RunFilter {
@@ -342,10 +370,11 @@ fn running_for_ever(world: &World, sim: &SimDag, run: &DagRun) -> Check {
 
 fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
     let task_instances = read(world.store.task_instances_of(&run.key))?;
+    let left = read(world.store.suspensions_of(&run.key))?;
+    ensure(left.is_empty(), || format!("{} has ended, and left behind {left:?}", run.key))?;
     for ti in &task_instances {
-        ensure(!ti.state.is_executing() && ti.state != TaskState::Scheduled, || {
-            format!("{} has ended, and {} is {}", run.key, ti.task_id, ti.state)
-        })?;
+        let is_over = !ti.state.is_executing() && !ti.state.is_suspended() && ti.state != TaskState::Scheduled;
+        ensure(is_over, || format!("{} has ended, and {} is {}", run.key, ti.task_id, ti.state))?;
         let tries = read(world.store.archived_tries(&ti.key()))?;
         ensure(tries.iter().all(|old| old.task_instance.id != ti.id), || {
             format!("the current try of {} is among its old ones", ti.key())

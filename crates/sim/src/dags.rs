@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
-use model::{Dag, DagBuilder, DagId, Execution, Json, Task, TaskId, TaskInstance, TaskState, TriggerRule, VersionId};
-use scheduler::Outcome;
+use model::{
+    Dag, DagBuilder, DagId, Execution, Json, Task, TaskId, TaskInstance, TaskState, TimerEvent, TriggerRule,
+    TriggerTimer, VersionId,
+};
+use scheduler::{Deferral, Outcome};
 use serde_json::json;
 
 use crate::rng::Rng;
@@ -174,6 +177,22 @@ pub struct Plan {
     last: Last,
     /// It asks so often to be run again later, in its first try.
     reschedules: u32,
+    /// So often it waits for a trigger then.
+    deferrals: u32,
+    waiting: Waiting,
+    /// A trigger may end it. A branch must speak for itself.
+    may_end_from_trigger: bool,
+}
+
+/// What a task that waits outside of its process waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waiting {
+    Trigger,
+    Moment,
+    /// A moment that ends the task.
+    End,
+    /// A trigger that may not fire in time.
+    TriggerOrTimeout,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -184,7 +203,7 @@ enum Last {
 }
 
 impl Plan {
-    pub fn of(seed: u64, ti: &TaskInstance) -> Self {
+    pub fn of(seed: u64, dag: &Dag, ti: &TaskInstance) -> Self {
         let mut rng = Rng::named(seed, &ti.key().to_string());
         let failures = rng.range(0, 9).saturating_sub(6) as u32;
         let last = match rng.range(0, 9) {
@@ -192,14 +211,46 @@ impl Plan {
             1 => Last::FailForGood,
             _ => Last::Success,
         };
-        Self { failures, last, reschedules: rng.range(0, 9).saturating_sub(7) as u32 }
+        let reschedules = rng.range(0, 9).saturating_sub(7) as u32;
+        let waiting = *rng.pick(&[Waiting::Trigger, Waiting::Moment, Waiting::End, Waiting::TriggerOrTimeout]);
+        let deferrals = rng.range(0, 6).saturating_sub(4) as u32;
+        let is_branch = dag.find(ti.task_id.as_str()).is_some_and(|task| dag.task(task).can_skip_downstream);
+        let may_end_from_trigger = failures == 0 && last == Last::Success && !is_branch;
+        Self { failures, last, reschedules, deferrals, waiting, may_end_from_trigger }
+    }
+
+    /// Whether its triggers may end it, as its plan says that it ends.
+    pub fn may_end_from_trigger(&self) -> bool {
+        self.may_end_from_trigger
+    }
+
+    fn deferral(&self, now: Timestamp) -> Deferral {
+        let at = now.saturating_add(SignedDuration::from_secs(30)).unwrap_or(now);
+        let timer = |event| Some(TriggerTimer { at, event });
+        let is_hasty = self.waiting == Waiting::TriggerOrTimeout;
+        Deferral {
+            classpath: "pack.Age".to_owned(),
+            kwargs: json!({}),
+            queue: None,
+            timer: match self.waiting {
+                Waiting::Moment => timer(TimerEvent::Resume(json!("moment"))),
+                Waiting::End if self.may_end_from_trigger => timer(TimerEvent::Succeed),
+                Waiting::End | Waiting::Trigger | Waiting::TriggerOrTimeout => None,
+            },
+            timeout: is_hasty.then(|| SignedDuration::from_secs(20)),
+            next_method: "execute_complete".to_owned(),
+            next_kwargs: json!({}),
+        }
     }
 
     /// How the attempt ends. `consumed` counts the tries before it that were not cut off.
-    pub fn outcome(&self, consumed: u32, rescheduled: u32, now: Timestamp) -> Outcome {
+    pub fn outcome(&self, consumed: u32, rescheduled: u32, deferred: u32, now: Timestamp) -> Outcome {
         if consumed == 0 && rescheduled < self.reschedules {
             let at = now.checked_add(SignedDuration::from_secs(20)).unwrap_or(now);
             return Outcome::Reschedule { at };
+        }
+        if consumed == 0 && deferred < self.deferrals {
+            return Outcome::Deferred(Box::new(self.deferral(now)));
         }
         if consumed < self.failures {
             return Outcome::Failed;

@@ -85,7 +85,7 @@ pub fn expected(seed: u64, dag: &Dag, task_instances: &[TaskInstance]) -> Option
 
 fn run(seed: u64, dag: &Dag, ti: &TaskInstance, states: &mut BTreeMap<TaskId, TaskState>) -> TaskState {
     let retries = dag.find(ti.task_id.as_str()).map_or(0, |task| dag.task(task).retries);
-    let state = Plan::of(seed, ti).final_state(retries);
+    let state = Plan::of(seed, dag, ti).final_state(retries);
     if state == TaskState::Success {
         for skipped in left_out(seed, dag, ti) {
             states.insert(skipped, TaskState::Skipped);

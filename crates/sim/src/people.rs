@@ -197,7 +197,7 @@ impl World {
         }
         self.tell(Input::Event(match slots {
             None => Event::PoolGone { name: name.into() },
-            Some(_) => Event::PoolChanged { name: name.into(), slots },
+            Some(_) => Event::PoolChanged { name: name.into(), slots, include_deferred: false },
         }));
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use engine::{Input, Started};
 use jiff::Timestamp;
-use model::{MapIndex, RunKey, TaskInstance, TaskInstanceId};
-use scheduler::{Action, Event, Outcome, StartAttempt, TriggerError};
+use model::{AttemptId, MapIndex, RunKey, TaskInstance, TriggerId};
+use scheduler::{Action, ArmTrigger, Event, Outcome, StartAttempt, TriggerError, TriggerEvent, TriggeredEnd};
 use serde_json::json;
 use store::{Write, XCom, XComKey};
 
@@ -42,6 +42,14 @@ impl World {
                     self.note(|| format!("{dag_id} is {}", if paused { "paused" } else { "let go on" }));
                 }
             }
+            Action::Arm(trigger) => self.arm(trigger),
+            Action::Disarm(trigger) => {
+                if self.armed.remove(&trigger).is_some() && self.rng.percent(30) {
+                    // Its last words come too late.
+                    let event = TriggerEvent::Resume(json!("late"));
+                    self.soon(3000, Pending::Deliver(fired(trigger, event)));
+                }
+            }
             Action::RunChanged { answer, .. } => self.note(|| match answer {
                 Ok(Some(run)) => format!("{} is {} by hand", run.key, run.state),
                 Ok(None) => "a run is deleted".to_owned(),
@@ -72,28 +80,56 @@ impl World {
         }
     }
 
+    fn arm(&mut self, trigger: Box<ArmTrigger>) {
+        let id = trigger.trigger.id;
+        self.note(|| format!("trigger {id} of {} runs", trigger.ti.key()));
+        self.armed.insert(id, trigger);
+        self.soon(40_000, Pending::Fire(id));
+    }
+
+    pub(crate) fn fire(&mut self, trigger: TriggerId) {
+        let Some(armed) = self.armed.get(&trigger) else { return };
+        let ti = armed.ti.clone();
+        if self.is_faulty() && self.rng.percent(10) {
+            self.note(|| format!("trigger {trigger} is lost with its process, and runs again"));
+            return self.soon(40_000, Pending::Fire(trigger));
+        }
+        let dag = self.dags.iter().find(|sim| sim.dag_id == ti.run.dag_id).map(|sim| Arc::clone(&sim.newest().dag));
+        let may_end = dag.is_some_and(|dag| Plan::of(self.seed, &dag, &ti).may_end_from_trigger());
+        let ends = may_end && self.rng.percent(30);
+        let event =
+            if ends { TriggerEvent::End(TriggeredEnd::Success) } else { TriggerEvent::Resume(json!(trigger.0)) };
+        self.note(|| format!("trigger {trigger} of {} fires: {event:?}", ti.key()));
+        for _ in 0..self.rng.range(1, 2) {
+            self.soon(40, Pending::Deliver(fired(trigger, event.clone())));
+        }
+    }
+
     fn attempt_starts(&mut self, attempt: Box<StartAttempt>) -> Result<(), Violation> {
         checks::at_start(self, &attempt)?;
         let ti = attempt.ti.clone();
-        self.note(|| format!("{} try {} starts as {}", ti.key(), ti.try_number, ti.id));
+        self.note(|| format!("{} try {} starts as {}", ti.key(), ti.try_number, attempt.attempt));
         self.tries.insert((ti.key(), ti.try_number), ti.id);
         self.may_start_again.remove(&ti.id);
-        self.alive.insert(ti.id, attempt);
-        // What it pushed before is cleared.
-        self.write(vec![Write::ClearXComs(ti.key())]);
+        let (id, goes_on) = (attempt.attempt, attempt.suspension.is_some());
+        self.alive.insert(id, attempt);
+        // What it pushed before is cleared, unless it goes on.
+        if !goes_on {
+            self.write(vec![Write::ClearXComs(ti.key())]);
+        }
         if self.rng.percent(60) {
             for _ in 0..self.rng.range(1, 2) {
                 let Started { at, hostname, unixname, pid } = started(self.now);
-                let event = Event::AttemptStarted { attempt: ti.id, at, hostname, unixname, pid };
+                let event = Event::AttemptStarted { attempt: id, at, hostname, unixname, pid };
                 self.soon(40, Pending::Deliver(Input::Event(event)));
             }
         }
         let longest = if self.rng.percent(20) { 60_000 } else { 3_000 };
-        self.soon(longest, Pending::End(ti.id));
+        self.soon(longest, Pending::End(id));
         Ok(())
     }
 
-    pub(crate) fn attempt_ends(&mut self, id: TaskInstanceId) {
+    pub(crate) fn attempt_ends(&mut self, id: AttemptId) {
         let Some(attempt) = self.alive.remove(&id) else { return };
         let (ti, dag) = (attempt.ti.clone(), Arc::clone(&attempt.dag));
         let retries = dag.task(attempt.task).retries;
@@ -101,13 +137,21 @@ impl World {
         let cut_off = ti.max_tries.saturating_sub(retries);
         let consumed = ti.try_number.saturating_sub(1 + cut_off);
         let rescheduled = self.rescheduled.get(&ti.key()).copied().unwrap_or(0);
+        let deferred = self.deferred.get(&ti.key()).copied().unwrap_or(0);
         let lost = self.is_faulty() && self.rng.percent(4);
-        let outcome =
-            if lost { Outcome::Interrupted } else { Plan::of(self.seed, &ti).outcome(consumed, rescheduled, self.now) };
+        let outcome = if lost {
+            Outcome::Interrupted
+        } else {
+            Plan::of(self.seed, &dag, &ti).outcome(consumed, rescheduled, deferred, self.now)
+        };
         self.note(|| format!("{} try {} ends: {outcome:?}", ti.key(), ti.try_number));
         if let Outcome::Reschedule { .. } = outcome {
             *self.rescheduled.entry(ti.key()).or_default() += 1;
-            self.may_start_again.insert(id);
+            self.may_start_again.insert(ti.id);
+        }
+        if let Outcome::Deferred(_) = outcome {
+            *self.deferred.entry(ti.key()).or_default() += 1;
+            self.may_start_again.insert(ti.id);
         }
         if outcome == Outcome::Success {
             let skipped = left_out(self.seed, &dag, &ti);
@@ -119,14 +163,14 @@ impl World {
         }
         let told = self.rng.percent(50).then(|| started(self.now));
         self.schedule(self.now, Pending::Deliver(ended(id, self.now, outcome.clone(), told)));
-        let comes_back = matches!(outcome, Outcome::Reschedule { .. });
-        if self.rng.percent(5) && !comes_back {
-            self.soon(2000, Pending::Deliver(ended(id, self.now, outcome, None)));
+        if self.rng.percent(5) {
+            // Late enough to meet the next attempt, if there is one.
+            self.soon(40_000, Pending::Deliver(ended(id, self.now, outcome, None)));
         }
     }
 
     /// An attempt of an engine that is gone speaks to the one that is there.
-    pub(crate) fn last_words(&mut self, attempt: TaskInstanceId) {
+    pub(crate) fn last_words(&mut self, attempt: AttemptId) {
         let outcome = if self.rng.percent(50) { Outcome::Success } else { Outcome::FailedForGood };
         self.tell(ended(attempt, self.now, outcome, None));
     }
@@ -139,10 +183,14 @@ fn decision_of(ti: &TaskInstance, skipped: &[model::TaskId], at: Timestamp) -> W
     Write::XCom(Box::new(XCom { key, value: json!({"skipped": names}), at, mapped_length: None, dag_result: false }))
 }
 
+fn fired(trigger: TriggerId, event: TriggerEvent) -> Input {
+    Input::TriggerFired { trigger, event, writes: Vec::new() }
+}
+
 fn started(at: Timestamp) -> Started {
     Started { at, hostname: "host".into(), unixname: "user".into(), pid: 1 }
 }
 
-pub(crate) fn ended(attempt: TaskInstanceId, at: Timestamp, outcome: Outcome, started: Option<Started>) -> Input {
+pub(crate) fn ended(attempt: AttemptId, at: Timestamp, outcome: Outcome, started: Option<Started>) -> Input {
     Input::AttemptEnded { attempt, started, at, outcome, rendered_map_index: None, writes: Vec::new() }
 }

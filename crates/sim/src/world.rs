@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Core, DagSource, Input};
 use jiff::{SignedDuration, Timestamp};
-use model::{Dag, DagId, DagRunState, RunKey, TaskInstanceId, TaskInstanceKey, VersionId};
-use scheduler::{Action, Config, Event, IdSource, NewRun, Outcome, StartAttempt};
+use model::{AttemptId, Dag, DagId, DagRunState, RunKey, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId};
+use scheduler::{Action, ArmTrigger, Config, Event, IdSource, NewRun, Outcome, StartAttempt};
 use store::memory::{CommitFault, MemoryStore};
 
 use crate::checks::{self, Violation};
@@ -23,10 +23,12 @@ const FAULTY_SPAN: SignedDuration = SignedDuration::from_mins(30);
 pub(crate) enum Pending {
     /// A commit took its time; now its actions are done.
     Act(Vec<Action>),
-    End(TaskInstanceId),
+    End(AttemptId),
+    /// A trigger fires.
+    Fire(TriggerId),
     Deliver(Input),
     /// A message of an attempt whose engine is gone, to whoever is there.
-    DeliverLate(TaskInstanceId),
+    DeliverLate(AttemptId),
     Trigger(DagId, Box<NewRun>),
     Pause(DagId, bool),
     /// Somebody ends some run of a Dag, or puts it back into the queue.
@@ -54,6 +56,7 @@ impl Pending {
             self,
             Pending::Act(_)
                 | Pending::End(_)
+                | Pending::Fire(_)
                 | Pending::Deliver(_)
                 | Pending::Retry
                 | Pending::Wake
@@ -93,10 +96,13 @@ pub struct World {
     queue: BTreeMap<(Timestamp, u64), Pending>,
     scheduled: u64,
     /// Attempts that run.
-    pub(crate) alive: BTreeMap<TaskInstanceId, Box<StartAttempt>>,
+    pub(crate) alive: BTreeMap<AttemptId, Box<StartAttempt>>,
     /// Every try that was ever started, and by which attempt.
     pub(crate) tries: HashMap<(TaskInstanceKey, u32), TaskInstanceId>,
     pub(crate) rescheduled: HashMap<TaskInstanceKey, u32>,
+    pub(crate) deferred: HashMap<TaskInstanceKey, u32>,
+    /// Triggers that run.
+    pub(crate) armed: BTreeMap<TriggerId, Box<ArmTrigger>>,
     pub(crate) may_start_again: HashSet<TaskInstanceId>,
     pub(crate) requests: u64,
     /// Runs that people have asked for and have no answer about.
@@ -146,6 +152,8 @@ impl World {
             alive: BTreeMap::new(),
             tries: HashMap::new(),
             rescheduled: HashMap::new(),
+            deferred: HashMap::new(),
+            armed: BTreeMap::new(),
             may_start_again: HashSet::new(),
             requests: 0,
             unanswered: BTreeMap::new(),
@@ -260,6 +268,7 @@ impl World {
                     self.act_all(actions)?;
                 }
                 Pending::End(attempt) => self.attempt_ends(attempt),
+                Pending::Fire(trigger) => self.fire(trigger),
                 Pending::Deliver(input) => self.held.push(input),
                 Pending::DeliverLate(attempt) => self.last_words(attempt),
                 Pending::Trigger(dag_id, run) => self.trigger(dag_id, run),
@@ -314,7 +323,7 @@ impl World {
         for input in told {
             match input {
                 Input::Event(Event::Drain) => self.draining = true,
-                Input::Event(Event::PoolChanged { name, slots }) => {
+                Input::Event(Event::PoolChanged { name, slots, .. }) => {
                     if let Some((pool, _)) = POOLS.iter().find(|(pool, _)| *pool == &**name) {
                         self.pools.insert(pool, *slots);
                     }
@@ -384,6 +393,7 @@ impl World {
         self.busy = false;
         self.draining = false;
         self.held.clear();
+        self.armed.clear();
         self.queue.retain(|_, pending| !pending.dies_with_engine());
         // Now and then something that it ran has not noticed, and speaks to the next one.
         for attempt in std::mem::take(&mut self.alive).into_keys() {
@@ -412,9 +422,9 @@ impl World {
 
     /// What has not ended by itself is interrupted.
     fn grace_ends(&mut self) {
-        for attempt in std::mem::take(&mut self.alive).into_keys() {
+        for (attempt, start) in std::mem::take(&mut self.alive) {
             self.note(|| format!("{attempt} is interrupted"));
-            self.may_start_again.remove(&attempt);
+            self.may_start_again.remove(&start.ti.id);
             self.tell(crate::workers::ended(attempt, self.now, Outcome::Interrupted, None));
         }
         self.soon(1000, Pending::ShutDown);

@@ -35,7 +35,7 @@ pub mod sqlite;
 mod write;
 
 use jiff::Timestamp;
-use model::{DagId, DagRun, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, VersionId};
+use model::{DagId, DagRun, MapIndex, RunKey, Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, VersionId};
 
 pub use error::StoreError;
 pub use query::{
@@ -103,6 +103,15 @@ pub trait RunStore {
 
     /// How often the current try of a task instance has been rescheduled, and when it first started.
     fn reschedules(&self, key: &TaskInstanceKey) -> Result<(u32, Option<Timestamp>)>;
+
+    /// What a task instance waits for outside of a process, or how it goes on.
+    fn suspension(&self, key: &TaskInstanceKey) -> Result<Option<Suspension>>;
+
+    /// Those of a run, in the order of task id and map index.
+    fn suspensions_of(&self, run: &RunKey) -> Result<Vec<Suspension>>;
+
+    /// The highest number of a trigger that is waited for; 0 if there is none.
+    fn last_trigger(&self) -> Result<TriggerId>;
 }
 
 /// What [`RunStore::run_exists`] found.

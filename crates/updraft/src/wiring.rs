@@ -5,8 +5,8 @@ use std::sync::Arc;
 use engine::triggering::{self, RunRequest};
 use engine::{DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
 use jiff::Timestamp;
-use model::{Dag, DagRun, Execution, RunType, TaskInstance, TaskInstanceId, TriggeredBy, VersionId};
-use scheduler::{Event, Obstacle, Outcome, StartAttempt, StopReason, TriggerError};
+use model::{AttemptId, Dag, DagRun, Execution, RunType, TaskInstance, TriggerId, TriggeredBy, VersionId};
+use scheduler::{ArmTrigger, Event, Obstacle, Outcome, StartAttempt, StopReason, TriggerError};
 use store::Store;
 use worker::{Report, Reports, TriggerFromTask, TriggerRefused, Worker};
 
@@ -107,7 +107,7 @@ pub struct WorkerDispatch {
 
 impl WorkerDispatch {
     /// Reports a success without having done anything.
-    fn succeed(&self, attempt: TaskInstanceId) {
+    fn succeed(&self, attempt: AttemptId) {
         let engine = self.engine.clone();
         let ended = Input::AttemptEnded {
             attempt,
@@ -125,19 +125,25 @@ impl WorkerDispatch {
 impl Dispatch for WorkerDispatch {
     fn start(&mut self, attempt: Box<StartAttempt>) {
         if self.pretend.as_ref().is_some_and(|pretend| pretend(&attempt.ti)) {
-            return self.succeed(attempt.ti.id);
+            return self.succeed(attempt.attempt);
         }
         let is_native = matches!(attempt.dag.task(attempt.task).execution, Execution::Native(_));
         self.worker.start(if is_native { &self.shells } else { &self.runtime }, attempt);
     }
 
-    fn stop(&mut self, attempt: TaskInstanceId, reason: StopReason) {
+    fn stop(&mut self, attempt: AttemptId, reason: StopReason) {
         self.worker.stop(attempt, reason);
     }
 
-    fn acknowledge(&mut self, attempt: TaskInstanceId) {
+    fn acknowledge(&mut self, attempt: AttemptId) {
         self.worker.acknowledge(attempt);
     }
+
+    fn arm(&mut self, trigger: Box<ArmTrigger>) {
+        tracing::error!("{} waits for a trigger that nobody runs: {}", trigger.ti.key(), trigger.trigger.classpath);
+    }
+
+    fn disarm(&mut self, _trigger: TriggerId) {}
 
     fn stuck(&mut self, ti: &TaskInstance, obstacle: &Obstacle) {
         self.worker.note(ti, &obstacle.to_string());

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::{MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId};
+use model::{AttemptId, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, VersionId};
 use process::Host;
 use python::Helper;
 use scheduler::{Outcome, StartAttempt, StopReason};
@@ -51,11 +51,11 @@ pub struct Started {
 #[derive(Debug)]
 pub enum Report {
     Started {
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         started: Started,
     },
     Ended {
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         /// Its start, if that was not reported before.
         started: Option<Started>,
         at: Timestamp,
@@ -65,7 +65,7 @@ pub enum Report {
         writes: Vec<Write>,
     },
     SkipDownstream {
-        attempt: TaskInstanceId,
+        attempt: AttemptId,
         tasks: Vec<(TaskId, MapIndex)>,
     },
 }
@@ -150,7 +150,7 @@ struct Inner<R> {
     helper: Helper,
     store: Arc<dyn Store>,
     reports: R,
-    running: Mutex<HashMap<TaskInstanceId, Running>>,
+    running: Mutex<HashMap<AttemptId, Running>>,
     bundles: Mutex<HashMap<VersionId, Bundle>>,
     /// How often task instances that are not done were lost with the Python helper.
     losses: Mutex<HashMap<TaskInstanceKey, u32>>,
@@ -236,13 +236,13 @@ impl<R: Reports> Worker<R> {
         self.losses().remove(key);
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<TaskInstanceId, Running>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<AttemptId, Running>> {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts an attempt on `runtime`. Returns at once.
     pub fn start(&self, runtime: &tokio::runtime::Handle, attempt: Box<StartAttempt>) {
-        let id = attempt.ti.id;
+        let id = attempt.attempt;
         let (stop, stopped) = watch::channel(None);
         let (acknowledge, acknowledged) = oneshot::channel();
         self.running().insert(id, Running { stop, acknowledged: Some(acknowledge) });
@@ -262,14 +262,14 @@ impl<R: Reports> Worker<R> {
     }
 
     /// Ends an attempt that the scheduler has decided about.
-    pub fn stop(&self, attempt: TaskInstanceId, reason: StopReason) {
+    pub fn stop(&self, attempt: AttemptId, reason: StopReason) {
         if let Some(running) = self.running().get(&attempt) {
             running.stop.send_replace(Some(Stop::Decided(reason)));
         }
     }
 
     /// The end that the attempt reported is durable.
-    pub fn acknowledge(&self, attempt: TaskInstanceId) {
+    pub fn acknowledge(&self, attempt: AttemptId) {
         let waiting = self.running().get_mut(&attempt).and_then(|running| running.acknowledged.take());
         if let Some(waiting) = waiting {
             let _ = waiting.send(());
@@ -297,7 +297,7 @@ impl<R: Reports> Worker<R> {
 
 struct Ended<R: Reports> {
     worker: Worker<R>,
-    id: TaskInstanceId,
+    id: AttemptId,
 }
 
 impl<R: Reports> Drop for Ended<R> {

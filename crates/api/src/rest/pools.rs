@@ -118,7 +118,7 @@ async fn changing<T: Send + 'static>(
         let mut events = Vec::with_capacity(names.len());
         for name in names {
             events.push(match store.pool(&name)? {
-                Some(pool) => Event::PoolChanged { name: name.into(), slots: u32::try_from(pool.slots).ok() },
+                Some(pool) => engine::pool_event(&pool),
                 None => Event::PoolGone { name: name.into() },
             });
         }

@@ -47,7 +47,7 @@ fn looked_at(known: usize, waiting: usize) -> u64 {
     for number in 0..waiting / 2 {
         toy.trigger("many", &format!("r{number}"), None);
     }
-    let attempt = toy.alive.values().find(|start| start.ti.run.dag_id.as_str() == "measured").unwrap().ti.id;
+    let attempt = toy.alive.values().find(|start| start.ti.run.dag_id.as_str() == "measured").unwrap().attempt;
     let before = toy.scheduler.evaluations();
     toy.end(attempt, Outcome::Success);
     toy.scheduler.evaluations() - before

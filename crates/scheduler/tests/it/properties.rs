@@ -7,11 +7,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
-    Change, Dag, DagBuilder, DagRun, DagRunState, Execution, RunKey, Task, TaskId, TaskInstance, TaskInstanceId,
-    TaskInstanceKey, TaskState, TriggerRule, WeightRule,
+    AttemptId, Change, Dag, DagBuilder, DagRun, DagRunState, Execution, RunKey, Task, TaskId, TaskInstance,
+    TaskInstanceId, TaskInstanceKey, TaskState, TriggerRule, WeightRule,
 };
 use proptest::prelude::*;
-use scheduler::{Action, Config, Outcome};
+use scheduler::{Action, Config, Outcome, StartAttempt};
 
 use crate::oracle::{Expected, Upstream, expected, expected_of_setups};
 use crate::toy::{Step, Toy, beginning};
@@ -175,7 +175,7 @@ struct Mirror {
     dags: BTreeMap<String, Arc<Dag>>,
     runs: BTreeMap<RunKey, DagRun>,
     task_instances: BTreeMap<TaskInstanceKey, TaskInstance>,
-    alive: BTreeMap<TaskInstanceId, TaskInstance>,
+    alive: BTreeMap<AttemptId, TaskInstance>,
     parallelism: u32,
     pools: BTreeMap<String, u32>,
     /// What the rules of some tasks would have been to say if things had come in another order.
@@ -299,19 +299,20 @@ impl Mirror {
                 self.alive.remove(attempt);
             }
         }
-        let started: Vec<&TaskInstance> = step
+        let started: Vec<&StartAttempt> = step
             .actions
             .iter()
-            .filter_map(|action| if let Action::Start(start) = action { Some(&start.ti) } else { None })
+            .filter_map(|action| if let Action::Start(start) = action { Some(&**start) } else { None })
             .collect();
         // As they are started, one after the other, each must have room.
-        for ti in &started {
+        for start in &started {
+            let ti = &start.ti;
             let alive: Vec<&TaskInstance> = self.alive.values().collect();
             assert!(self.fits(ti, &alive), "{} starts beyond a limit", ti.key());
-            let (id, ti) = (ti.id, (*ti).clone());
-            assert!(self.alive.insert(id, ti).is_none(), "an attempt starts twice");
+            assert!(self.alive.insert(start.attempt, ti.clone()).is_none(), "an attempt starts twice");
         }
         if !step.asked {
+            let started: Vec<&TaskInstance> = started.iter().map(|start| &start.ti).collect();
             self.check_waiting(&started);
         }
     }
@@ -458,10 +459,10 @@ impl Game {
             let mut more = true;
             while more && ending.len() < self.toy.alive.len() {
                 let (choice, another) = choices.next().unwrap_or((0, false));
-                let left: Vec<_> = self.toy.alive.values().filter(|start| !ending.contains(&start.ti.id)).collect();
-                let ti = &left[usize::from(choice) % left.len()].ti;
-                ending.insert(ti.id);
-                events.push(self.toy.end_event(ti.id, self.task_plan(ti).outcome(ti.try_number - 1)));
+                let left: Vec<_> = self.toy.alive.values().filter(|start| !ending.contains(&start.attempt)).collect();
+                let StartAttempt { attempt, ti, .. } = left[usize::from(choice) % left.len()];
+                ending.insert(*attempt);
+                events.push(self.toy.end_event(*attempt, self.task_plan(ti).outcome(ti.try_number - 1)));
                 more = another;
             }
             let steps = self.toy.tell_all(events);

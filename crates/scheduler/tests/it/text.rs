@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
-use model::{Change, Dag, DagBuilder, DagRunState, Execution, RunKey, Task, TaskInstanceKey, TaskState, WeightRule};
-use scheduler::{Action, Config, Event, Outcome, ReplyId};
+use model::{
+    AttemptId, Change, Dag, DagBuilder, DagRunState, Execution, RunKey, Task, TaskInstanceKey, TaskState, TimerEvent,
+    TriggerId, TriggerTimer, WeightRule,
+};
+use scheduler::{Action, Config, Deferral, Event, Outcome, ReplyId, TriggerEvent, TriggeredEnd};
 use serde_json::{Value, json};
 
 use crate::toy::{Step, Toy, beginning};
@@ -161,6 +164,30 @@ fn read_dag(head: &str, body: &[&str]) -> (Arc<Dag>, bool) {
     (builder.build().unwrap(), paused)
 }
 
+/// `timeout:5m` is how long it may wait, `at:5m` a moment that ends the waiting and `done:5m` one that ends the task.
+fn deferral(options: &str, now: Timestamp) -> Deferral {
+    let mut deferral = Deferral {
+        classpath: "pack.Age".into(),
+        kwargs: json!({}),
+        queue: None,
+        timer: None,
+        timeout: None,
+        next_method: "execute_complete".into(),
+        next_kwargs: json!({}),
+    };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once(':').unwrap_or_else(|| panic!("what is {option}?"));
+        let at = now + duration(value);
+        match name {
+            "timeout" => deferral.timeout = Some(duration(value)),
+            "at" => deferral.timer = Some(TriggerTimer { at, event: TimerEvent::Resume(json!("moment")) }),
+            "done" => deferral.timer = Some(TriggerTimer { at, event: TimerEvent::Succeed }),
+            _ => panic!("what is {option}?"),
+        }
+    }
+    deferral
+}
+
 /// One transcript, played.
 pub struct Play {
     toy: Toy,
@@ -168,6 +195,10 @@ pub struct Play {
     names: BTreeMap<RunKey, String>,
     shown: BTreeMap<TaskInstanceKey, (TaskState, u32)>,
     shown_runs: BTreeMap<RunKey, DagRunState>,
+    /// The last trigger of each task instance.
+    triggers: BTreeMap<TaskInstanceKey, TriggerId>,
+    /// Whom each attempt was for.
+    started: BTreeMap<AttemptId, TaskInstanceKey>,
     out: String,
 }
 
@@ -199,6 +230,8 @@ pub fn play(text: &str) -> String {
         names: BTreeMap::new(),
         shown: BTreeMap::new(),
         shown_runs: BTreeMap::new(),
+        triggers: BTreeMap::new(),
+        started: BTreeMap::new(),
         out: head,
     };
     for line in lines.filter(|line| line.starts_with(['>', '#'])) {
@@ -232,6 +265,25 @@ impl Play {
                 let outcome = self.outcome(outcome);
                 self.toy.end(attempt, outcome)
             }
+            ["late", task, outcome] => {
+                let attempt = self.first_attempt(task);
+                let outcome = self.outcome(outcome);
+                self.toy.end(attempt, outcome)
+            }
+            ["fire", task, rest @ ..] => {
+                let event = match rest {
+                    [] => TriggerEvent::Resume(json!("payload")),
+                    ["success"] => TriggerEvent::End(TriggeredEnd::Success),
+                    ["failed"] => TriggerEvent::End(TriggeredEnd::Failed),
+                    ["skipped"] => TriggerEvent::End(TriggeredEnd::Skipped),
+                    _ => panic!("no trigger fires {rest:?}"),
+                };
+                self.toy.tell(Event::TriggerFired { trigger: self.trigger(task), event })
+            }
+            ["break", task] => {
+                let traceback = Some(vec!["it broke".to_owned()]);
+                self.toy.tell(Event::TriggerFailed { trigger: self.trigger(task), traceback })
+            }
             ["start", task] => {
                 let (attempt, at) = (self.attempt(task), self.toy.now);
                 let (hostname, unixname) = ("host".into(), "user".into());
@@ -255,6 +307,10 @@ impl Play {
             ["vanish", dag_id] => self.toy.vanish(dag_id),
             ["return", dag_id] => self.toy.come_back(dag_id),
             ["pool", name, "gone"] => self.toy.remove_pool(name),
+            ["pool", name, slots, "deferred"] => {
+                let (name, slots) = ((*name).into(), slots.parse().ok());
+                self.toy.tell(Event::PoolChanged { name, slots, include_deferred: true })
+            }
             ["pool", name, slots] => self.toy.set_pool(name, slots.parse().ok()),
             ["drain"] => self.toy.tell(Event::Drain),
             ["restart"] => self.toy.restart(),
@@ -282,11 +338,28 @@ impl Play {
         found.map_or_else(|| panic!("there is no run {name}"), |(key, _)| key.clone())
     }
 
-    fn attempt(&self, task: &str) -> model::TaskInstanceId {
+    fn attempt(&self, task: &str) -> AttemptId {
         let (run, task_id) = task.split_once('.').unwrap();
         let named = self.names.iter().find(|(_, name)| *name == run);
         let run_id = named.map_or(run, |(key, _)| key.run_id.as_str());
         self.toy.attempt(run_id, task_id).unwrap_or_else(|| panic!("{task} does not run; so far:\n{}", self.out))
+    }
+
+    fn key(&self, task: &str) -> TaskInstanceKey {
+        let (run, task_id) = task.split_once('.').unwrap();
+        let named = self.names.iter().find(|(_, name)| *name == run).unwrap_or_else(|| panic!("there is no run {run}"));
+        TaskInstanceKey { run: named.0.clone(), task_id: task_id.into(), map_index: model::MapIndex::NONE }
+    }
+
+    /// The first attempt that ever worked on a task instance.
+    fn first_attempt(&self, task: &str) -> AttemptId {
+        let key = self.key(task);
+        *self.started.iter().find(|(_, other)| **other == key).unwrap_or_else(|| panic!("{task} never ran")).0
+    }
+
+    /// The trigger that a task instance waits for, or waited for last.
+    fn trigger(&self, task: &str) -> TriggerId {
+        *self.triggers.get(&self.key(task)).unwrap_or_else(|| panic!("{task} was never deferred"))
     }
 
     fn outcome(&self, text: &str) -> Outcome {
@@ -298,6 +371,7 @@ impl Play {
             "fail_for_good" => Outcome::FailedForGood,
             "retry" => Outcome::Retry { delay: (!value.is_empty()).then(|| duration(value)) },
             "reschedule" => Outcome::Reschedule { at: self.toy.now + duration(value) },
+            "defer" => Outcome::Deferred(Box::new(deferral(value, self.toy.now))),
             "removed" => Outcome::Removed,
             "interrupted" => Outcome::Interrupted,
             _ => panic!("no outcome is called {text}"),
@@ -312,6 +386,11 @@ impl Play {
             let mut ended = Vec::new();
             for change in step.changes.iter().chain(&step.lazy_changes) {
                 match change {
+                    Change::NotSuspended(_) => {}
+                    Change::Suspended(suspension) => {
+                        let trigger = suspension.trigger.as_ref().map(|trigger| trigger.id);
+                        self.triggers.extend(trigger.map(|trigger| (suspension.key.clone(), trigger)));
+                    }
                     Change::TaskInstance(ti) => {
                         last.retain(|(key, ..)| *key != ti.key());
                         last.push((ti.key(), ti.state, ti.try_number));
@@ -363,8 +442,15 @@ impl Play {
 
     fn show_action(&mut self, at: &str, action: &Action) {
         let text = match action {
+            Action::Start(start) => {
+                self.started.insert(start.attempt, start.ti.key());
+                let Some(next) = &start.suspension else { return };
+                format!("{} goes on with {}({})", self.name(&start.ti.key()), next.next_method, next.next_kwargs)
+            }
+            Action::Arm(arm) => format!("{} waits for trigger {}", self.name(&arm.ti.key()), arm.trigger.id),
+            Action::Disarm(trigger) => format!("nobody waits for trigger {trigger} any more"),
             Action::Stop { attempt, reason } => {
-                let stopped = self.toy.task_instances.values().find(|ti| ti.id == *attempt).map(|ti| ti.key());
+                let stopped = self.started.get(attempt).cloned();
                 format!("{} is stopped: {reason:?}", stopped.map_or_else(|| attempt.to_string(), |key| self.name(&key)))
             }
             Action::RunFinished { run, reason } if *reason != run.state.name() => {

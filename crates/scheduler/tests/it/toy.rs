@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
-    Change, Dag, DagId, DagRun, DagRunState, DagSchedule, Json, MapIndex, RunId, RunKey, RunType, TaskId, TaskInstance,
-    TaskInstanceId, TaskInstanceKey, TriggeredBy, VersionId,
+    AttemptId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule, Json, MapIndex, RunId, RunKey, RunType,
+    Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy, VersionId,
 };
 use scheduler::{
     Action, Config, DagFacts, Decisions, Event, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome, PreviousRun,
@@ -43,7 +43,8 @@ pub struct Toy {
     pub skips: HashMap<RunKey, Vec<Skip>>,
     /// The lengths of what task instances returned.
     pub returned: HashMap<TaskInstanceKey, u32>,
-    pub alive: BTreeMap<TaskInstanceId, StartAttempt>,
+    pub suspensions: BTreeMap<TaskInstanceKey, Suspension>,
+    pub alive: BTreeMap<AttemptId, StartAttempt>,
     processes: u64,
     versions: u128,
 }
@@ -71,6 +72,7 @@ impl Toy {
             archived: Vec::new(),
             skips: HashMap::new(),
             returned: HashMap::new(),
+            suspensions: BTreeMap::new(),
             alive: BTreeMap::new(),
             processes: 0,
             versions: 0,
@@ -81,7 +83,7 @@ impl Toy {
 
     pub fn set_pool(&mut self, name: &str, slots: Option<u32>) -> Vec<Step> {
         self.pools.insert(name.into(), slots);
-        self.tell(Event::PoolChanged { name: name.into(), slots })
+        self.tell(Event::PoolChanged { name: name.into(), slots, include_deferred: false })
     }
 
     pub fn remove_pool(&mut self, name: &str) -> Vec<Step> {
@@ -150,16 +152,16 @@ impl Toy {
         self.tell(self.trigger_event(dag_id, run_id, logical_date))
     }
 
-    pub fn end(&mut self, attempt: TaskInstanceId, outcome: Outcome) -> Vec<Step> {
+    pub fn end(&mut self, attempt: AttemptId, outcome: Outcome) -> Vec<Step> {
         self.tell(self.end_event(attempt, outcome))
     }
 
-    pub fn end_event(&self, attempt: TaskInstanceId, outcome: Outcome) -> Event {
+    pub fn end_event(&self, attempt: AttemptId, outcome: Outcome) -> Event {
         Event::AttemptEnded { attempt, at: self.now, outcome, rendered_map_index: None }
     }
 
     /// A branch decides; what it leaves behind is kept as the real ones leave it.
-    pub fn branch(&mut self, attempt: TaskInstanceId, skipped: &[TaskId]) -> Vec<Step> {
+    pub fn branch(&mut self, attempt: AttemptId, skipped: &[TaskId]) -> Vec<Step> {
         let ti = self.alive[&attempt].ti.clone();
         let decision = SkipDecision::Skipped(skipped.to_vec());
         let skip = Skip { branch: ti.task_id, map_index: ti.map_index, decision };
@@ -169,7 +171,7 @@ impl Toy {
     }
 
     /// The attempt that a task instance has under way.
-    pub fn attempt(&self, run_id: &str, task_id: &str) -> Option<TaskInstanceId> {
+    pub fn attempt(&self, run_id: &str, task_id: &str) -> Option<AttemptId> {
         let found = self
             .alive
             .iter()
@@ -223,12 +225,15 @@ impl Toy {
         self.alive.clear();
         self.processes += 1;
         self.scheduler = Scheduler::new(self.config.clone(), IdSource::new(self.processes));
+        let triggers = self.suspensions.values().filter_map(|suspension| suspension.trigger.as_ref());
+        let last = triggers.map(|trigger| trigger.id).max().unwrap_or(TriggerId(0));
         let mut events: Vec<Event> = self
             .pools
             .iter()
-            .map(|(name, slots)| Event::PoolChanged { name: Arc::clone(name), slots: *slots })
+            .map(|(name, slots)| Event::PoolChanged { name: Arc::clone(name), slots: *slots, include_deferred: false })
             .collect();
         events.extend(self.dags.keys().map(|dag_id| Event::DagChanged(Box::new(self.facts(dag_id)))));
+        events.push(Event::TriggersFrom(last));
         for key in &self.order {
             let run = &self.runs[key];
             match run.state {
@@ -259,6 +264,10 @@ impl Toy {
             Change::Schedule { dag_id, schedule } => {
                 self.dags.get_mut(dag_id).unwrap().schedule = (**schedule).clone();
             }
+            Change::Suspended(suspension) => {
+                self.suspensions.insert(suspension.key.clone(), (**suspension).clone());
+            }
+            Change::NotSuspended(key) => drop(self.suspensions.remove(key)),
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
             Change::DagDeleted(dag_id) => {
                 self.dags.remove(dag_id);
@@ -276,7 +285,7 @@ impl Toy {
 
     fn act(&mut self, action: &Action) {
         match action {
-            Action::Start(start) => drop(self.alive.insert(start.ti.id, (**start).clone())),
+            Action::Start(start) => drop(self.alive.insert(start.attempt, (**start).clone())),
             Action::Stop { attempt, .. } | Action::Acknowledge { attempt } => drop(self.alive.remove(attempt)),
             _ => {}
         }
@@ -289,6 +298,7 @@ impl Toy {
             task_instances: self.task_instances_of(key).cloned().collect(),
             skips: self.skips.get(key).cloned().unwrap_or_default(),
             lengths: self.lengths_of(key, &LengthOf::all(&self.dags[&key.dag_id].structure.dag)),
+            suspensions: self.suspensions.values().filter(|suspension| suspension.key.run == *key).cloned().collect(),
         }
     }
 

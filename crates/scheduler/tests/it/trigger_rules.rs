@@ -44,8 +44,8 @@ fn what_happens(dag: &Arc<Dag>, state_of: impl Fn(&str) -> Option<TaskState>, ta
         .iter()
         .zip(1..)
         .filter_map(|(task, number)| Some(task_instance(&run, task, number, state_of(task.task_id.as_str())?)));
-    let loaded =
-        LoadedRun { task_instances: task_instances.collect(), run, structure, skips: Vec::new(), lengths: Vec::new() };
+    let task_instances = task_instances.collect();
+    let loaded = LoadedRun { task_instances, run, structure, skips: vec![], lengths: vec![], suspensions: vec![] };
     let steps = toy.tell(Event::RunLoaded(Box::new(loaded)));
     fate(&steps, task)
 }

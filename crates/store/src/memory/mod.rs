@@ -13,7 +13,7 @@ mod xcoms;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use model::{DagId, DagRun, Json, RunKey, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId};
+use model::{DagId, DagRun, Json, RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId};
 
 use crate::records::{
     Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, TaskStateEntry, Variable, XCom, XComKey,
@@ -65,6 +65,7 @@ struct State {
     /// By try: when each of its stretches began.
     reschedules: Table<(TaskInstanceKey, u32), Vec<Timestamp>>,
     rendered: Table<TaskInstanceKey, Json>,
+    suspensions: Table<TaskInstanceKey, Suspension>,
     xcoms: Table<XComKey, XCom>,
     task_states: Table<(TaskInstanceKey, String), TaskStateEntry>,
     variables: Table<String, Numbered<Variable>>,
@@ -93,6 +94,7 @@ impl State {
             &mut self.tries,
             &mut self.reschedules,
             &mut self.rendered,
+            &mut self.suspensions,
             &mut self.xcoms,
             &mut self.task_states,
             &mut self.variables,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use model::{
-    DagId, DagRun, DagRunState, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey,
-    VersionId,
+    DagId, DagRun, DagRunState, Json, MapIndex, RunKey, Suspension, TaskId, TaskInstance, TaskInstanceId,
+    TaskInstanceKey, TriggerId, VersionId,
 };
 use uuid::Uuid;
 
@@ -173,5 +173,22 @@ impl RunStore for MemoryStore {
         let try_number = state.task_instances.get(key).map_or(0, |ti| ti.try_number);
         let starts = state.reschedules.get(&(key.clone(), try_number));
         Ok(starts.map_or((0, None), |starts| (starts.len() as u32, starts.iter().min().copied())))
+    }
+
+    fn suspension(&self, key: &TaskInstanceKey) -> Result<Option<Suspension>> {
+        Ok(self.state().suspensions.get(key).cloned())
+    }
+
+    fn suspensions_of(&self, run: &RunKey) -> Result<Vec<Suspension>> {
+        let first = TaskInstanceKey { run: run.clone(), task_id: TaskId::from(""), map_index: MapIndex(i32::MIN) };
+        let state = self.state();
+        let of_run = state.suspensions.range(first..).take_while(|(key, _)| key.run == *run);
+        Ok(of_run.map(|(_, suspension)| suspension.clone()).collect())
+    }
+
+    fn last_trigger(&self) -> Result<TriggerId> {
+        let state = self.state();
+        let triggers = state.suspensions.values().filter_map(|suspension| suspension.trigger.as_ref());
+        Ok(triggers.map(|trigger| trigger.id).max().unwrap_or(TriggerId(0)))
     }
 }

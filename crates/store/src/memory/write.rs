@@ -132,6 +132,14 @@ impl State {
                 self.require_run(&run)?;
                 self.task_instances.remove(&TaskInstanceKey { run, task_id, map_index: MapIndex::NONE });
             }
+            Change::Suspended(suspension) => {
+                self.require_run(&suspension.key.run)?;
+                self.suspensions.put(suspension.key.clone(), *suspension);
+            }
+            Change::NotSuspended(key) => {
+                self.require_run(&key.run)?;
+                self.suspensions.remove(&key);
+            }
             Change::Schedule { dag_id, schedule } => {
                 self.dags.change(&dag_id, |dag| dag.record.schedule = *schedule);
             }
@@ -177,6 +185,7 @@ impl State {
         self.task_instances.remove_where(|ti, _| ti.run == *key);
         self.tries.remove_where(|(ti, _), _| ti.run == *key);
         self.reschedules.remove_where(|(ti, _), _| ti.run == *key);
+        self.suspensions.remove_where(|ti, _| ti.run == *key);
         self.rendered.remove_where(|ti, _| ti.run == *key);
         self.xcoms.remove_where(|xcom, _| xcom.run == *key);
         self.task_states.remove_where(|(ti, _), _| ti.run == *key);

@@ -94,6 +94,13 @@ impl<'row> Columns<'row> {
         serde_json::from_str(&text).map_err(|error| invalid(self.next - 1, error.to_string()))
     }
 
+    pub(super) fn opt_json(&mut self) -> rusqlite::Result<Option<Json>> {
+        let text: Option<String> = self.get()?;
+        let read =
+            |text: String| serde_json::from_str(&text).map_err(|error| invalid(self.next - 1, error.to_string()));
+        text.map(read).transpose()
+    }
+
     pub(super) fn texts(&mut self) -> rusqlite::Result<Vec<String>> {
         let text: String = self.get()?;
         serde_json::from_str(&text).map_err(|error| invalid(self.next - 1, error.to_string()))

@@ -13,6 +13,7 @@ mod migrate;
 mod read;
 mod runs;
 mod settings;
+mod suspensions;
 mod task_instances;
 mod task_states;
 mod write;

@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 use model::{
-    DagId, DagRun, Json, MapIndex, RunId, RunKey, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TaskState,
-    VersionId,
+    DagId, DagRun, Json, MapIndex, RunId, RunKey, Suspension, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey,
+    TaskState, TriggerId, VersionId,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::column::Columns;
 use super::read::{Again, Conditions, Key, Lead, MAX_FOUND_AGAIN, Source, count, order_by, rows, shorter_lead};
-use super::{SqliteStore, runs};
+use super::{SqliteStore, runs, suspensions};
 use crate::query::{Direction, Page, RunFilter, RunOrder, TaskInstanceFilter, TaskInstanceOrder};
 use crate::records::TaskTry;
 use crate::{Result, RunExists, RunStore};
@@ -383,5 +383,17 @@ impl RunStore for SqliteStore {
                     },
                 )
         })
+    }
+
+    fn suspension(&self, key: &TaskInstanceKey) -> Result<Option<Suspension>> {
+        self.read(|connection| suspensions::find(connection, key))
+    }
+
+    fn suspensions_of(&self, run: &RunKey) -> Result<Vec<Suspension>> {
+        self.read(|connection| suspensions::of_run(connection, run))
+    }
+
+    fn last_trigger(&self) -> Result<TriggerId> {
+        self.read(suspensions::last_trigger)
     }
 }

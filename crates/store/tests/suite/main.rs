@@ -11,6 +11,7 @@ mod keyed;
 mod run_lists;
 mod sqlite_files;
 mod sqlite_kill;
+mod suspensions;
 mod task_lists;
 mod xcom_lists;
 
@@ -69,6 +70,10 @@ cases!(
             a_dag_moves_to_the_file_that_had_it_last,
             errors_are_replaced,
             the_last_run_is_the_one_made_last;
+        suspensions:
+            a_suspension_is_read_back_as_it_was_written,
+            suspensions_are_replaced_and_end,
+            the_last_trigger_is_the_highest_that_is_waited_for;
         run_lists: filters_of_runs, orders_of_runs, pages_of_runs, versions_of_runs;
         task_lists: filters_of_task_instances, orders_of_task_instances;
         dag_lists: filters_of_dags, orders_of_dags, lists_of_import_errors, lists_of_versions_and_tags;

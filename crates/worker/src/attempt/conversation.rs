@@ -7,7 +7,7 @@ use model::{Json, MapIndex, TaskId};
 use python::import::{Answer, Answers};
 use python::message::{EndState, ErrorType, Startup, ToSupervisor, server_error};
 use python::{FrameError, FrameReader, FrameWriter};
-use scheduler::Outcome;
+use scheduler::{Deferral, Outcome};
 use serde_json::json;
 use store::{Write, XCom};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -52,6 +52,20 @@ fn answers_for<R: Reports>(attempt: &Attempt<'_, R>) -> StoreAnswers {
         masker: attempt.log.masker().clone(),
         own: Some(Arc::new(OwnTask { ti: attempt.start.ti.clone(), logical_date: attempt.start.run.logical_date })),
         max_map_length: attempt.worker.inner.options.max_map_length,
+    }
+}
+
+/// What the scheduler is told of a deferral.
+fn deferral_of(told: python::message::Deferral) -> Deferral {
+    let timer = python::trigger::timer_of(&told.classpath, &told.trigger_kwargs);
+    Deferral {
+        classpath: told.classpath,
+        kwargs: told.trigger_kwargs,
+        queue: told.queue,
+        timer,
+        timeout: told.trigger_timeout,
+        next_method: told.next_method,
+        next_kwargs: told.next_kwargs,
     }
 }
 
@@ -102,12 +116,13 @@ impl<'a, R: Reports> Conversation<'a, R> {
         let worker = attempt.worker.clone();
         let ti = start.ti.clone();
         let is_first = ti.try_number <= 1 && ti.reschedule_date.is_none();
+        let goes_on = start.suspension.is_some();
         let gathered = tokio::task::spawn_blocking(move || -> Result<_, store::StoreError> {
             let store = &worker.inner.store;
             let bundle = worker.bundle_of(ti.version)?;
             let dag = store.dag(&ti.run.dag_id)?;
             let (count, _) = store.reschedules(&ti.key())?;
-            let keys: Vec<String> = if is_first && count == 0 {
+            let keys: Vec<String> = if goes_on || (is_first && count == 0) {
                 Vec::new()
             } else {
                 let left: Vec<XCom> = store.xcoms(&ti.run, Some(&ti.task_id), Some(ti.map_index), None)?;
@@ -129,10 +144,12 @@ impl<'a, R: Reports> Conversation<'a, R> {
             bundle_name: bundle.name.to_string(),
             bundle_version: bundle.version.as_deref().map(str::to_owned),
             dag_rel_path: dag.map(|dag| dag.relative_fileloc).unwrap_or_default(),
-            start_date: super::now(),
+            // What goes on keeps the moment when it first began.
+            start_date: start.ti.start_date.filter(|_| start.suspension.is_some()).unwrap_or_else(super::now),
             should_retry: start.should_retry,
             task_reschedule_count,
             xcom_keys_to_clear,
+            next: start.suspension.as_ref().map(|next| (next.next_method.clone(), next.next_kwargs.clone())),
         };
         Ok(self.writer.answer(0, Some(&startup.message())).await?)
     }
@@ -170,7 +187,7 @@ impl<'a, R: Reports> Conversation<'a, R> {
                 self.writer.answer(id, None).await
             }
             ToSupervisor::RescheduleTask { reschedule_date, end_date } => {
-                // The next attempt has the same id: it must not begin before this process is gone.
+                // The next attempt works on the same try: it must not begin before this process is gone.
                 let now = super::now();
                 self.told.writes.push(Write::Rescheduled {
                     key: self.attempt.key(),
@@ -184,7 +201,7 @@ impl<'a, R: Reports> Conversation<'a, R> {
             }
             ToSupervisor::SkipDownstreamTasks { tasks } => {
                 let tasks: Vec<(TaskId, MapIndex)> = tasks.into_iter().map(|task| task.parts()).collect();
-                let attempt = self.attempt.start.ti.id;
+                let attempt = self.attempt.start.attempt;
                 self.attempt.worker.inner.reports.report(Report::SkipDownstream { attempt, tasks }).await;
                 self.writer.answer(id, None).await
             }
@@ -207,11 +224,25 @@ impl<'a, R: Reports> Conversation<'a, R> {
                 };
                 self.trigger(id, trigger, reset_dag_run.unwrap_or(false)).await
             }
-            ToSupervisor::DeferTask(_) | ToSupervisor::AwaitInputTask(_) => {
-                let what =
-                    if kind == "DeferTask" { "defers itself to a trigger" } else { "waits for a person's input" };
-                let event = format!("The task {what}, which this version of Updraft does not do; it has failed");
-                self.attempt.log.write(Level::Error, TASK_LOGGER, &event, &[]);
+            ToSupervisor::DeferTask(deferral)
+                if python::trigger::timer_of(&deferral.classpath, &deferral.trigger_kwargs).is_none() =>
+            {
+                let event =
+                    "The task defers itself to a trigger that this version of Updraft does not run; it has failed";
+                self.attempt.log.write(Level::Error, TASK_LOGGER, event, &[]);
+                self.end_told(Outcome::FailedForGood, None).await;
+                self.writer.answer(id, None).await
+            }
+            ToSupervisor::DeferTask(deferral) => {
+                self.told.rendered_map_index =
+                    deferral.rendered_map_index.clone().or(self.told.rendered_map_index.take());
+                self.told.outcome = Some(Outcome::Deferred(Box::new(deferral_of(deferral))));
+                self.writer.answer(id, None).await
+            }
+            ToSupervisor::AwaitInputTask(_) => {
+                let event =
+                    "The task waits for a person's input, which this version of Updraft does not do; it has failed";
+                self.attempt.log.write(Level::Error, TASK_LOGGER, event, &[]);
                 self.end_told(Outcome::FailedForGood, None).await;
                 self.writer.answer(id, None).await
             }

@@ -28,7 +28,7 @@ use crate::{KILL_GRACE, Report, Reports, Started, Stop, Worker};
 /// The logger of the lines that the official task runner writes.
 pub(crate) const TASK_LOGGER: &str = "task";
 /// Tells the processes of an attempt from others, also when they have got away.
-pub(crate) const MARK: &str = "UPDRAFT_TASK_INSTANCE";
+pub(crate) const MARK: &str = "UPDRAFT_ATTEMPT";
 /// Where the database would be.
 const NO_DATABASE: &str = "airflow-db-not-allowed:///";
 const SIGTERM: i32 = 15;
@@ -123,7 +123,7 @@ impl<R: Reports> Attempt<'_, R> {
     }
 
     pub(crate) async fn report_started(&self, started: Started) {
-        let attempt = self.start.ti.id;
+        let attempt = self.start.attempt;
         self.worker.inner.reports.report(Report::Started { attempt, started }).await;
     }
 
@@ -133,7 +133,7 @@ impl<R: Reports> Attempt<'_, R> {
             return;
         }
         let End { started, at, outcome, rendered_map_index, writes } = end;
-        let attempt = self.start.ti.id;
+        let attempt = self.start.attempt;
         let report = Report::Ended { attempt, started, at, outcome, rendered_map_index, writes };
         self.worker.inner.reports.report(report).await;
     }
@@ -168,7 +168,7 @@ impl<R: Reports> Attempt<'_, R> {
     pub(crate) async fn kill_leftovers(&self) {
         let Some(root) = self.worker.inner.host.pid() else { return };
         let ti = &self.start.ti;
-        let mut variables = vec![vec![format!("{MARK}={}", ti.id)]];
+        let mut variables = vec![vec![format!("{MARK}={}", self.start.attempt)]];
         if !ti.map_index.is_mapped() {
             // The instances of a mapped task can't be told from each other by these.
             variables.push(vec![
@@ -210,7 +210,7 @@ impl<R: Reports> Attempt<'_, R> {
             ("_AIRFLOW_PROCESS_CONTEXT", "client".to_owned()),
             ("_AIRFLOW_PARSING_CONTEXT_DAG_ID", ti.run.dag_id.to_string()),
             ("_AIRFLOW_PARSING_CONTEXT_TASK_ID", ti.task_id.to_string()),
-            (MARK, ti.id.to_string()),
+            (MARK, self.start.attempt.to_string()),
         ];
         env.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
         env

@@ -65,7 +65,7 @@ pub(super) async fn run<R: Reports>(
 
 /// A process for the attempt; `None` if it is not wanted any more.
 async fn fork<R: Reports>(attempt: &Attempt<'_, R>) -> Option<ForkedChild> {
-    let env = HashMap::from([(MARK.to_owned(), attempt.start.ti.id.to_string())]);
+    let env = HashMap::from([(MARK.to_owned(), attempt.start.attempt.to_string())]);
     let job = Job::Task { env };
     let mut told = false;
     let tries = async {

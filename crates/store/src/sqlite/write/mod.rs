@@ -3,6 +3,7 @@
 mod imports;
 mod runs;
 mod settings;
+mod suspensions;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -183,6 +184,8 @@ impl Writer {
             }
             Change::RunDeleted(key) => self.delete_run(key),
             Change::DagDeleted(dag_id) => self.delete_dag(dag_id),
+            Change::Suspended(suspension) => self.suspended(suspension),
+            Change::NotSuspended(key) => self.not_suspended(key),
             Change::Schedule { dag_id, schedule } => self.schedule(dag_id, schedule),
             Change::Paused { dag_id, paused } => {
                 self.connection

@@ -20,7 +20,8 @@ const TASK_COLUMNS: &str = "id, state, try_number, max_tries, version_id, operat
      retry_delay_override, reschedule_date";
 
 /// The tables that hold what belongs to runs.
-const OF_RUNS: [&str; 6] = ["task_instance", "task_try", "task_reschedule", "rendered_fields", "xcom", "task_state"];
+const OF_RUNS: [&str; 7] =
+    ["task_instance", "task_try", "task_reschedule", "suspension", "rendered_fields", "xcom", "task_state"];
 
 static PUT_TASK_INSTANCE: LazyLock<String> = LazyLock::new(|| put_try("task_instance", "run_rid, task_id, map_index"));
 static PUT_ARCHIVED_TRY: LazyLock<String> = LazyLock::new(|| put_try("task_try", "run_rid, task_id, map_index, id"));
