@@ -61,12 +61,16 @@ fn what_updraft_does_not_do_fails_and_says_so() {
     context.write_dag(
         "later.py",
         r#"
-from datetime import timedelta
-from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
+from airflow.providers.standard.sensors.filesystem import FileTrigger
 from airflow.sdk import DAG, Asset, task
+from airflow.sdk.exceptions import TaskDeferred
 
 with DAG("later"):
-    DateTimeSensorAsync(task_id="defers", target_time="2100-01-01T00:00:00+00:00", retries=3)
+    @task(retries=3)
+    def defers():
+        raise TaskDeferred(trigger=FileTrigger("/nowhere"), method_name="never")
+
+    defers()
 
     @task(inlets=[Asset("x")])
     def asks_for_asset_events(inlet_events=None):

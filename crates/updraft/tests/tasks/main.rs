@@ -10,3 +10,4 @@ mod import;
 mod kill;
 mod support;
 mod task_states;
+mod waiting;
