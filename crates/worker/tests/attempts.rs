@@ -12,8 +12,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
-    DagBuilder, DagRun, DagRunState, Execution, Json, MapIndex, NativeOperator, RunKey, RunType, Task, TaskIndex,
-    TaskInstance, TaskInstanceId, TaskState, TriggeredBy, VersionId, task::BashSpec,
+    AttemptId, DagBuilder, DagRun, DagRunState, Execution, Json, MapIndex, NativeOperator, RunKey, RunType, Task,
+    TaskIndex, TaskInstance, TaskInstanceId, TaskState, TriggeredBy, VersionId, task::BashSpec,
 };
 use process::Host;
 use python::Helper;
@@ -85,6 +85,8 @@ impl Bench {
         let run = run();
         let ti = task_instance(&run, self.attempts);
         let start = StartAttempt {
+            attempt: attempt_of(&ti),
+            suspension: None,
             ti: ti.clone(),
             run,
             dag: builder.build().unwrap(),
@@ -96,7 +98,7 @@ impl Bench {
     }
 
     /// The next end that is reported.
-    async fn end(&mut self) -> (TaskInstanceId, Outcome) {
+    async fn end(&mut self) -> (AttemptId, Outcome) {
         let next = async {
             loop {
                 if let Report::Ended { attempt, outcome, .. } = self.heard.recv().await.unwrap() {
@@ -171,6 +173,11 @@ fn task_instance(run: &DagRun, number: u128) -> TaskInstance {
     }
 }
 
+/// The one attempt of a task instance.
+fn attempt_of(ti: &TaskInstance) -> AttemptId {
+    AttemptId(ti.id.0)
+}
+
 fn bash(command: &str) -> Execution {
     let spec = BashSpec {
         bash_command: command.to_owned(),
@@ -212,7 +219,7 @@ async fn each_way_to_end_is_reported_once_and_said_in_the_log() {
     ] {
         let shown = format!("{execution:?}");
         let ti = bench.start(|task| (task.execution, task.execution_timeout) = (execution, limit));
-        assert_eq!(bench.end().await, (ti.id, outcome), "{shown}");
+        assert_eq!(bench.end().await, (attempt_of(&ti), outcome), "{shown}");
         bench.rest().await;
         let log = bench.log(&ti);
         assert!(log.contains(said), "{shown}: {log}");
@@ -227,7 +234,7 @@ async fn an_attempt_that_is_stopped_leaves_no_process_and_reports_nothing() {
     let command = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", pids.display());
     let ti = bench.start(|task| task.execution = bash(&command));
     wait_until("the command runs", || pids.exists()).await;
-    bench.worker.stop(ti.id, StopReason::FailFast);
+    bench.worker.stop(attempt_of(&ti), StopReason::FailFast);
     bench.rest().await;
     let pid = std::fs::read_to_string(&pids).unwrap();
     wait_until("its process is gone", || !is_alive(pid.trim())).await;
@@ -244,7 +251,7 @@ async fn an_attempt_that_panics_has_failed_and_its_process_is_killed() {
     let mut bench = Bench::new(1);
     let pids = bench.logs.path().join("pids");
     let ti = bench.start(|task| task.execution = bash(&format!("echo $$ > {}; sleep 600; true", pids.display())));
-    assert_eq!(bench.end().await, (ti.id, Outcome::Failed));
+    assert_eq!(bench.end().await, (attempt_of(&ti), Outcome::Failed));
     bench.rest().await;
     let pid = std::fs::read_to_string(&pids).unwrap();
     wait_until("its process is gone", || !is_alive(pid.trim())).await;
@@ -253,5 +260,5 @@ async fn an_attempt_that_panics_has_failed_and_its_process_is_killed() {
     assert!(log.contains(said), "{log}");
     // Nothing is broken for those that come after.
     let next = bench.start(|task| task.execution = bash("true"));
-    assert_eq!(bench.end().await, (next.id, Outcome::Success));
+    assert_eq!(bench.end().await, (attempt_of(&next), Outcome::Success));
 }
