@@ -1,4 +1,4 @@
-//! The warm Python process that forks a child for each attempt and each import.
+//! The warm Python process that forks a child for each attempt and each import, and one for all triggers.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -22,6 +22,7 @@ const SHOWN_LINES: usize = 30;
 
 const HELPER: &str = include_str!("helper/updraft_helper.py");
 const IMPORTER: &str = include_str!("helper/updraft_import.py");
+const TRIGGERS: &str = include_str!("helper/updraft_triggers.py");
 
 #[derive(Debug, thiserror::Error)]
 pub enum ForkError {
@@ -78,6 +79,8 @@ pub enum Job {
     Task { env: HashMap<String, String> },
     /// One Dag file, by the official importer, with so many bytes of private memory.
     Import { memory: u64 },
+    /// All triggers that need Python, by the official trigger runner.
+    Triggers,
 }
 
 #[derive(Serialize)]
@@ -176,7 +179,9 @@ impl HelperFiles {
     pub fn write(folder: &Path) -> io::Result<PathBuf> {
         std::fs::create_dir_all(folder)?;
         let main = folder.join("updraft_helper.py");
-        for (path, content) in [(&main, HELPER), (&folder.join("updraft_import.py"), IMPORTER)] {
+        let files = [("updraft_import.py", IMPORTER), ("updraft_triggers.py", TRIGGERS), ("updraft_helper.py", HELPER)];
+        for (name, content) in files {
+            let path = &folder.join(name);
             // Written only if it differs: another engine may be starting from the same files.
             if std::fs::read_to_string(path).ok().as_deref() != Some(content) {
                 let temporary = path.with_extension(format!("{}.tmp", std::process::id()));

@@ -45,6 +45,8 @@ impl Reports for EngineReports {
             Report::Ended { attempt, started: told, at, outcome, rendered_map_index, writes } => {
                 Input::AttemptEnded { attempt, started: told.map(started), at, outcome, rendered_map_index, writes }
             }
+            Report::TriggerFired { trigger, event, writes } => Input::TriggerFired { trigger, event, writes },
+            Report::TriggerFailed { trigger, traceback } => Input::Event(Event::TriggerFailed { trigger, traceback }),
             Report::SkipDownstream { attempt, tasks } => Input::Event(Event::SkipDownstream { attempt, tasks }),
         };
         if self.engine.tell(input).await.is_err() {
@@ -140,10 +142,12 @@ impl Dispatch for WorkerDispatch {
     }
 
     fn arm(&mut self, trigger: Box<ArmTrigger>) {
-        tracing::error!("{} waits for a trigger that nobody runs: {}", trigger.ti.key(), trigger.trigger.classpath);
+        self.worker.arm(&self.runtime, trigger);
     }
 
-    fn disarm(&mut self, _trigger: TriggerId) {}
+    fn disarm(&mut self, trigger: TriggerId) {
+        self.worker.disarm(trigger);
+    }
 
     fn stuck(&mut self, ti: &TaskInstance, obstacle: &Obstacle) {
         self.worker.note(ti, &obstacle.to_string());

@@ -1,4 +1,5 @@
-//! Runs attempts: in the engine's own operators, or by the official task runner in a child process.
+//! Runs attempts: in the engine's own operators, or by the official task runner in a child process. Runs triggers, by
+//! the official trigger runner.
 //!
 //! An attempt is one task of the async runtime. It reports its start and its end; nobody tells it anything but to
 //! stop.
@@ -11,6 +12,7 @@ mod lookups;
 mod mask;
 mod rendered;
 mod task_states;
+mod triggers;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -19,10 +21,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::{AttemptId, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, VersionId};
+use model::{AttemptId, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, TriggerId, VersionId};
 use process::Host;
 use python::Helper;
-use scheduler::{Outcome, StartAttempt, StopReason};
+use scheduler::{Outcome, StartAttempt, StopReason, TriggerEvent};
 use store::{Store, StoreError, Write};
 use tokio::sync::{oneshot, watch};
 
@@ -31,6 +33,7 @@ use folders::Folders;
 pub use answers::{OwnTask, StoreAnswers};
 pub use log::{Level, Lines, MAX_LOG, TaskLog, log_path};
 pub use mask::{MaskRules, Masker};
+pub use triggers::trigger_log_path;
 
 /// Versions whose bundle is remembered.
 const MAX_BUNDLES: usize = 10_000;
@@ -67,6 +70,17 @@ pub enum Report {
     SkipDownstream {
         attempt: AttemptId,
         tasks: Vec<(TaskId, MapIndex)>,
+    },
+    TriggerFired {
+        trigger: TriggerId,
+        event: TriggerEvent,
+        /// To be written together with what follows from it.
+        writes: Vec<Write>,
+    },
+    /// A trigger has failed, or ended without having fired.
+    TriggerFailed {
+        trigger: TriggerId,
+        traceback: Option<Vec<String>>,
     },
 }
 
@@ -155,6 +169,7 @@ struct Inner<R> {
     /// How often task instances that are not done were lost with the Python helper.
     losses: Mutex<HashMap<TaskInstanceKey, u32>>,
     folders: Folders,
+    triggers: triggers::Triggers,
     /// What mapped tasks are mapped over, for a while.
     mapped: attempt::mapped::Kept,
     /// How many attempts are under way.
@@ -197,6 +212,7 @@ impl<R: Reports> Worker<R> {
             bundles: Mutex::default(),
             losses: Mutex::default(),
             folders: Folders::default(),
+            triggers: triggers::Triggers::default(),
             mapped: attempt::mapped::Kept::default(),
             count,
         };
@@ -278,6 +294,7 @@ impl<R: Reports> Worker<R> {
 
     /// Waits for the attempts that are under way, for `grace` at most; what has not ended by then is interrupted.
     pub async fn drain(&self, grace: Duration) {
+        self.stop_triggers();
         let mut count = self.inner.count.subscribe();
         if tokio::time::timeout(grace, count.wait_for(|count| *count == 0)).await.is_ok() {
             return;

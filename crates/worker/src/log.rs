@@ -93,6 +93,11 @@ impl TaskLog {
     /// The log of a try; its file is made by the first line. A later attempt of the same try (a rescheduled sensor) goes
     /// on in the same file. A disk that takes no log does not keep the task from running.
     pub fn open(base: &Path, ti: &TaskInstance, masker: Masker) -> Self {
+        Self::at(log_path(base, ti, ti.try_number), ti, masker)
+    }
+
+    /// A log in the name of a try, in a file of its own.
+    pub(crate) fn at(path: PathBuf, ti: &TaskInstance, masker: Masker) -> Self {
         let identity = json!({
             "ti_id": ti.id.to_string(),
             "dag_id": ti.run.dag_id.as_str(),
@@ -105,7 +110,7 @@ impl TaskLog {
             Json::Object(fields) => fields,
             _ => Map::new(),
         };
-        let place = Place::NotOpen(log_path(base, ti, ti.try_number));
+        let place = Place::NotOpen(path);
         let sink = Sink { place, written: 0, held: Vec::new(), holds: 0 };
         let is_closed = Arc::new(AtomicBool::new(false));
         Self { file: Arc::new(Mutex::new(sink)), is_closed, masker, identity: Arc::new(identity) }

@@ -7,6 +7,7 @@ importer of the installed Airflow packages, spoken to over their own frames.
 Engine to helper:
     {"op": "task", "id": N, "env": {...}}      with 4 descriptors: requests, stdout, stderr, logs
     {"op": "import", "id": N, "memory": BYTES} with the same 4
+    {"op": "triggers", "id": N}                with the same 4
 Helper to engine:
     {"op": "ready", "bundles": [...], ...}      once, when everything is warm
     {"op": "forked", "id": N, "pid": P}         or {"op": "failed", "id": N, "error": TEXT}
@@ -147,7 +148,7 @@ class Helper:
         if not packet:
             return False
         message = json.loads(packet)
-        target = {"task": run_task, "import": run_import}[message["op"]]
+        target = {"task": run_task, "import": run_import, "triggers": run_triggers}[message["op"]]
         sockets = [socket.socket(fileno=fd) for fd in fds]
         try:
             pid = os.fork()
@@ -229,6 +230,17 @@ def run_import(message, requests, stdout, stderr, logs):
 
     limit_memory(message.get("memory"))
     supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_import.main)
+
+
+def run_triggers(message, requests, stdout, stderr, logs):
+    """All triggers, by the official trigger runner."""
+    from airflow.sdk.execution_time import supervisor
+
+    # Not warmed up: one child at a time needs these, and most engines never do.
+    import updraft_triggers
+
+    reseed_random()
+    supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_triggers.main)
 
 
 def limit_memory(limit):

@@ -1,6 +1,6 @@
 //! Tasks that wait outside of their process.
 
-use crate::support::{TestRun, context, dag_file, shown};
+use crate::support::{TestRun, context, dag_file, read_log, shown};
 
 #[test]
 fn tasks_leave_their_process_and_go_on_in_another_one() {
@@ -22,4 +22,49 @@ fn tasks_leave_their_process_and_go_on_in_another_one() {
     assert_eq!(run.tasks.len(), wanted.len());
     let began = |task: &str| run.log(task, 1).iter().filter(|line| line.event == "::group::Pre Execute").count();
     assert_eq!((began("waits"), began("delta"), began("moment_that_ends")), (3, 2, 1));
+}
+
+fn plugin(context: &testkit::Context, name: &str) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tasks/plugins");
+    let plugins = context.home().join("plugins");
+    std::fs::create_dir_all(&plugins).unwrap();
+    std::fs::copy(folder.join(name), plugins.join(name)).unwrap();
+}
+
+#[test]
+fn triggers_in_python_run_in_the_official_trigger_runner() {
+    let context = context();
+    plugin(&context, "own_triggers.py");
+    context.write_dag("triggers.py", &dag_file("triggers.py"));
+    std::fs::write(context.home().join("there"), "").unwrap();
+    let run = TestRun::new(&context, "triggers.py", &[], &[("AIRFLOW_VAR_FROM_STORE", "stored")]);
+    let wanted = [
+        ("payload", "success", 1, "Pushing xcom"),
+        ("asks", "success", 1, "Pushing xcom"),
+        ("file", "success", 1, "Pushing xcom"),
+        ("raises", "failed", 2, "ValueError: no luck in the trigger"),
+        ("falls_silent", "failed", 1, "TaskDeferralError: Trigger failure"),
+        ("unsendable", "failed", 1, "TaskDeferralError: Trigger failure"),
+        ("gone", "failed", 1, "does not define a \"Gone\"|does not define a \\\"Gone\\\""),
+        ("wrong_arguments", "failed", 1, "missing 1 required positional argument"),
+        ("success", "success", 1, "Pausing task as DEFERRED."),
+        ("failed", "failed", 1, "Pausing task as DEFERRED."),
+        ("skipped", "skipped", 1, "Pausing task as DEFERRED."),
+        ("times_out", "failed", 1, "TaskDeferralTimeout: Trigger timeout"),
+        ("kills_the_runner", "success", 1, "Pushing xcom"),
+        ("total", "success", 1, "Returned value was: 60"),
+    ];
+    for (task, state, tries, text) in wanted {
+        let log = run.log(task, tries);
+        assert_eq!(run.tasks[task], (state.to_owned(), tries), "{task}:\n{}\n{}", shown(&log), run.stderr);
+        let whole = format!("{}\n{:?}", shown(&log), log.iter().map(|line| &line.fields).collect::<Vec<_>>());
+        assert!(text.split('|').any(|text| whole.contains(text)), "{task} does not say {text:?}:\n{whole}");
+    }
+    // What the triggers logged is beside the task's log, under Airflow's name.
+    let mut beside = run.log_path("payload", 1).into_os_string();
+    beside.push(".trigger.1.log");
+    let lines = read_log(&std::fs::read_to_string(beside).unwrap());
+    let said = lines.iter().find(|line| line.event == "this is said by the trigger of payload");
+    assert_eq!(said.map(|line| line.fields["task_id"].clone()), Some("payload".into()), "{}", shown(&lines));
+    assert!(lines.iter().any(|line| line.event == "Trigger fired event"), "{}", shown(&lines));
 }

@@ -224,15 +224,6 @@ impl<'a, R: Reports> Conversation<'a, R> {
                 };
                 self.trigger(id, trigger, reset_dag_run.unwrap_or(false)).await
             }
-            ToSupervisor::DeferTask(deferral)
-                if python::trigger::timer_of(&deferral.classpath, &deferral.trigger_kwargs).is_none() =>
-            {
-                let event =
-                    "The task defers itself to a trigger that this version of Updraft does not run; it has failed";
-                self.attempt.log.write(Level::Error, TASK_LOGGER, event, &[]);
-                self.end_told(Outcome::FailedForGood, None).await;
-                self.writer.answer(id, None).await
-            }
             ToSupervisor::DeferTask(deferral) => {
                 self.told.rendered_map_index =
                     deferral.rendered_map_index.clone().or(self.told.rendered_map_index.take());

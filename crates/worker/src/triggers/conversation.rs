@@ -1,0 +1,130 @@
+//! What the trigger runner says and asks, over the frames of the Task SDK.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::{Json, TriggerId};
+use python::import::{Answer, Answers};
+use python::message::{ToSupervisor, server_error};
+use python::{FrameError, FrameReader, FrameWriter};
+use scheduler::{ArmTrigger, TriggerEvent, TriggeredEnd};
+use serde_json::json;
+use store::{Write, XCom, XComKey};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::Instant;
+
+use super::ids;
+use super::workload::workload;
+use crate::answers::StoreAnswers;
+use crate::mask::Masker;
+use crate::{Report, Reports, Worker};
+
+pub(super) struct Conversation<'a, R> {
+    worker: &'a Worker<R>,
+    answers: StoreAnswers,
+    writer: FrameWriter<OwnedWriteHalf>,
+}
+
+impl<'a, R: Reports> Conversation<'a, R> {
+    pub(super) fn new(worker: &'a Worker<R>, masker: Masker, writer: OwnedWriteHalf) -> Self {
+        let answers = StoreAnswers {
+            store: Arc::clone(&worker.inner.store),
+            masker,
+            own: None,
+            max_map_length: worker.inner.options.max_map_length,
+        };
+        Self { worker, answers, writer: FrameWriter::new(writer) }
+    }
+
+    /// Lets the runner begin, and answers it until it closes the connection.
+    pub(super) async fn hold(&mut self, mut reader: FrameReader<OwnedReadHalf>) -> Result<(), FrameError> {
+        self.writer.answer(0, Some(&json!({"type": "StartTriggerer"}))).await?;
+        while let Some(frame) = reader.read().await? {
+            self.worker.inner.triggers.state().heard = Instant::now();
+            if frame.body.get("type").and_then(Json::as_str) == Some("TriggerStateChanges") {
+                self.changes(frame.id, &frame.body).await?;
+            } else {
+                self.ask_store(frame.id, frame.body).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Triggers have fired, failed or finished. The answer says what is to run and what is not.
+    async fn changes(&mut self, id: i64, changes: &Json) -> Result<(), FrameError> {
+        let list = |name: &str| changes.get(name).and_then(Json::as_array).into_iter().flatten();
+        let parts = |entry: &Json| Some((TriggerId(entry.get(0)?.as_i64()?), entry.get(1)?.clone()));
+        let mut persisted = Vec::new();
+        for entry in list("events") {
+            if let Some((trigger, event)) = parts(entry) {
+                self.fired(trigger, event).await;
+            }
+            persisted.extend(entry.get(2).and_then(Json::as_i64));
+        }
+        for (trigger, traceback) in list("failures").filter_map(parts) {
+            let traceback = traceback
+                .as_array()
+                .map(|lines| lines.iter().filter_map(Json::as_str).map(str::to_owned).collect::<Vec<_>>());
+            if self.worker.inner.triggers.answered(trigger) {
+                self.worker.inner.reports.report(Report::TriggerFailed { trigger, traceback }).await;
+            }
+        }
+        let (create, cancel) = self.worker.inner.triggers.sync(&ids(changes.get("finished")));
+        let hostname = &self.worker.inner.options.hostname;
+        let answer = json!({
+            "type": "TriggerStateSync",
+            "to_create": create.iter().map(|armed| workload(armed, hostname)).collect::<Vec<_>>(),
+            "to_cancel": cancel.iter().map(|id| id.0).collect::<Vec<_>>(),
+            "events_persisted": (!persisted.is_empty()).then_some(persisted),
+        });
+        self.writer.answer(id, Some(&answer)).await
+    }
+
+    async fn fired(&self, trigger: TriggerId, event: Json) {
+        let triggers = &self.worker.inner.triggers;
+        // A second event of the same trigger finds nobody who waits.
+        let Some(armed) = triggers.known(trigger).filter(|_| triggers.answered(trigger)) else { return };
+        let (event, writes) = read_event(&armed, event);
+        self.worker.inner.reports.report(Report::TriggerFired { trigger, event, writes }).await;
+    }
+
+    async fn ask_store(&mut self, id: i64, body: Json) -> Result<(), FrameError> {
+        let kind = body.get("type").and_then(Json::as_str).unwrap_or_default().to_owned();
+        let request: ToSupervisor = match serde_json::from_value(body) {
+            Ok(request) => request,
+            Err(error) => {
+                let message = format!("This version of Updraft does not answer {kind} of triggers: {error}");
+                return self.writer.refuse(id, &server_error(400, &message)).await;
+            }
+        };
+        let answers = self.answers.clone();
+        match tokio::task::spawn_blocking(move || answers.answer(request)).await {
+            Ok(Answer::Done) => self.writer.answer(id, None).await,
+            Ok(Answer::Body(body)) => self.writer.answer(id, Some(&body)).await,
+            Ok(Answer::Refused(error)) => self.writer.refuse(id, &error).await,
+            Err(error) => self.writer.refuse(id, &server_error(500, &error.to_string())).await,
+        }
+    }
+}
+
+/// An event, and the XComs that a trigger leaves when it ends its task (`airflow/triggers/base.py`).
+fn read_event(armed: &ArmTrigger, mut event: Json) -> (TriggerEvent, Vec<Write>) {
+    let end = match event.get("task_instance_state").and_then(Json::as_str) {
+        Some("success") => TriggeredEnd::Success,
+        Some("failed") => TriggeredEnd::Failed,
+        Some("skipped") => TriggeredEnd::Skipped,
+        _ => return (TriggerEvent::Resume(event.get_mut("payload").map_or(Json::Null, Json::take)), Vec::new()),
+    };
+    let xcoms = event.get_mut("xcoms").map_or(Json::Null, Json::take);
+    let at = model::operations::to_microseconds(Timestamp::now());
+    let write = |(key, value): (String, Json)| {
+        let ti = &armed.ti;
+        let key = XComKey { run: ti.run.clone(), task_id: ti.task_id.clone(), map_index: ti.map_index, key };
+        Write::XCom(Box::new(XCom { key, value, at, mapped_length: None, dag_result: false }))
+    };
+    let writes = match xcoms {
+        Json::Object(xcoms) => xcoms.into_iter().map(write).collect(),
+        _ => Vec::new(),
+    };
+    (TriggerEvent::End(end), writes)
+}

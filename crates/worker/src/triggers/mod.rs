@@ -1,0 +1,294 @@
+//! Triggers that need Python. All of them run in one child of the Python helper, the official trigger runner
+//! (`airflow/jobs/triggerer_job_runner.py`); the engine is its supervisor.
+//!
+//! The runner asks once a second what it is to do. What it was told and what it has said is lost with it: whoever is
+//! still waited for then is told to the next one.
+
+mod conversation;
+mod logs;
+mod workload;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::{Json, TriggerId};
+use process::{kill_tree, signal_group};
+use python::{ChildSockets, FrameReader, Job};
+use scheduler::ArmTrigger;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval, timeout};
+
+use crate::mask::Masker;
+use crate::{KILL_GRACE, Reports, Worker};
+use conversation::Conversation;
+
+pub use logs::trigger_log_path;
+
+/// Triggers that the runner is told of at once; the others follow a second later.
+const MAX_AT_ONCE: usize = 2000;
+/// A runner that nobody needs ends after so long.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
+/// A runner that has said nothing for so long is blocked by one of its triggers, and is replaced.
+const SILENCE_LIMIT: Duration = Duration::from_secs(300);
+/// How often these limits are looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// Pauses between runners that end at once: first and longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const SIGTERM: i32 = 15;
+
+/// What is to run, and what the runner knows of that.
+pub(crate) struct Triggers {
+    state: Mutex<State>,
+    /// The engine ends.
+    stop: watch::Sender<bool>,
+}
+
+struct State {
+    /// Those that somebody waits for.
+    armed: HashMap<TriggerId, Arc<ArmTrigger>>,
+    /// Of these, the ones that have fired or failed.
+    answered: HashSet<TriggerId>,
+    /// Those that the runner is to be told of next.
+    fresh: VecDeque<TriggerId>,
+    /// Those that it was told of, until it says that they have finished.
+    running: HashMap<TriggerId, Arc<ArmTrigger>>,
+    /// Of these, the ones that nobody waits for any more.
+    cancelled: HashSet<TriggerId>,
+    /// Those that have finished a moment ago: their last lines may still be on their way.
+    finished: HashMap<TriggerId, Arc<ArmTrigger>>,
+    /// Somebody sees to it that there is a runner.
+    is_kept: bool,
+    /// When the runner was heard last.
+    heard: Instant,
+    idle_since: Instant,
+}
+
+impl Default for Triggers {
+    fn default() -> Self {
+        let state = State {
+            armed: HashMap::new(),
+            answered: HashSet::new(),
+            fresh: VecDeque::new(),
+            running: HashMap::new(),
+            cancelled: HashSet::new(),
+            finished: HashMap::new(),
+            is_kept: false,
+            heard: Instant::now(),
+            idle_since: Instant::now(),
+        };
+        Self { state: Mutex::new(state), stop: watch::channel(false).0 }
+    }
+}
+
+impl Triggers {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether somebody must be found who keeps a runner.
+    fn arm(&self, trigger: Box<ArmTrigger>) -> bool {
+        let mut state = self.state();
+        let id = trigger.trigger.id;
+        if state.armed.insert(id, Arc::from(trigger)).is_none() {
+            state.fresh.push_back(id);
+        }
+        !std::mem::replace(&mut state.is_kept, true)
+    }
+
+    fn disarm(&self, id: TriggerId) {
+        let mut state = self.state();
+        state.armed.remove(&id);
+        state.answered.remove(&id);
+        if state.running.contains_key(&id) {
+            state.cancelled.insert(id);
+        }
+        state.idle_since = Instant::now();
+    }
+
+    /// The runner is gone: the next one is told of all that have not had their say.
+    fn forget_runner(&self) {
+        let mut state = self.state();
+        let State { armed, answered, .. } = &*state;
+        let mut fresh: Vec<TriggerId> = armed.keys().filter(|id| !answered.contains(id)).copied().collect();
+        fresh.sort_unstable();
+        state.fresh = fresh.into();
+        state.running.clear();
+        state.cancelled.clear();
+    }
+
+    /// Notes that a trigger has fired or failed; returns whether that is news.
+    fn answered(&self, id: TriggerId) -> bool {
+        let mut state = self.state();
+        state.armed.contains_key(&id) && state.answered.insert(id)
+    }
+
+    /// What the runner is to do next, after it has said which triggers have finished.
+    fn sync(&self, finished: &[TriggerId]) -> (Vec<Arc<ArmTrigger>>, Vec<TriggerId>) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.finished.clear();
+        for id in finished {
+            state.cancelled.remove(id);
+            state.finished.extend(state.running.remove(id).map(|trigger| (*id, trigger)));
+            // One that has ended itself without a word runs again, as in Airflow.
+            if state.armed.contains_key(id) && !state.answered.contains(id) {
+                state.fresh.push_back(*id);
+            }
+        }
+        let mut create = Vec::new();
+        while create.len() < MAX_AT_ONCE
+            && let Some(id) = state.fresh.pop_front()
+        {
+            if let Some(trigger) = state.armed.get(&id) {
+                state.running.insert(id, Arc::clone(trigger));
+                create.push(Arc::clone(trigger));
+            }
+        }
+        (create, state.cancelled.iter().copied().collect())
+    }
+
+    /// A trigger that the runner may speak of.
+    fn known(&self, id: TriggerId) -> Option<Arc<ArmTrigger>> {
+        let state = self.state();
+        state.running.get(&id).or_else(|| state.finished.get(&id)).cloned()
+    }
+
+    /// Whether nobody has needed the runner for long; nobody keeps it then.
+    fn is_idle(&self) -> bool {
+        let mut state = self.state();
+        let is_idle = state.armed.is_empty() && state.running.is_empty() && state.idle_since.elapsed() > IDLE_LIMIT;
+        state.is_kept = !is_idle;
+        is_idle
+    }
+}
+
+/// How a runner came to its end.
+enum End {
+    /// Nobody needs it.
+    Idle,
+    /// The engine ends.
+    Stopped,
+    /// There is to be another one.
+    Lost(String),
+}
+
+/// Whoever keeps the runner is gone, in whatever way.
+struct Kept<'a>(&'a Triggers);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.0.state().is_kept = false;
+    }
+}
+
+impl<R: Reports> Worker<R> {
+    /// Has a trigger run until it fires or is disarmed. Returns at once.
+    pub fn arm(&self, runtime: &tokio::runtime::Handle, trigger: Box<ArmTrigger>) {
+        if self.inner.triggers.arm(trigger) {
+            let worker = self.clone();
+            runtime.spawn(async move { keep(&worker).await });
+        }
+    }
+
+    /// Nobody waits for a trigger any more.
+    pub fn disarm(&self, trigger: TriggerId) {
+        self.inner.triggers.disarm(trigger);
+    }
+
+    /// The engine ends: the triggers' process gets a chance to clean up.
+    pub(crate) fn stop_triggers(&self) {
+        self.inner.triggers.stop.send_replace(true);
+    }
+}
+
+/// Sees to it that there is a runner while somebody needs one.
+async fn keep<R: Reports>(worker: &Worker<R>) {
+    let triggers = &worker.inner.triggers;
+    let _kept = Kept(triggers);
+    let mut stop = triggers.stop.subscribe();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let begun = Instant::now();
+        match run(worker).await {
+            End::Idle | End::Stopped => return,
+            End::Lost(reason) => {
+                tracing::error!("the trigger runner has ended, and is started again with all its triggers: {reason}");
+            }
+        }
+        triggers.forget_runner();
+        if begun.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        if timeout(pause, stopped(&mut stop)).await.is_ok() {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// One runner, from its start to its end.
+async fn run<R: Reports>(worker: &Worker<R>) -> End {
+    let triggers = &worker.inner.triggers;
+    let mut stop = triggers.stop.subscribe();
+    let forked = tokio::select! {
+        forked = worker.inner.helper.fork(&Job::Triggers) => forked,
+        () = stopped(&mut stop) => return End::Stopped,
+    };
+    let (pid, sockets, mut exited) = match forked {
+        Ok(child) => child.split(),
+        Err(error) => return End::Lost(error.to_string()),
+    };
+    let ChildSockets { requests, stdout, stderr, logs } = sockets;
+    let masker = Masker::new(Arc::clone(&worker.inner.options.mask_rules));
+    let printed = [logs::printed(stdout), logs::printed(stderr)];
+    let logged = logs::logged(worker.clone(), logs, masker.clone());
+    let (reader, writer) = requests.into_split();
+    triggers.state().heard = Instant::now();
+    let mut conversation = Conversation::new(worker, masker, writer);
+    let mut talk = std::pin::pin!(conversation.hold(FrameReader::new(reader)));
+    let mut look = interval(LOOK);
+    let end = loop {
+        tokio::select! {
+            talked = &mut talk => break End::Lost(match talked {
+                Ok(()) => "it closed its connection".to_owned(),
+                Err(error) => error.to_string(),
+            }),
+            () = stopped(&mut stop) => {
+                signal_group(pid, SIGTERM);
+                // It goes on asking while it ends its triggers.
+                let _ = timeout(KILL_GRACE, &mut talk).await;
+                break End::Stopped;
+            }
+            _ = look.tick() => {
+                if triggers.is_idle() {
+                    break End::Idle;
+                }
+                if triggers.state().heard.elapsed() > SILENCE_LIMIT {
+                    let seconds = SILENCE_LIMIT.as_secs();
+                    break End::Lost(format!("one of its triggers has blocked all others for {seconds} seconds"));
+                }
+            }
+        }
+    };
+    let _ = tokio::task::spawn_blocking(move || kill_tree(pid)).await;
+    let exit = timeout(KILL_GRACE, &mut exited).await;
+    tracing::debug!(pid, ?exit, "the trigger runner has ended");
+    for task in printed.into_iter().chain([logged]) {
+        task.abort();
+    }
+    end
+}
+
+/// Waits for the engine's end.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The numbers in a list.
+fn ids(list: Option<&Json>) -> Vec<TriggerId> {
+    list.and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_i64).map(TriggerId).collect()
+}

@@ -1,0 +1,37 @@
+//! What the runner is told of a trigger (`airflow/executors/workloads/trigger.py`).
+
+use model::{Json, TaskInstance};
+use scheduler::ArmTrigger;
+use serde_json::json;
+
+/// A `RunTrigger`.
+pub(super) fn workload(armed: &ArmTrigger, hostname: &str) -> Json {
+    let trigger = &armed.trigger;
+    // Airflow's own database may hold them in the clear, too: then they begin with a brace.
+    let kwargs = trigger.kwargs.as_str().map_or_else(|| trigger.kwargs.to_string(), str::to_owned);
+    json!({
+        "type": "RunTrigger",
+        "id": trigger.id.0,
+        "classpath": trigger.classpath,
+        "encrypted_kwargs": kwargs,
+        "ti": task_instance(&armed.ti, hostname),
+        "timeout_after": armed.timeout.map(|at| at.to_string()),
+    })
+}
+
+fn task_instance(ti: &TaskInstance, hostname: &str) -> Json {
+    json!({
+        "id": ti.id.to_string(),
+        "task_id": ti.task_id.as_str(),
+        "dag_id": ti.run.dag_id.as_str(),
+        "run_id": ti.run.run_id.as_str(),
+        "try_number": ti.try_number,
+        "dag_version_id": ti.version.to_string(),
+        "map_index": ti.map_index.0,
+        "hostname": ti.hostname.as_deref().unwrap_or(hostname),
+        "context_carrier": {},
+        "queue": &*ti.queue,
+        "pool_slots": ti.pool_slots,
+        "priority_weight": ti.priority_weight,
+    })
+}
