@@ -22,7 +22,7 @@ const APART: [&str; 7] = [
     "Failed to resolve template",
     "Running this ",
     ".bashrc: ",
-    "UPDRAFT_TASK_INSTANCE=",
+    "UPDRAFT_ATTEMPT=",
 ];
 /// Tasks that the engine leaves to the runner, and a part of the reason that it gives.
 const LEFT_TO_PYTHON: [(&str, &str); 8] = [
