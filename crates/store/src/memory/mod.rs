@@ -83,7 +83,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 14] {
+    fn tables(&mut self) -> [&mut dyn Journal; 15] {
         [
             &mut self.dags,
             &mut self.versions,

@@ -1,4 +1,4 @@
--- Schema version 2: task instances that go on in another process than the one they began in. Few at any time, and apart
+-- Task instances that go on in another process than the one they began in. Few at any time, and apart
 -- from task_instance, whose rows most changes touch.
 CREATE TABLE suspension (
     run_rid INTEGER NOT NULL,
