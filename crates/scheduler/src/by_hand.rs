@@ -190,10 +190,11 @@ impl Scheduler {
             decisions.actions.push(Action::RunChanged { to: reply, answer });
             return;
         }
-        let queued = tasks.iter().filter_map(of).filter(|ti| ti.state.is_executing()).map(|ti| ti.id);
+        let instance = |task: &TaskRef| self.runs.get(&task.run).map(|state| state.instance(*task));
+        let queued = tasks.iter().filter_map(instance).filter_map(|instance| instance.attempt);
         decisions.actions.extend(queued.map(|attempt| Action::Stop { attempt, reason: StopReason::Removed }));
         for task in tasks {
-            self.let_go(task);
+            decisions.actions.extend(self.let_go(task).map(Action::Disarm));
         }
         for serial in started {
             self.runs.remove(&serial);

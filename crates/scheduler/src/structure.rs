@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Change, MapIndex, RunKey, Suspension, TaskId, TaskIndex, TaskInstance, TaskState};
+use model::{Change, MapIndex, RunKey, Suspension, TaskId, TaskIndex, TaskInstance, TaskState, TriggerId};
 
 use crate::event::{Action, Decisions, LoadedRun, Skip, StopReason, Structure};
 use crate::expand::{count, literal_count};
@@ -171,16 +171,18 @@ impl Scheduler {
         self.touched.push(serial);
     }
 
-    /// A task instance gives up its slots and its place among those that wait.
-    pub(crate) fn let_go(&mut self, task: TaskRef) {
-        let Some(instance) = self.runs.get(&task.run).map(|state| state.instance(task)) else { return };
+    /// A task instance gives up its slots and its place among those that wait. Returns the trigger that runs for it.
+    pub(crate) fn let_go(&mut self, task: TaskRef) -> Option<TriggerId> {
+        let instance = self.runs.get(&task.run)?.instance(task);
         if let Some(attempt) = instance.attempt {
             self.release_slots(task);
             self.attempts.remove(&attempt);
+            None
         } else if instance.ti.state.is_suspended() {
-            self.stop_waiting(task);
+            self.stop_waiting(task)
         } else {
             self.leave_waiting(task);
+            None
         }
     }
 
