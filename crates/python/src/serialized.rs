@@ -287,8 +287,9 @@ fn read_task(
         operator,
         owner: fields.text("owner")?.unwrap_or(defaults.owner),
         email: read_email(&fields),
-        start_date: fields.moment("start_date")?,
-        end_date: fields.moment("end_date")?,
+        // The Dag's dates are those of every task that has none, once it is deserialized.
+        start_date: fields.moment("start_date")?.or(dag.moment("start_date")?),
+        end_date: fields.moment("end_date")?.or(dag.moment("end_date")?),
         trigger_rule: read_trigger_rule(&fields)?,
         depends_on_past: fields.flag("depends_on_past", false)? || fields.flag("wait_for_downstream", false)?,
         ignore_first_depends_on_past: fields.flag("ignore_first_depends_on_past", false)?,

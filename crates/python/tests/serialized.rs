@@ -270,6 +270,16 @@ fn what_the_import_asked_for_keeps_commands_from_the_engine() {
     assert_eq!(*execution, Execution::Runner { reason: Some("its Dag file asks".into()) });
 }
 
+/// Airflow's deserializer gives every task the dates of its Dag that it has not itself.
+#[test]
+fn tasks_have_the_dates_of_their_dag() {
+    let (dag, _) = converted("full");
+    let dates: Vec<_> = dag.tasks().iter().map(|task| (task.start_date, task.end_date)).collect();
+    assert!(dag.start_date.is_some() && dag.end_date.is_some());
+    assert!(dates[0].0 > dag.start_date, "{dates:?}");
+    assert!(dates[1..].iter().all(|of_task| *of_task == (dag.start_date, dag.end_date)), "{dates:?}");
+}
+
 #[test]
 fn forms_that_are_not_known_are_errors_that_name_the_place() {
     let recorded = recorded("plain");
