@@ -30,7 +30,7 @@ pub use mapping::{ExpandInput, MapValue, MappedGroup, Relation, XComArg};
 pub use run::{DagRun, DataInterval, RunType, TaskInstance, TriggeredBy};
 pub use state::{DagRunState, TaskState};
 pub use suspension::{Suspension, TimerEvent, Trigger, TriggerTimer};
-pub use task::{Execution, NativeOperator, Task, WeightRule};
+pub use task::{Execution, NativeOperator, StartTrigger, Task, WeightRule};
 pub use trigger_rule::TriggerRule;
 
 /// A JSON document as users write it: run configuration, XCom values, param defaults. Key order is kept.

@@ -56,6 +56,17 @@ pub struct BashSpec {
     pub given: Vec<String>,
 }
 
+/// What a task is deferred to before it has run at all (`StartTriggerArgs`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct StartTrigger {
+    pub classpath: String,
+    /// As the serialized Dag has them; some may be templates.
+    pub kwargs: Json,
+    pub timeout: Option<SignedDuration>,
+    pub next_method: String,
+    pub next_kwargs: Json,
+}
+
 /// What a task pushes, and to whom it matters.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Task {
@@ -110,6 +121,8 @@ pub struct Task {
     /// Its params with those of its Dag, if they are not the Dag's alone.
     pub params: Vec<Param>,
     pub execution: Execution,
+    /// It begins with a trigger, and not in a process (`start_from_trigger`).
+    pub start_trigger: Option<Arc<StartTrigger>>,
 }
 
 impl Task {
@@ -166,6 +179,7 @@ impl Task {
             has_outlets_or_inlets: false,
             params: Vec::new(),
             execution: Execution::Runner { reason: None },
+            start_trigger: None,
         }
     }
 }

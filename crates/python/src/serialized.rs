@@ -14,8 +14,8 @@ use model::dag::Param;
 use model::task::BashSpec;
 use model::timetable::Timetable;
 use model::{
-    Dag, DagBuilder, DagError, DagLimits, Execution, ExpandInput, Json, MapValue, NativeOperator, Task, TaskId,
-    TriggerRule, WeightRule,
+    Dag, DagBuilder, DagError, DagLimits, Execution, ExpandInput, Json, MapValue, NativeOperator, StartTrigger, Task,
+    TaskId, TriggerRule, WeightRule,
 };
 
 use mapping::MappedGroups;
@@ -321,6 +321,7 @@ fn read_task(
             .any(|name| fields.raw(name).and_then(Json::as_array).is_some_and(|list| !list.is_empty())),
         params: read_params(&fields)?,
         execution: Execution::Runner { reason: None },
+        start_trigger: read_start_trigger(&fields, is_mapped)?,
         ..defaults
     };
     // Most tasks have no params but the Dag's: those need not be kept twice.
@@ -331,6 +332,28 @@ fn read_task(
     let downstream = fields.texts("downstream_task_ids")?.into_iter().map(TaskId::from).collect();
     let limited = task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some();
     Ok((Task { execution, ..task }, downstream, limited))
+}
+
+/// What a task is deferred to before it runs. Airflow starts no mapped task so, either.
+fn read_start_trigger(fields: &Fields<'_>, is_mapped: bool) -> Result<Option<Arc<StartTrigger>>, SerializedError> {
+    let args = fields.raw("start_trigger_args").filter(|args| !args.is_null());
+    let Some(args) = args.filter(|_| !is_mapped) else { return Ok(None) };
+    if !fields.flag("start_from_trigger", false)? {
+        return Ok(None);
+    }
+    let text = |name: &str| args.get(name).and_then(Json::as_str).map(str::to_owned);
+    let wrong = || fields.error("start_trigger_args", "a trigger's class and the method that follows");
+    let empty = || Json::Object(Default::default());
+    let inner = |kwargs: &Json| kwargs.get("__var").unwrap_or(kwargs).clone();
+    let given = |name: &str| args.get(name).filter(|kwargs| !kwargs.is_null());
+    let timeout = args.get("timeout").and_then(Json::as_f64).and_then(model::operations::from_total_seconds);
+    Ok(Some(Arc::new(StartTrigger {
+        classpath: text("trigger_cls").ok_or_else(wrong)?,
+        kwargs: given("trigger_kwargs").cloned().unwrap_or_else(empty),
+        timeout,
+        next_method: text("next_method").ok_or_else(wrong)?,
+        next_kwargs: given("next_kwargs").map_or_else(empty, inner),
+    })))
 }
 
 /// What a mapped task maps over; one of its fields says in which other it stands.

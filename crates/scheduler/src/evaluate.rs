@@ -51,6 +51,8 @@ impl Scheduler {
         if is_empty(state.dag.task(task.task)) {
             state.ti_mut(task).try_number += 1;
             self.end_without_running(task, TaskTransition::Succeed, now, decisions);
+        } else if let Some(trigger) = state.dag.task(task.task).start_trigger.clone() {
+            self.start_from_trigger(task, &trigger, now, decisions);
         } else {
             self.make_ready(task, now, decisions);
         }

@@ -420,7 +420,7 @@ pub struct ArmTrigger {
     pub timeout: Option<Timestamp>,
     /// Whether a failure of this try would be followed by another.
     pub should_retry: bool,
-    /// The task has not run: what its trigger is made with may have templates.
+    /// The task begins with its trigger: what that is made with may have templates.
     pub starts_task: bool,
 }
 

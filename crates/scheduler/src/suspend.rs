@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::transition::TaskTransition;
-use model::{Change, Json, Suspension, TaskState, TimerEvent, Trigger, TriggerId};
+use model::{Change, Json, StartTrigger, Suspension, TaskState, TimerEvent, Trigger, TriggerId};
 use serde_json::json;
 
 use crate::attempts::has_tries_left;
@@ -46,6 +46,34 @@ impl Scheduler {
         self.arm(task, decisions);
     }
 
+    /// A task instance begins with a trigger (`TaskInstance.defer_task`).
+    pub(crate) fn start_from_trigger(
+        &mut self,
+        task: TaskRef,
+        start: &StartTrigger,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        let execution_timeout = state.dag.task(task.task).execution_timeout;
+        let ti = state.ti_mut(task);
+        if ti.state != TaskState::UpForReschedule {
+            ti.try_number += 1;
+        }
+        ti.reschedule_date = None;
+        ti.start_date = Some(now);
+        let deferral = Deferral {
+            classpath: start.classpath.clone(),
+            kwargs: start.kwargs.clone(),
+            queue: None,
+            timer: None,
+            timeout: [start.timeout, execution_timeout].into_iter().flatten().min(),
+            next_method: start.next_method.clone(),
+            next_kwargs: start.next_kwargs.clone(),
+        };
+        self.defer(task, deferral, now, decisions);
+    }
+
     /// Watches for what a suspended task instance waits for, and takes what it holds meanwhile.
     pub(crate) fn wait_outside(&mut self, task: TaskRef) {
         let Some(state) = self.runs.get(&task.run) else { return };
@@ -77,7 +105,7 @@ impl Scheduler {
             run: state.run.clone(),
             timeout: suspension.timeout,
             should_retry: has_tries_left(ti.try_number, ti.max_tries),
-            starts_task: false,
+            starts_task: state.dag.task(task.task).start_trigger.is_some(),
         })));
     }
 

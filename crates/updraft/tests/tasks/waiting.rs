@@ -52,6 +52,9 @@ fn triggers_in_python_run_in_the_official_trigger_runner() {
         ("skipped", "skipped", 1, "Pausing task as DEFERRED."),
         ("times_out", "failed", 1, "TaskDeferralTimeout: Trigger timeout"),
         ("kills_the_runner", "success", 1, "Pushing xcom"),
+        ("starts", "success", 1, "Pushing xcom"),
+        ("starts_and_ends", "success", 1, ""),
+        ("starts_and_fails", "failed", 2, "ValueError: no luck in the trigger"),
         ("total", "success", 1, "Returned value was: 60"),
     ];
     for (task, state, tries, text) in wanted {

@@ -17,7 +17,7 @@ use super::ids;
 use super::workload::workload;
 use crate::answers::StoreAnswers;
 use crate::mask::Masker;
-use crate::{Report, Reports, Worker};
+use crate::{Inner, Report, Reports, Worker};
 
 pub(super) struct Conversation<'a, R> {
     worker: &'a Worker<R>,
@@ -70,14 +70,31 @@ impl<'a, R: Reports> Conversation<'a, R> {
             }
         }
         let (create, cancel) = self.worker.inner.triggers.sync(&ids(changes.get("finished")));
-        let hostname = &self.worker.inner.options.hostname;
         let answer = json!({
             "type": "TriggerStateSync",
-            "to_create": create.iter().map(|armed| workload(armed, hostname)).collect::<Vec<_>>(),
+            "to_create": self.workloads(create).await,
             "to_cancel": cancel.iter().map(|id| id.0).collect::<Vec<_>>(),
             "events_persisted": (!persisted.is_empty()).then_some(persisted),
         });
         self.writer.answer(id, Some(&answer)).await
+    }
+
+    /// What the runner is told of triggers. One that can't be described is tried again in a while.
+    async fn workloads(&self, create: Vec<Arc<ArmTrigger>>) -> Vec<Json> {
+        let worker = self.worker.clone();
+        let described = tokio::task::spawn_blocking(move || {
+            let Inner { options, store, triggers, .. } = &*worker.inner;
+            let describe = |armed: Arc<ArmTrigger>| match workload(&armed, &options.hostname, &**store) {
+                Ok(workload) => Some(workload),
+                Err(error) => {
+                    tracing::error!(%error, "{} waits for a trigger whose Dag can't be read", armed.ti.key());
+                    triggers.postpone(armed.trigger.id);
+                    None
+                }
+            };
+            create.into_iter().filter_map(describe).collect()
+        });
+        described.await.unwrap_or_default()
     }
 
     async fn fired(&self, trigger: TriggerId, event: Json) {

@@ -149,6 +149,16 @@ impl Triggers {
         (create, state.cancelled.iter().copied().collect())
     }
 
+    /// The runner was not told of a trigger after all.
+    fn postpone(&self, id: TriggerId) {
+        let mut state = self.state();
+        state.running.remove(&id);
+        state.cancelled.remove(&id);
+        if state.armed.contains_key(&id) {
+            state.fresh.push_back(id);
+        }
+    }
+
     /// A trigger that the runner may speak of.
     fn known(&self, id: TriggerId) -> Option<Arc<ArmTrigger>> {
         let state = self.state();

@@ -1,22 +1,32 @@
 //! What the runner is told of a trigger (`airflow/executors/workloads/trigger.py`).
 
 use model::{Json, TaskInstance};
+use python::message::dag_run_fields;
 use scheduler::ArmTrigger;
 use serde_json::json;
+use store::{Store, StoreError};
 
-/// A `RunTrigger`.
-pub(super) fn workload(armed: &ArmTrigger, hostname: &str) -> Json {
+/// A `RunTrigger`. Blocks.
+pub(super) fn workload(armed: &ArmTrigger, hostname: &str, store: &dyn Store) -> Result<Json, StoreError> {
     let trigger = &armed.trigger;
     // Airflow's own database may hold them in the clear, too: then they begin with a brace.
     let kwargs = trigger.kwargs.as_str().map_or_else(|| trigger.kwargs.to_string(), str::to_owned);
-    json!({
+    let mut workload = json!({
         "type": "RunTrigger",
         "id": trigger.id.0,
         "classpath": trigger.classpath,
         "encrypted_kwargs": kwargs,
         "ti": task_instance(&armed.ti, hostname),
         "timeout_after": armed.timeout.map(|at| at.to_string()),
-    })
+    });
+    // Templates are rendered with the context of the task.
+    if armed.starts_task
+        && let Some(version) = store.version(armed.ti.version)?
+    {
+        workload["dag_data"] = version.serialized;
+        workload["dag_run_data"] = dag_run_fields(&armed.run);
+    }
+    Ok(workload)
 }
 
 fn task_instance(ti: &TaskInstance, hostname: &str) -> Json {

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 import own_triggers
 from airflow.providers.standard.triggers.file import FileTrigger
 from airflow.sdk import DAG, BaseOperator, task
-from airflow.triggers.base import BaseTrigger
+from airflow.triggers.base import BaseTrigger, StartTriggerArgs
 
 
 class Gone(BaseTrigger):
@@ -90,3 +90,31 @@ with DAG("triggers"):
             return event["given"]["number"] * 10
 
     total(Mapped.partial(task_id="mapped").expand(number=numbers()).output)
+
+    class StartsFromTrigger(BaseOperator):
+        """Begins with its trigger, and has a process only afterwards."""
+
+        template_fields = ("how", "more")
+        start_from_trigger = True
+
+        def __init__(self, how, more=None, **kwargs):
+            super().__init__(**kwargs)
+            self.how, self.more = how, more
+            self.start_trigger_args = StartTriggerArgs(
+                trigger_cls="own_triggers.Own",
+                trigger_kwargs={"how": how, "more": more},
+                next_method="go_on",
+                next_kwargs={"kept": 7},
+            )
+
+        def execute(self, context):
+            raise AssertionError("it begins with its trigger")
+
+        def go_on(self, context, kept, event=None):
+            assert kept == 7, kept
+            assert event["given"]["more"] == "starts", event
+            return "went on"
+
+    StartsFromTrigger(task_id="starts", how="payload", more="{{ task.task_id }}")
+    StartsFromTrigger(task_id="starts_and_ends", how="success", retries=1)
+    StartsFromTrigger(task_id="starts_and_fails", how="raises", retries=1, retry_delay=timedelta(0))

@@ -42,6 +42,6 @@ with DAG("waiting"):
     soon = "{{ macros.datetime.now(macros.dateutil.tz.UTC) + macros.timedelta(seconds=2) }}"
     DateTimeSensorAsync(task_id="moment", target_time=soon)
     DateTimeSensorAsync(task_id="moment_that_ends", target_time=soon, end_from_trigger=True)
-    TimeDeltaSensor(task_id="delta", delta=timedelta(seconds=3), deferrable=True)
+    TimeDeltaSensor(task_id="delta", delta=timedelta(seconds=12), deferrable=True)
     Waits(task_id="waits")
     NeverFires(task_id="never_fires", retries=1, retry_delay=timedelta(0))

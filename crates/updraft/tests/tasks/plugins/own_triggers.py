@@ -14,10 +14,18 @@ class Own(BaseTrigger):
     def __init__(self, how, **more):
         super().__init__()
         self.how = how
-        self.more = more
+        self.given = more
+
+    @property
+    def more(self):
+        return self.given.get("more")
+
+    @more.setter
+    def more(self, value):
+        self.given["more"] = value
 
     def serialize(self):
-        return ("own_triggers.Own", {"how": self.how, **self.more})
+        return ("own_triggers.Own", {"how": self.how, **self.given})
 
     async def run(self):
         await asyncio.sleep(0.1)
@@ -27,7 +35,7 @@ class Own(BaseTrigger):
     async def payload(self):
         self.log.info("this is said by the trigger of %s", self.task_instance.task_id)
         moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-        yield TriggerEvent({"given": self.more, "at": moment, "list": [1, (2, None)], "map_index": self.task_instance.map_index})
+        yield TriggerEvent({"given": self.given, "at": moment, "list": [1, (2, None)], "map_index": self.task_instance.map_index})
 
     async def asks(self):
         yield TriggerEvent([await asyncio.to_thread(Variable.get, "from_store"), Variable.get("none", "default")])
@@ -53,7 +61,7 @@ class Own(BaseTrigger):
         yield TaskSkippedEvent()
 
     async def kills_the_runner(self):
-        flag = Path(self.more["flag"])
+        flag = Path(self.given["flag"])
         if not flag.exists():
             flag.touch()
             os.kill(os.getpid(), signal.SIGKILL)
