@@ -1,6 +1,9 @@
 //! Tasks that wait outside of their process.
 
-use crate::support::{TestRun, context, dag_file, read_log, shown};
+use serde_json::json;
+use testkit::Server;
+
+use crate::support::{TestRun, assert_states, context, dag_file, read_log, shown, trigger_at, wait_until};
 
 #[test]
 fn tasks_leave_their_process_and_go_on_in_another_one() {
@@ -70,4 +73,35 @@ fn triggers_in_python_run_in_the_official_trigger_runner() {
     let said = lines.iter().find(|line| line.event == "this is said by the trigger of payload");
     assert_eq!(said.map(|line| line.fields["task_id"].clone()), Some("payload".into()), "{}", shown(&lines));
     assert!(lines.iter().any(|line| line.event == "Trigger fired event"), "{}", shown(&lines));
+}
+
+#[test]
+fn what_waits_for_other_dags_goes_on_after_a_kill() {
+    let context = context();
+    context.write_dag("external.py", &dag_file("external.py"));
+    let server = Server::start(&context);
+    for dag_id in ["child", "parent"] {
+        server.wait_for_dag(dag_id);
+        server.unpause(dag_id);
+    }
+    let run_id = trigger_at(&server, "parent", "2026-01-05T00:00:00Z", &json!({}));
+    let state = |server: &Server, dag_id: &str, run_id: &str, task: &str| {
+        server.task_instances(dag_id, run_id).get(task).and_then(|ti| ti["state"].as_str().map(str::to_owned))
+    };
+    for (dag_id, run_id, task, wanted) in [
+        ("parent", run_id.as_str(), "starts_child", "deferred"),
+        ("child", "of_parent", "waits", "deferred"),
+        ("parent", &run_id, "defers", "deferred"),
+        ("parent", &run_id, "gives_up", "skipped"),
+    ] {
+        wait_until(&format!("{task} is {wanted}"), || state(&server, dag_id, run_id, task).as_deref() == Some(wanted));
+    }
+    server.kill();
+    let server = Server::start(&context);
+    std::fs::write(context.home().join("go"), "").unwrap();
+    server.wait_for_run("parent", &run_id);
+    assert_states(&context, &server, "child", "of_parent", |_| "success");
+    let wanted = |task: &str| if task == "gives_up" { "skipped" } else { "success" };
+    assert_states(&context, &server, "parent", &run_id, wanted);
+    server.kill();
 }
