@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
-    AttemptId, Change, Dag, DagBuilder, DagRunState, Execution, RunKey, Task, TaskInstanceKey, TaskState, TimerEvent,
-    TriggerId, TriggerTimer, WeightRule,
+    AttemptId, Change, Dag, DagBuilder, DagRunState, Execution, RunKey, StartTrigger, Task, TaskInstanceKey, TaskState,
+    TimerEvent, TriggerId, TriggerTimer, WeightRule,
 };
 use scheduler::{Action, Config, Deferral, Event, Outcome, ReplyId, TriggerEvent, TriggeredEnd};
 use serde_json::{Value, json};
@@ -115,6 +115,17 @@ fn task_option(task: &mut Task, word: &str) {
         "on_failure_fail_dagrun" => task.on_failure_fail_dagrun = true,
         "branch" => task.can_skip_downstream = true,
         "empty" => task.execution = Execution::Empty,
+        "from_trigger" => {
+            let nothing = json!({});
+            task.start_trigger = Some(Arc::new(StartTrigger {
+                classpath: "own.Trigger".into(),
+                kwargs: nothing.clone(),
+                timeout: (!value.is_empty()).then(|| duration(value)),
+                next_method: "go_on".into(),
+                next_kwargs: nothing,
+            }));
+        }
+        "execution_timeout" => task.execution_timeout = Some(duration(value)),
         "max_active_tis_per_dag" => task.max_active_tis_per_dag = Some(number()),
         "max_active_tis_per_dagrun" => task.max_active_tis_per_dagrun = Some(number()),
         "start" => task.start_date = Some(moment(value)),
