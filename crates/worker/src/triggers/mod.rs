@@ -6,6 +6,8 @@
 
 mod conversation;
 mod logs;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -165,12 +167,17 @@ impl Triggers {
         state.running.get(&id).or_else(|| state.finished.get(&id)).cloned()
     }
 
-    /// Whether nobody has needed the runner for long; nobody keeps it then.
+    /// Whether nobody has needed the runner for long.
     fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.armed.is_empty() && state.running.is_empty() && state.idle_since.elapsed() > IDLE_LIMIT
+    }
+
+    /// Whoever keeps the runner wants to stop that; returns whether nobody has come to need it meanwhile.
+    fn release(&self) -> bool {
         let mut state = self.state();
-        let is_idle = state.armed.is_empty() && state.running.is_empty() && state.idle_since.elapsed() > IDLE_LIMIT;
-        state.is_kept = !is_idle;
-        is_idle
+        state.is_kept = !state.armed.is_empty();
+        !state.is_kept
     }
 }
 
@@ -184,12 +191,17 @@ enum End {
     Lost(String),
 }
 
-/// Whoever keeps the runner is gone, in whatever way.
-struct Kept<'a>(&'a Triggers);
+/// Whoever keeps the runner may be gone in whatever way: the next trigger finds somebody else.
+struct Kept<'a> {
+    triggers: &'a Triggers,
+    is_released: bool,
+}
 
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
-        self.0.state().is_kept = false;
+        if !self.is_released {
+            self.triggers.state().is_kept = false;
+        }
     }
 }
 
@@ -216,13 +228,19 @@ impl<R: Reports> Worker<R> {
 /// Sees to it that there is a runner while somebody needs one.
 async fn keep<R: Reports>(worker: &Worker<R>) {
     let triggers = &worker.inner.triggers;
-    let _kept = Kept(triggers);
+    let mut kept = Kept { triggers, is_released: false };
     let mut stop = triggers.stop.subscribe();
     let mut pause = FIRST_PAUSE;
     loop {
         let begun = Instant::now();
         match run(worker).await {
-            End::Idle | End::Stopped => return,
+            End::Stopped => return,
+            End::Idle if triggers.release() => {
+                // From here on somebody else may keep one.
+                kept.is_released = true;
+                return;
+            }
+            End::Idle => {}
             End::Lost(reason) => {
                 tracing::error!("the trigger runner has ended, and is started again with all its triggers: {reason}");
             }
