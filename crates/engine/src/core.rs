@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
-    AttemptId, Change, Dag, DagId, DagRun, DagRunState, RunKey, TaskId, TaskInstanceKey, TriggerId, VersionId,
+    AttemptId, Change, Dag, DagId, DagRun, DagRunState, Outlets, RunKey, TaskId, TaskInstanceKey, TriggerId, VersionId,
 };
 use scheduler::{
     Action, Config, Decisions, Event, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome, PreviousRun, Refusal,
@@ -15,6 +15,7 @@ use scheduler::{
 };
 use store::{DagFilter, DagRecord, Direction, Page, RunExists, RunFilter, RunOrder, Store, StoreError, Write};
 
+use crate::assets::{queued, resolve};
 use crate::facts::facts_of;
 use crate::lengths::map_lengths;
 
@@ -44,6 +45,8 @@ pub enum Input {
         outcome: Outcome,
         rendered_map_index: Option<String>,
         writes: Vec<Write>,
+        /// The assets that it produced, if it has succeeded.
+        outlets: Outlets,
     },
     /// A trigger has fired, and may leave something to be written together with that.
     TriggerFired {
@@ -116,7 +119,10 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
 
     /// Takes up what the store has: pools, Dags, and every run that was under way when the last process ended.
     pub fn recover(&mut self, now: Timestamp) -> Result<Vec<Action>, StoreError> {
-        let mut events = vec![Event::TriggersFrom(self.store.last_trigger()?)];
+        let mut events = vec![
+            Event::TriggersFrom(self.store.last_trigger()?),
+            Event::AssetEventsFrom(self.store.last_asset_event()?),
+        ];
         for pool in self.store.pools(None, Page::ALL)?.0 {
             events.push(pool_event(&pool));
         }
@@ -141,6 +147,8 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         for run in runs.into_iter().filter(|run| readable.contains(&run.key.dag_id)) {
             events.extend(self.take_up(run)?);
         }
+        // When all runs that count against a Dag's limit are known.
+        events.extend(queued(&*self.store)?);
         // Last, because a Dag that is gone is forgotten unless it has runs.
         events.append(&mut gone);
         self.work = Some(Work { events, ..Work::default() });
@@ -268,12 +276,16 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                 Ok(event) => events.push(event),
                 Err(reply) => refused.push(reply),
             },
-            Input::AttemptEnded { attempt, started, at, outcome, rendered_map_index, writes: own } => {
+            Input::AttemptEnded { attempt, started, at, outcome, rendered_map_index, writes: own, outlets } => {
                 if self.scheduler.is_current(*attempt) && ended.insert(*attempt) {
                     writes.extend_from_slice(own);
                     events.extend(started.clone().map(|Started { at, hostname, unixname, pid }| {
                         Event::AttemptStarted { attempt: *attempt, at, hostname, unixname, pid }
                     }));
+                    if *outcome == Outcome::Success && !outlets.is_empty() {
+                        let updates = resolve(&*self.store, outlets)?;
+                        events.push(Event::AssetsUpdated { attempt: *attempt, updates });
+                    }
                     events.push(Event::AttemptEnded {
                         attempt: *attempt,
                         at: *at,
@@ -400,6 +412,9 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                 let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
                 let taken = self.store.run_exists(&key, Some(*logical_date))? != RunExists::No;
                 Event::ScheduleChecked { dag_id: dag_id.clone(), structure: self.newest(dag_id)?, taken }
+            }
+            Need::AssetRun { dag_id } => {
+                Event::AssetRunReady { dag_id: dag_id.clone(), structure: self.newest(dag_id)? }
             }
             Need::Run(key) => match self.load_run(key)? {
                 Some(loaded) => Event::RunLoaded(Box::new(loaded)),

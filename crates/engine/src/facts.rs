@@ -16,8 +16,8 @@ pub struct FactsError {
 }
 
 /// The facts of a Dag as a document. `timetable` is its serialized form, with `__type` and `__var`; `may_schedule` says
-/// whether the timetable may make runs.
-pub fn facts_to_json(dag: &Dag, timetable: &Json, may_schedule: bool) -> Json {
+/// whether the timetable may make runs, `may_follow_assets` whether updates of assets may.
+pub fn facts_to_json(dag: &Dag, timetable: &Json, may_schedule: bool, may_follow_assets: bool) -> Json {
     let Restriction { earliest, latest, catchup } = dag.restriction();
     json!({
         "timetable": timetable,
@@ -25,6 +25,7 @@ pub fn facts_to_json(dag: &Dag, timetable: &Json, may_schedule: bool) -> Json {
         "latest": latest.map(Timestamp::as_microsecond),
         "catchup": catchup,
         "may_schedule": may_schedule,
+        "may_follow_assets": may_follow_assets,
     })
 }
 
@@ -53,5 +54,6 @@ pub fn facts_of(record: &DagRecord) -> Result<DagFacts, FactsError> {
         paused: record.paused,
         schedule: record.schedule.clone(),
         may_schedule: flag("may_schedule") && !record.has_import_errors,
+        may_follow_assets: flag("may_follow_assets") && !record.has_import_errors,
     })
 }

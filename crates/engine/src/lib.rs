@@ -1,5 +1,6 @@
 //! The IO shell round the scheduler: one loop that decides, commits and then acts.
 
+mod assets;
 mod core;
 mod facts;
 mod handle;

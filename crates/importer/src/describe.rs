@@ -6,7 +6,7 @@ use std::path::Path;
 use engine::facts_to_json;
 use engine::triggering::check_params;
 use jiff::{SignedDuration, Timestamp};
-use model::{Dag, Json, VersionId};
+use model::{Asset, AssetCondition, AssetLike, Dag, Json, RunType, VersionId};
 use python::import::Imported;
 use python::serialized::{self, Listing};
 use store::{ImportedDag, ImportedFile};
@@ -100,8 +100,11 @@ fn describe_dag(
     extras: Json,
     around: &Circumstances<'_>,
 ) -> ImportedDag {
-    let may_schedule = dag.allowed_run_types.as_ref().is_none_or(|types| types.iter().any(|name| name == "scheduled"))
-        && check_params(&dag.params, &Json::Null).is_ok();
+    let is_complete = check_params(&dag.params, &Json::Null).is_ok();
+    let may_have = |run_type: RunType| {
+        let allowed = dag.allowed_run_types.as_ref();
+        is_complete && allowed.is_none_or(|types| types.iter().any(|name| name == run_type.name()))
+    };
     let timetable_type = listing.timetable.get("__type").and_then(Json::as_str).unwrap_or_default().to_owned();
     ImportedDag {
         dag_id: dag.dag_id.clone(),
@@ -121,13 +124,30 @@ fn describe_dag(
         max_consecutive_failed_dag_runs: dag.limits.max_consecutive_failed_dag_runs,
         has_task_concurrency_limits: listing.has_task_concurrency_limits,
         allowed_run_types: dag.allowed_run_types.clone(),
-        facts: facts_to_json(dag, &listing.timetable, may_schedule),
+        facts: facts_to_json(dag, &listing.timetable, may_have(RunType::Scheduled), may_have(RunType::AssetTriggered)),
+        assets: assets_of(dag),
         unproven: false,
         version: VersionId(uuid::Uuid::now_v7()),
         hash: hash_of(&serialized, &extras),
         serialized,
         extras,
     }
+}
+
+/// The assets that a Dag waits for, and those of its tasks. Of several that are the same, the last one says the most, as in
+/// Airflow.
+fn assets_of(dag: &Dag) -> Vec<Asset> {
+    let waited_for = dag.timetable.asset_condition().map(AssetCondition::parts).unwrap_or_default();
+    let of_tasks = dag.tasks().iter().flat_map(|task| task.inlets.iter().chain(&task.outlets));
+    let mut assets: Vec<Asset> = Vec::new();
+    for part in waited_for.into_iter().chain(of_tasks) {
+        let AssetLike::Asset(asset) = part else { continue };
+        match assets.iter_mut().find(|known| known.key == asset.key) {
+            Some(known) => known.clone_from(asset),
+            None => assets.push(asset.clone()),
+        }
+    }
+    assets
 }
 
 /// Of everything that makes a version: the structure, and what the import found beyond it. Where a file lies, and

@@ -1,6 +1,7 @@
 //! What one commit writes. Every change puts a whole record in place, so that writing it twice changes nothing.
 
-use crate::id::{DagId, RunKey, TaskId, TaskInstanceKey};
+use crate::asset::{AssetEvent, Listener};
+use crate::id::{AssetEventId, DagId, RunId, RunKey, TaskId, TaskInstanceKey};
 use crate::run::{DagRun, DataInterval, TaskInstance};
 use crate::suspension::Suspension;
 use crate::timetable::NextRun;
@@ -31,6 +32,17 @@ pub enum Change {
     Schedule {
         dag_id: DagId,
         schedule: Box<DagSchedule>,
+    },
+    /// An asset was updated, and these Dags are to know. The asset is made if it is not there.
+    AssetEvent {
+        event: Box<AssetEvent>,
+        listeners: Vec<Listener>,
+    },
+    /// Events that waited for a Dag no longer do: a run was made of them, or the Dag has no use for them any more.
+    AssetEventsTaken {
+        dag_id: DagId,
+        run: Option<RunId>,
+        events: Vec<AssetEventId>,
     },
     Paused {
         dag_id: DagId,

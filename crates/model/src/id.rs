@@ -168,6 +168,16 @@ impl fmt::Display for TriggerId {
     }
 }
 
+/// The number of an asset event: they grow in the order in which the events come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct AssetEventId(pub i64);
+
+impl fmt::Display for AssetEventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The id of one version of a Dag's structure.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct VersionId(pub Uuid);

@@ -2,6 +2,7 @@
 //!
 //! This crate does no IO, reads no clock, knows no wire format and no database.
 
+pub mod asset;
 pub mod change;
 pub mod dag;
 pub mod id;
@@ -19,11 +20,14 @@ pub mod transition;
 pub mod trigger_rule;
 pub mod weight;
 
+pub use asset::{
+    Asset, AssetCondition, AssetEvent, AssetKey, AssetLike, AssetMark, AssetUpdate, Listener, OutletEvent, Outlets,
+};
 pub use change::{Change, DagSchedule};
 pub use dag::{Dag, DagBuilder, DagError, DagLimits};
 pub use id::{
-    AttemptId, DagId, GroupIndex, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId, TaskInstanceKey,
-    TriggerId, VersionId,
+    AssetEventId, AttemptId, DagId, GroupIndex, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId,
+    TaskInstanceKey, TriggerId, VersionId,
 };
 pub use links::{Link, LinkKind};
 pub use mapping::{ExpandInput, MapValue, MappedGroup, Relation, XComArg};

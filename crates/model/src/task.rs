@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Json;
+use crate::asset::AssetLike;
 use crate::dag::Param;
 use crate::id::{GroupIndex, TaskId, TaskIndex};
 use crate::mapping::ExpandInput;
@@ -41,6 +42,8 @@ pub enum Execution {
 pub enum NativeOperator {
     /// If the task is mapped, some of the arguments come from what it maps over.
     Bash(BashSpec),
+    /// Does nothing, but its inlets and outlets count.
+    Empty,
 }
 
 /// The arguments of a `BashOperator`; templates are not rendered yet.
@@ -118,6 +121,9 @@ pub struct Task {
     /// The innermost mapped task group that it is in.
     pub mapped_group: Option<GroupIndex>,
     pub has_outlets_or_inlets: bool,
+    /// Those that are assets; there may be others.
+    pub inlets: Vec<AssetLike>,
+    pub outlets: Vec<AssetLike>,
     /// Its params with those of its Dag, if they are not the Dag's alone.
     pub params: Vec<Param>,
     pub execution: Execution,
@@ -177,6 +183,8 @@ impl Task {
             expand: None,
             mapped_group: None,
             has_outlets_or_inlets: false,
+            inlets: Vec::new(),
+            outlets: Vec::new(),
             params: Vec::new(),
             execution: Execution::Runner { reason: None },
             start_trigger: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
-use model::{DagRun, Json, MapIndex, RunKey, TaskId, TaskInstance};
+use model::{Asset, AssetEvent, AssetUpdate, DagRun, Json, MapIndex, RunKey, TaskId, TaskInstance};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -171,6 +171,38 @@ pub enum ToSupervisor {
         note: Option<String>,
     },
     ValidateInletsAndOutlets {},
+    GetAssetByName {
+        name: String,
+    },
+    GetAssetByUri {
+        uri: String,
+    },
+    GetAssetsByAlias {
+        alias_name: String,
+    },
+    GetAssetEventByAsset {
+        name: Option<String>,
+        uri: Option<String>,
+        #[serde(default)]
+        after: Option<Timestamp>,
+        #[serde(default)]
+        before: Option<Timestamp>,
+        #[serde(default)]
+        limit: Option<u64>,
+        #[serde(default = "yes")]
+        ascending: bool,
+    },
+    GetAssetEventByAssetAlias {
+        alias_name: String,
+        #[serde(default)]
+        after: Option<Timestamp>,
+        #[serde(default)]
+        before: Option<Timestamp>,
+        #[serde(default)]
+        limit: Option<u64>,
+        #[serde(default = "yes")]
+        ascending: bool,
+    },
     GetTaskStateStore {
         key: String,
     },
@@ -212,6 +244,10 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     let read = |text: &str| text.parse::<Span>()?.to_duration(SpanRelativeTo::days_are_24_hours());
     read(&text).map(Some).map_err(|error| serde::de::Error::custom(format!("{text:?} is no duration: {error}")))
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn not_mapped() -> i32 {
@@ -326,8 +362,30 @@ fn moment(at: Option<Timestamp>) -> Json {
     at.map_or(Json::Null, |at| Json::from(at.to_string()))
 }
 
-/// A run as tasks see it.
-pub fn dag_run_fields(run: &DagRun) -> Json {
+/// An asset as tasks see it.
+pub fn asset_fields(asset: &Asset) -> Json {
+    json!({"name": asset.key.name, "uri": asset.key.uri, "group": asset.group, "extra": asset.extra})
+}
+
+/// An event as the tasks of the run see it that was made of it.
+fn consumed_event_fields(event: &AssetEvent) -> Json {
+    let AssetUpdate { asset, extra, aliases } = &event.update;
+    let source = event.source.as_ref();
+    json!({
+        "asset": {"name": asset.key.name, "uri": asset.key.uri, "extra": asset.extra},
+        "extra": extra,
+        "source_task_id": source.map(|source| source.task_id.as_str()),
+        "source_dag_id": source.map(|source| source.run.dag_id.as_str()),
+        "source_run_id": source.map(|source| source.run.run_id.as_str()),
+        "source_map_index": source.map(|source| source.map_index.0),
+        "source_aliases": aliases.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
+        "timestamp": event.at.to_string(),
+        "partition_key": null,
+    })
+}
+
+/// A run as tasks see it. `consumed` are the events that it was made of.
+pub fn dag_run_fields(run: &DagRun, consumed: &[AssetEvent]) -> Json {
     json!({
         "dag_id": run.key.dag_id.as_str(),
         "run_id": run.key.run_id.as_str(),
@@ -342,7 +400,7 @@ pub fn dag_run_fields(run: &DagRun) -> Json {
         "state": run.state.name(),
         "conf": &*run.conf,
         "triggering_user_name": run.triggering_user,
-        "consumed_asset_events": [],
+        "consumed_asset_events": consumed.iter().map(consumed_event_fields).collect::<Vec<_>>(),
         "partition_key": null,
         "partition_date": null,
         "note": run.note,
@@ -363,6 +421,7 @@ pub struct Startup {
     pub should_retry: bool,
     pub task_reschedule_count: u32,
     pub xcom_keys_to_clear: Vec<String>,
+    pub consumed_asset_events: Vec<AssetEvent>,
     /// The method that goes on, and its arguments, if the task was suspended.
     pub next: Option<(String, Json)>,
 }
@@ -389,7 +448,7 @@ impl Startup {
             "start_date": self.start_date.to_string(),
             "sentry_integration": "",
             "ti_context": {
-                "dag_run": dag_run_fields(&self.run),
+                "dag_run": dag_run_fields(&self.run, &self.consumed_asset_events),
                 "task_reschedule_count": self.task_reschedule_count,
                 "max_tries": ti.max_tries,
                 "variables": [],

@@ -14,8 +14,8 @@ use model::dag::Param;
 use model::task::BashSpec;
 use model::timetable::Timetable;
 use model::{
-    Dag, DagBuilder, DagError, DagLimits, Execution, ExpandInput, Json, MapValue, NativeOperator, StartTrigger, Task,
-    TaskId, TriggerRule, WeightRule,
+    AssetLike, Dag, DagBuilder, DagError, DagLimits, Execution, ExpandInput, Json, MapValue, NativeOperator,
+    StartTrigger, Task, TaskId, TriggerRule, WeightRule,
 };
 
 use mapping::MappedGroups;
@@ -319,6 +319,8 @@ fn read_task(
         has_outlets_or_inlets: ["inlets", "outlets"]
             .iter()
             .any(|name| fields.raw(name).and_then(Json::as_array).is_some_and(|list| !list.is_empty())),
+        inlets: read_assets(&fields, "inlets"),
+        outlets: read_assets(&fields, "outlets"),
         params: read_params(&fields)?,
         execution: Execution::Runner { reason: None },
         start_trigger: read_start_trigger(&fields, is_mapped)?,
@@ -390,6 +392,12 @@ fn read_priority_weight(fields: &Fields<'_>) -> Result<i32, SerializedError> {
     Ok(fields.typed("priority_weight", "a whole number", read)?.unwrap_or(1))
 }
 
+/// Inlets or outlets, as far as they are assets.
+fn read_assets(fields: &Fields<'_>, name: &str) -> Vec<AssetLike> {
+    let list = fields.raw(name).and_then(Json::as_array);
+    list.into_iter().flatten().filter_map(AssetLike::from_serialized).collect()
+}
+
 fn read_email(fields: &Fields<'_>) -> Vec<String> {
     match fields.get("email") {
         Some(Json::String(text)) => vec![text],
@@ -402,8 +410,9 @@ fn read_email(fields: &Fields<'_>) -> Vec<String> {
 fn read_execution(fields: &Fields<'_>, task: &Task, extras: &Json) -> Result<Execution, SerializedError> {
     let has_callback =
         fields.flag("has_on_execute_callback", false)? || fields.flag("has_on_success_callback", false)?;
-    if fields.flag("_is_empty", false)? && !has_callback && !task.has_outlets_or_inlets {
-        return Ok(Execution::Empty);
+    if fields.flag("_is_empty", false)? && !has_callback {
+        let is_plain = !task.has_outlets_or_inlets;
+        return Ok(if is_plain { Execution::Empty } else { Execution::Native(NativeOperator::Empty) });
     }
     let found = extras.get("tasks").and_then(|tasks| tasks.get(task.task_id.as_str()));
     if let Some(reason) = found.and_then(|found| found.get("python")).and_then(Json::as_str) {

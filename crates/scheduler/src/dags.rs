@@ -33,6 +33,8 @@ pub struct DagFacts {
     /// Whether its timetable may make runs: `allowed_run_types` says so, its params are valid as they stand, and its
     /// file has no import errors.
     pub may_schedule: bool,
+    /// The same for runs that are made because assets were updated.
+    pub may_follow_assets: bool,
 }
 
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl DagEntry {
     }
 
     /// Runs that count against `max_active_runs` when the timetable wants to make another.
-    fn active(&self) -> usize {
+    pub(crate) fn active(&self) -> usize {
         let unavailable = self.unavailable.iter().filter(|run| counts_as_active(run)).count();
         self.queue.counted() + unavailable + self.running as usize
     }
@@ -146,10 +148,12 @@ impl Scheduler {
             self.wake_runs(&dag_id, now);
         }
         self.start_queued_runs(&dag_id, now);
+        self.asset_condition_changed(&dag_id, decisions);
     }
 
     /// Nothing of the Dag moves until it is back. What executes goes on to its end.
     pub(crate) fn dag_gone(&mut self, dag_id: &DagId) {
+        self.assets.dag_gone(dag_id);
         if let Some(entry) = self.dags.get_mut(dag_id) {
             entry.gone = true;
             if !entry.has_runs() {
@@ -168,6 +172,7 @@ impl Scheduler {
             self.free_dag(dag_id);
             self.wake_runs(dag_id, now);
             self.start_queued_runs(dag_id, now);
+            self.look_at_assets(dag_id);
         }
     }
 
@@ -312,12 +317,13 @@ impl Scheduler {
         self.look_for_room(dag_id, now);
     }
 
-    /// There may be room for another run of the Dag's timetable.
+    /// There may be room for another run of the Dag's timetable, or of its assets.
     pub(crate) fn look_for_room(&mut self, dag_id: &DagId, now: Timestamp) {
         let Some(entry) = self.dags.get(dag_id) else { return };
         if entry.facts.schedule.next_run.is_some() && entry.may_start_runs() {
             self.look_at_schedule(dag_id, now);
         }
+        self.look_at_assets(dag_id);
     }
 
     /// Pauses a Dag whose last runs have all failed.

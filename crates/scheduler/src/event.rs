@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    AttemptId, Change, Dag, DagId, DagRun, DagRunState, DataInterval, Json, MapIndex, RunId, RunKey, Suspension,
-    TaskId, TaskIndex, TaskInstance, TaskInstanceId, TriggerId, TriggerTimer, TriggeredBy, VersionId,
+    AssetEvent, AssetEventId, AssetUpdate, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DataInterval, Json,
+    MapIndex, RunId, RunKey, Suspension, TaskId, TaskIndex, TaskInstance, TaskInstanceId, TriggerId, TriggerTimer,
+    TriggeredBy, VersionId,
 };
 
 use crate::dags::DagFacts;
@@ -93,6 +94,23 @@ pub enum Event {
     SkipDownstream {
         attempt: AttemptId,
         tasks: Vec<(TaskId, MapIndex)>,
+    },
+    /// A running task has updated assets. Its success follows in the same step.
+    AssetsUpdated {
+        attempt: AttemptId,
+        updates: Vec<AssetUpdate>,
+    },
+    /// At start: the number of the last asset event.
+    AssetEventsFrom(AssetEventId),
+    /// At start: the events that wait for a Dag, and which of them count for its condition.
+    AssetEventsQueued {
+        dag_id: DagId,
+        events: Vec<(AssetEvent, bool)>,
+    },
+    /// The answer to [`Need::AssetRun`]. Without a structure, which can't be read then, there is no run.
+    AssetRunReady {
+        dag_id: DagId,
+        structure: Option<Structure>,
     },
     /// Triggers with numbers up to this one may still be known to somebody.
     TriggersFrom(TriggerId),
@@ -271,6 +289,8 @@ pub enum TriggeredEnd {
 pub enum Need {
     /// The newest structure of a Dag whose next run is due, and whether a run with that id or logical date exists.
     ScheduleCheck { dag_id: DagId, run_id: RunId, logical_date: Timestamp },
+    /// The newest structure of a Dag whose asset events are to become a run.
+    AssetRun { dag_id: DagId },
     /// A queued run's Dag and task instances.
     Run(RunKey),
     /// The run before this one: of any kind, or not a manual one. `newcomers` are tasks that wait for nothing if no run

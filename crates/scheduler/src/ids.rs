@@ -35,6 +35,12 @@ impl IdSource {
         VersionId(self.uuid(now))
     }
 
+    /// Letters and digits in any order.
+    pub fn letters(&mut self, count: usize) -> String {
+        const LETTERS: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        (0..count).map(|_| char::from(LETTERS[(self.next() % 62) as usize])).collect()
+    }
+
     fn uuid(&mut self, now: Timestamp) -> Uuid {
         let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
         // A counter that overflows borrows from the next millisecond; a clock that goes back waits for itself.

@@ -8,6 +8,7 @@
 //! be done once it is written, comes back as [`Decisions`]. What the scheduler must know first (the structure of a Dag
 //! that is due, a queued run's task instances) it asks for as [`Need`]s; the answers are events too.
 
+mod assets;
 mod attempts;
 mod by_hand;
 mod dags;
@@ -70,6 +71,7 @@ pub struct Scheduler {
     /// Triggers that are waited for, and by whom.
     triggers: HashMap<TriggerId, TaskRef>,
     last_trigger: TriggerId,
+    assets: assets::Assets,
     pools: Pools,
     waiting: WaitLists,
     /// Task instances that became ready in this step; admitted in order of priority when the step ends.
@@ -102,6 +104,7 @@ impl Scheduler {
             attempts: HashMap::new(),
             triggers: HashMap::new(),
             last_trigger: TriggerId(0),
+            assets: assets::Assets::default(),
             pools: Pools::default(),
             waiting: WaitLists::default(),
             fresh: BTreeMap::new(),
@@ -204,6 +207,10 @@ impl Scheduler {
                 self.attempt_ended(attempt, at, outcome, rendered_map_index, now, decisions);
             }
             Event::SkipDownstream { attempt, tasks } => self.skip_downstream(attempt, &tasks, now, decisions),
+            Event::AssetsUpdated { attempt, updates } => self.assets_updated(attempt, updates, now, decisions),
+            Event::AssetEventsFrom(last) => self.assets.events_from(last),
+            Event::AssetEventsQueued { dag_id, events } => self.asset_events_queued(&dag_id, &events, decisions),
+            Event::AssetRunReady { dag_id, structure } => self.asset_run_ready(&dag_id, structure, now, decisions),
             Event::TriggersFrom(last) => self.last_trigger = last,
             Event::TriggerFired { trigger, event } => self.trigger_fired(trigger, event, now, decisions),
             Event::TriggerFailed { trigger, traceback } => self.trigger_failed(trigger, traceback, now, decisions),

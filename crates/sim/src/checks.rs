@@ -17,15 +17,15 @@ use crate::world::World;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation(pub String);
 
-type Check = Result<(), Violation>;
+pub(crate) type Check = Result<(), Violation>;
 type States = BTreeMap<TaskId, TaskState>;
 
-fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Check {
+pub(crate) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Check {
     if holds { Ok(()) } else { Err(Violation(otherwise())) }
 }
 
 /// The store of a history never fails to answer.
-fn read<T>(result: store::Result<T>) -> Result<T, Violation> {
+pub(crate) fn read<T>(result: store::Result<T>) -> Result<T, Violation> {
     result.map_err(|error| Violation(format!("the store does not answer: {error}")))
 }
 
@@ -336,7 +336,8 @@ pub(crate) fn at_the_end(world: &World) -> Check {
             _ => finished_run(world, sim, run)?,
         }
     }
-    world.dags.iter().try_for_each(|sim| schedule_is_served(world, sim, &runs))
+    world.dags.iter().try_for_each(|sim| schedule_is_served(world, sim, &runs))?;
+    crate::assets::at_the_end(world)
 }
 
 /// A run may wait behind others that wait for people.

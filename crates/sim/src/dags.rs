@@ -11,6 +11,7 @@ use model::{
 use scheduler::{Deferral, Outcome};
 use serde_json::json;
 
+use crate::assets;
 use crate::rng::Rng;
 
 /// Pools and the sizes that they begin with.
@@ -42,7 +43,7 @@ impl SimDag {
     pub fn new(rng: &mut Rng, seed: u64, number: usize, start: Timestamp) -> Self {
         let mut sim = Self {
             dag_id: DagId::from(format!("dag{number}")),
-            timetable: random_timetable(rng),
+            timetable: random_timetable(rng, number),
             versions: Vec::new(),
             gone: false,
             broken: false,
@@ -119,7 +120,10 @@ fn random_tasks(rng: &mut Rng, seed: u64, builder: &mut DagBuilder) {
     }
 }
 
-fn random_timetable(rng: &mut Rng) -> Json {
+fn random_timetable(rng: &mut Rng, number: usize) -> Json {
+    if number > 0 && rng.percent(40) {
+        return assets::timetable(rng, number);
+    }
     let simple = |name: &str| json!({"__type": format!("airflow.timetables.simple.{name}"), "__var": {}});
     match rng.range(0, 5) {
         0 | 1 => simple("NullTimetable"),
@@ -222,6 +226,11 @@ impl Plan {
     /// Whether its triggers may end it, as its plan says that it ends.
     pub fn may_end_from_trigger(&self) -> bool {
         self.may_end_from_trigger
+    }
+
+    /// Whether it waits for a trigger in its first try.
+    pub fn is_deferred(&self) -> bool {
+        self.deferrals > 0
     }
 
     fn deferral(&self, now: Timestamp) -> Deferral {

@@ -4,6 +4,7 @@
 //! Safety: nothing runs twice within a try, nothing before what it waits for, nothing beyond a limit. Liveness: when
 //! the faults have stopped, every run ends, with the states that a slow and obvious oracle expects.
 
+mod assets;
 mod checks;
 mod dags;
 mod oracle;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use engine::{Input, Started};
 use jiff::Timestamp;
-use model::{AttemptId, MapIndex, RunKey, TaskInstance, TriggerId};
+use model::{AttemptId, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
 use scheduler::{Action, ArmTrigger, Event, Outcome, StartAttempt, TriggerError, TriggerEvent, TriggeredEnd};
 use serde_json::json;
 use store::{Write, XCom, XComKey};
 
+use crate::assets;
 use crate::checks::{self, Violation};
 use crate::dags::{Plan, left_out};
 use crate::world::{Pending, World};
@@ -162,7 +163,11 @@ impl World {
             }
         }
         let told = self.rng.percent(50).then(|| started(self.now));
-        self.schedule(self.now, Pending::Deliver(ended(id, self.now, outcome.clone(), told)));
+        let mut end = ended(id, self.now, outcome.clone(), told);
+        if let Input::AttemptEnded { outlets, .. } = &mut end {
+            *outlets = assets::outlets_of(self.seed, &dag, &ti);
+        }
+        self.schedule(self.now, Pending::Deliver(end));
         if self.rng.percent(5) {
             // Late enough to meet the next attempt, if there is one.
             self.soon(40_000, Pending::Deliver(ended(id, self.now, outcome, None)));
@@ -192,5 +197,13 @@ fn started(at: Timestamp) -> Started {
 }
 
 pub(crate) fn ended(attempt: AttemptId, at: Timestamp, outcome: Outcome, started: Option<Started>) -> Input {
-    Input::AttemptEnded { attempt, started, at, outcome, rendered_map_index: None, writes: Vec::new() }
+    Input::AttemptEnded {
+        attempt,
+        started,
+        at,
+        outcome,
+        rendered_map_index: None,
+        writes: Vec::new(),
+        outlets: Outlets::default(),
+    }
 }

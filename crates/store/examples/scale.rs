@@ -61,6 +61,7 @@ fn imported(number: usize) -> Write {
         has_task_concurrency_limits: false,
         allowed_run_types: None,
         unproven: false,
+        assets: Vec::new(),
         facts: json!({
             "timetable": {
                 "__type": "airflow.timetables.trigger.CronTriggerTimetable",

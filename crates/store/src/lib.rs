@@ -35,17 +35,20 @@ pub mod sqlite;
 mod write;
 
 use jiff::Timestamp;
-use model::{DagId, DagRun, MapIndex, RunKey, Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, VersionId};
+use model::{
+    Asset, AssetEvent, AssetEventId, AssetKey, DagId, DagRun, MapIndex, RunKey, Suspension, TaskId, TaskInstance,
+    TaskInstanceKey, TriggerId, VersionId,
+};
 
 pub use error::StoreError;
 pub use query::{
-    ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, ImportErrorFilter, ImportErrorOrder, Page,
-    PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter, TaskInstanceOrder, TextFilter, VariableOrder,
-    VersionFilter, VersionOrder, XComFilter, XComOrder,
+    AssetEventFilter, ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, ImportErrorFilter,
+    ImportErrorOrder, Page, PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter, TaskInstanceOrder, TextFilter,
+    VariableOrder, VersionFilter, VersionOrder, XComFilter, XComOrder,
 };
 pub use records::{
-    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskStateEntry, TaskTry, Variable,
-    VersionHead, XCom, XComHead, XComKey,
+    AssetRecord, Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskStateEntry, TaskTry,
+    Variable, VersionHead, XCom, XComHead, XComKey,
 };
 pub use write::{ImportedDag, ImportedFile, Write};
 
@@ -190,6 +193,31 @@ pub trait XComStore {
     fn xcoms_with_prior_dates(&self, run: &RunKey, task_id: &TaskId, key: &str) -> Result<Vec<XCom>>;
 }
 
+/// Assets, and what happened to them.
+pub trait AssetStore {
+    fn asset(&self, key: &AssetKey) -> Result<Option<AssetRecord>>;
+
+    /// The active asset with this name and this URI; no two have the same.
+    fn active_asset(&self, name: Option<&str>, uri: Option<&str>) -> Result<Option<Asset>>;
+
+    /// The assets that were ever updated by this alias, in the order in which they were made.
+    fn assets_of_alias(&self, alias: &str) -> Result<Vec<Asset>>;
+
+    fn asset_events(&self, filter: &AssetEventFilter) -> Result<Vec<AssetEvent>>;
+
+    /// The events that a run was made of, in the order in which they came.
+    fn consumed_asset_events(&self, run: &RunKey) -> Result<Vec<AssetEvent>>;
+
+    /// The runs that were made of an event, among others.
+    fn runs_of_asset_event(&self, event: AssetEventId) -> Result<Vec<RunKey>>;
+
+    /// The events that wait for Dags, by Dag and in the order in which they came, and whether they count.
+    fn queued_asset_events(&self) -> Result<Vec<(DagId, AssetEvent, bool)>>;
+
+    /// The highest number of an event; 0 if there is none.
+    fn last_asset_event(&self) -> Result<AssetEventId>;
+}
+
 /// What task instances keep for their own later tries.
 pub trait TaskStateStore {
     fn task_state(&self, ti: &TaskInstanceKey, key: &str) -> Result<Option<TaskStateEntry>>;
@@ -230,7 +258,17 @@ pub trait PoolStore {
 
 /// All of it.
 pub trait Store:
-    Commit + RunStore + DagStore + XComStore + TaskStateStore + VariableStore + ConnectionStore + PoolStore + Send + Sync
+    Commit
+    + RunStore
+    + DagStore
+    + XComStore
+    + AssetStore
+    + TaskStateStore
+    + VariableStore
+    + ConnectionStore
+    + PoolStore
+    + Send
+    + Sync
 {
     /// Answers if the store can be read and written; the error says why not.
     fn check(&self) -> Result<()>;

@@ -1,7 +1,7 @@
 //! What the store keeps beside runs and task instances.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, VersionId};
+use model::{Asset, DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, VersionId};
 use uuid::Uuid;
 
 /// A Dag as it is listed.
@@ -38,6 +38,13 @@ pub struct DagRecord {
     pub last_run_state: Option<DagRunState>,
     pub last_run_start: Option<Timestamp>,
     pub last_run_end: Option<Timestamp>,
+}
+
+/// An asset, and whether some Dag in a file has it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AssetRecord {
+    pub asset: Asset,
+    pub active: bool,
 }
 
 /// One version of a Dag's structure.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::triggering::{self, RunRequest};
 use engine::{DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
 use jiff::Timestamp;
-use model::{AttemptId, Dag, DagRun, Execution, RunType, TaskInstance, TriggerId, TriggeredBy, VersionId};
+use model::{AttemptId, Dag, DagRun, Execution, Outlets, RunType, TaskInstance, TriggerId, TriggeredBy, VersionId};
 use scheduler::{ArmTrigger, Event, Obstacle, Outcome, StartAttempt, StopReason, TriggerError};
 use store::Store;
 use worker::{Report, Reports, TriggerFromTask, TriggerRefused, Worker};
@@ -42,8 +42,9 @@ impl Reports for EngineReports {
                 let Started { at, hostname, unixname, pid } = started(told);
                 Input::Event(Event::AttemptStarted { attempt, at, hostname, unixname, pid })
             }
-            Report::Ended { attempt, started: told, at, outcome, rendered_map_index, writes } => {
-                Input::AttemptEnded { attempt, started: told.map(started), at, outcome, rendered_map_index, writes }
+            Report::Ended { attempt, started: told, at, outcome, rendered_map_index, writes, outlets } => {
+                let started = told.map(started);
+                Input::AttemptEnded { attempt, started, at, outcome, rendered_map_index, writes, outlets }
             }
             Report::TriggerFired { trigger, event, writes } => Input::TriggerFired { trigger, event, writes },
             Report::TriggerFailed { trigger, traceback } => Input::Event(Event::TriggerFailed { trigger, traceback }),
@@ -118,6 +119,7 @@ impl WorkerDispatch {
             outcome: Outcome::Success,
             rendered_map_index: None,
             writes: Vec::new(),
+            outlets: Outlets::default(),
         };
         // Told from elsewhere: this is the engine's own thread, which must not wait for itself.
         self.runtime.spawn(async move { engine.tell(ended).await });

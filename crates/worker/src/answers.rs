@@ -4,14 +4,17 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{DagId, DagRun, DagRunState, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, TaskState};
+use model::{
+    Dag, DagId, DagRun, DagRunState, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, TaskState,
+};
 use python::import::{Answer, Answers};
-use python::message::{ErrorType, TaskFilter, ToSupervisor, XComRequest, dag_run_fields, server_error};
+use python::message::{ErrorType, TaskFilter, ToSupervisor, XComRequest, server_error};
 use serde_json::{Map, json};
 use store::{
     Direction, Page, RunFilter, RunOrder, Store, StoreError, TaskInstanceFilter, Variable, Write, XCom, XComKey,
 };
 
+use crate::assets::EventQuery;
 use crate::mask::Masker;
 
 /// What Airflow says of a value that is longer than `[core] max_map_length`, when another task is to map over it.
@@ -34,6 +37,7 @@ pub struct StoreAnswers {
 pub struct OwnTask {
     pub ti: TaskInstance,
     pub logical_date: Option<Timestamp>,
+    pub dag: Arc<Dag>,
 }
 
 impl Answers for StoreAnswers {
@@ -140,7 +144,16 @@ impl StoreAnswers {
             T::ClearTaskStateStore {} => {
                 self.change_task_states(|ti| Write::ClearTaskState { ti, all_map_indices: false })
             }
-            T::ValidateInletsAndOutlets {} => body(json!({"type": "InactiveAssetsResult", "inactive_assets": []})),
+            T::ValidateInletsAndOutlets {} => self.validate(),
+            T::GetAssetByName { name } => self.asset(Some(&name), None),
+            T::GetAssetByUri { uri } => self.asset(None, Some(&uri)),
+            T::GetAssetsByAlias { alias_name } => self.assets_of_alias(&alias_name),
+            T::GetAssetEventByAsset { name, uri, after, before, limit, ascending } => {
+                self.events_of_asset(name, uri, &EventQuery { after, before, ascending, limit })
+            }
+            T::GetAssetEventByAssetAlias { alias_name, after, before, limit, ascending } => {
+                self.events_of_alias(alias_name, &EventQuery { after, before, ascending, limit })
+            }
             other => Ok(Answer::Refused(server_error(400, &format!("Unhandled request: {}", kind(&other))))),
         }
     }
@@ -221,7 +234,7 @@ impl StoreAnswers {
 
     fn dag_run(&self, key: &RunKey) -> Result<Answer, StoreError> {
         match self.store.run(key)? {
-            Some(run) => body(with_type(dag_run_fields(&run), "DagRunResult")),
+            Some(run) => body(with_type(self.run_fields(&run)?, "DagRunResult")),
             None => Ok(not_found(&format!("DagRun with dag_id={} and run_id={}", key.dag_id, key.run_id))),
         }
     }
@@ -232,7 +245,8 @@ impl StoreAnswers {
         let order = [(RunOrder::LogicalDate, Direction::Descending)];
         let (runs, _) = self.store.runs(&filter, &order, Page { limit: MAX_ROWS, offset: 0 })?;
         let previous = runs.into_iter().find(|run| run.logical_date.is_some_and(|date| date < before));
-        body(json!({"type": "PreviousDagRunResult", "dag_run": previous.map(|run| dag_run_fields(&run))}))
+        let previous = previous.map(|run| self.run_fields(&run)).transpose()?;
+        body(json!({"type": "PreviousDagRunResult", "dag_run": previous}))
     }
 
     fn previous_successful_run(&self) -> Result<Answer, StoreError> {

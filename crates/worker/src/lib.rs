@@ -5,6 +5,7 @@
 //! stop.
 
 mod answers;
+mod assets;
 mod attempt;
 mod folders;
 mod log;
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::{AttemptId, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, TriggerId, VersionId};
+use model::{AttemptId, MapIndex, Outlets, RunKey, TaskId, TaskInstance, TaskInstanceKey, TriggerId, VersionId};
 use process::Host;
 use python::Helper;
 use scheduler::{Outcome, StartAttempt, StopReason, TriggerEvent};
@@ -66,6 +67,8 @@ pub enum Report {
         rendered_map_index: Option<String>,
         /// To be written together with the end.
         writes: Vec<Write>,
+        /// The assets that it produced.
+        outlets: Outlets,
     },
     SkipDownstream {
         attempt: AttemptId,

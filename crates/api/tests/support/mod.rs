@@ -211,6 +211,7 @@ pub fn imported(dag_id: &str, display_name: &str) -> Write {
         has_task_concurrency_limits: false,
         allowed_run_types: None,
         unproven: false,
+        assets: Vec::new(),
         facts: json!({}),
         version: VERSION,
         hash: "h".into(),

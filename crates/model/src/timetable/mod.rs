@@ -17,6 +17,7 @@ mod zone;
 use jiff::Timestamp;
 
 use crate::Json;
+use crate::asset::AssetCondition;
 use crate::run::DataInterval;
 
 pub use cron::{CronError, CronExpression, CronField, FieldError};
@@ -98,13 +99,16 @@ pub enum Timetable {
     MultipleCronTrigger(Vec<CronTrigger>),
     /// At listed moments.
     Events(Events),
-    /// A timetable that is not evaluated here: assets, partitions, classes from plugins. `type_name` is its class path.
+    /// When assets were updated.
+    Assets(AssetCondition),
+    /// When assets were updated, and beside that when another timetable says so.
+    AssetsOrTime { condition: AssetCondition, timetable: Box<Timetable> },
+    /// A timetable that is not evaluated here: partitions, classes from plugins. `type_name` is its class path.
     Opaque { type_name: String, data: Json },
 }
 
 /// Names of Airflow's own opaque timetables and what they are called: class path, summary, description.
-const OPAQUE_TEXTS: [(&str, &str, &str); 3] = [
-    ("airflow.timetables.simple.AssetTriggeredTimetable", "Asset", "Triggered by assets"),
+const OPAQUE_TEXTS: [(&str, &str, &str); 2] = [
     ("airflow.timetables.simple.PartitionedAssetTimetable", "Partitioned Asset", "Triggered by assets"),
     (PARTITIONED_AT_RUNTIME, "PartitionedAtRuntime", "Never, partition key(s) set at runtime"),
 ];
@@ -125,7 +129,8 @@ impl Timetable {
         // Python's clock has no more, and neither have the databases that the answer goes to.
         let now = Timestamp::from_microsecond(now.as_microsecond()).ok()?;
         match self {
-            Timetable::Null | Timetable::Opaque { .. } => None,
+            Timetable::Null | Timetable::Assets(_) | Timetable::Opaque { .. } => None,
+            Timetable::AssetsOrTime { timetable, .. } => timetable.next_run(last, restriction, now),
             Timetable::Once => simple::once(last, restriction, now),
             Timetable::Continuous => simple::continuous(last, restriction, now),
             Timetable::CronDataInterval(schedule) => interval::next_run(schedule, last, restriction, now),
@@ -143,7 +148,10 @@ impl Timetable {
     /// timetables that are not evaluated here.
     pub fn infer_manual_data_interval(&self, run_after: Timestamp) -> Option<DataInterval> {
         match self {
-            Timetable::Null | Timetable::Once | Timetable::Continuous => Some(DataInterval::exact(run_after)),
+            Timetable::Null | Timetable::Once | Timetable::Continuous | Timetable::Assets(_) => {
+                Some(DataInterval::exact(run_after))
+            }
+            Timetable::AssetsOrTime { timetable, .. } => timetable.infer_manual_data_interval(run_after),
             Timetable::CronDataInterval(schedule) => interval::cron_manual_interval(schedule, run_after),
             Timetable::DeltaDataInterval(delta) => {
                 Some(DataInterval { start: delta.previous(run_after)?, end: run_after })
@@ -176,6 +184,8 @@ impl Timetable {
                 joined(triggers, |schedule| schedule.cron().as_str().to_owned())
             }
             Timetable::Events(events) => events.summary().to_owned(),
+            Timetable::Assets(_) => "Asset".to_owned(),
+            Timetable::AssetsOrTime { timetable, .. } => format!("Asset or {}", timetable.summary()),
             Timetable::Opaque { type_name, .. } => match opaque_texts(type_name) {
                 Some((summary, _)) => summary.to_owned(),
                 // What Airflow's base class answers: the name of the class.
@@ -197,6 +207,8 @@ impl Timetable {
             }
             Timetable::DeltaDataInterval(_) | Timetable::DeltaTrigger { .. } => String::new(),
             Timetable::Events(events) => events.description().to_owned(),
+            Timetable::Assets(_) => "Triggered by assets".to_owned(),
+            Timetable::AssetsOrTime { timetable, .. } => format!("Triggered by assets or {}", timetable.description()),
             Timetable::Opaque { type_name, .. } => {
                 opaque_texts(type_name).map_or_else(String::new, |(_, description)| description.to_owned())
             }
@@ -206,7 +218,8 @@ impl Timetable {
     /// Whether runs come one after the other by the clock.
     pub fn is_periodic(&self) -> bool {
         match self {
-            Timetable::Null | Timetable::Once | Timetable::Continuous => false,
+            Timetable::Null | Timetable::Once | Timetable::Continuous | Timetable::Assets(_) => false,
+            Timetable::AssetsOrTime { timetable, .. } => timetable.is_periodic(),
             Timetable::Opaque { type_name, .. } => opaque_texts(type_name).is_none(),
             _ => true,
         }
@@ -216,6 +229,7 @@ impl Timetable {
     pub fn can_be_scheduled(&self) -> bool {
         match self {
             Timetable::Null => false,
+            Timetable::AssetsOrTime { timetable, .. } => timetable.can_be_scheduled(),
             Timetable::Opaque { type_name, .. } => type_name != PARTITIONED_AT_RUNTIME,
             _ => true,
         }
@@ -223,7 +237,19 @@ impl Timetable {
 
     /// How many runs may be active at once, if the timetable itself sets a limit.
     pub fn active_runs_limit(&self) -> Option<u32> {
-        matches!(self, Timetable::Continuous).then_some(1)
+        match self {
+            Timetable::Continuous => Some(1),
+            Timetable::AssetsOrTime { timetable, .. } => timetable.active_runs_limit(),
+            _ => None,
+        }
+    }
+
+    /// What must happen to assets for it to make a run.
+    pub fn asset_condition(&self) -> Option<&AssetCondition> {
+        match self {
+            Timetable::Assets(condition) | Timetable::AssetsOrTime { condition, .. } => Some(condition),
+            _ => None,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::trigger::{CronTrigger, RunImmediately};
 use super::zone::Zone;
 use super::{Timetable, TimetableError};
 use crate::Json;
+use crate::asset::AssetCondition;
 
 /// The fields of one serialized timetable.
 struct Fields<'a> {
@@ -58,6 +59,11 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn condition(&self) -> Result<AssetCondition, TimetableError> {
+        let name = "asset_condition";
+        AssetCondition::from_serialized(self.get(name)?).ok_or_else(|| self.wrong(name))
+    }
+
     fn cron_trigger(&self, expression: &str) -> Result<CronTrigger, TimetableError> {
         Ok(CronTrigger {
             schedule: CronSchedule::new(expression, self.zone()?)?,
@@ -104,6 +110,13 @@ pub(super) fn read(type_name: &str, data: &Json) -> Result<Timetable, TimetableE
             // The Task SDK's own class leaves it out.
             fields.optional_text("_summary")?,
         )?),
+        "airflow.timetables.simple.AssetTriggeredTimetable" => Timetable::Assets(fields.condition()?),
+        "airflow.timetables.assets.AssetOrTimeSchedule" => {
+            let inner = fields.get("timetable")?;
+            let inner_type = inner.get("__type").and_then(Json::as_str).ok_or_else(|| fields.wrong("timetable"))?;
+            let timetable = Box::new(read(inner_type, inner.get("__var").unwrap_or(&Json::Null))?);
+            Timetable::AssetsOrTime { condition: fields.condition()?, timetable }
+        }
         _ => Timetable::Opaque { type_name: type_name.to_owned(), data: data.clone() },
     })
 }
@@ -174,7 +187,23 @@ mod tests {
         let timetable = read("plugins.AfterWorkTimetable", &data).unwrap();
         assert_eq!(timetable.summary(), "AfterWorkTimetable");
         assert_eq!(timetable, Timetable::Opaque { type_name: "plugins.AfterWorkTimetable".to_owned(), data });
-        let assets = read("airflow.timetables.simple.AssetTriggeredTimetable", &json!({})).unwrap();
+    }
+
+    #[test]
+    fn assets_go_with_or_without_time() {
+        let condition = json!({"__type": "asset", "name": "a", "uri": "a", "group": "asset", "extra": {}});
+        let assets = json!({"asset_condition": condition});
+        let assets = read("airflow.timetables.simple.AssetTriggeredTimetable", &assets).unwrap();
         assert_eq!((assets.summary(), assets.description()), ("Asset".to_owned(), "Triggered by assets".to_owned()));
+        let inner = json!({"__type": "airflow.timetables.simple.ContinuousTimetable", "__var": {}});
+        let both = json!({"asset_condition": condition, "timetable": inner});
+        let both = read("airflow.timetables.assets.AssetOrTimeSchedule", &both).unwrap();
+        assert_eq!(both.summary(), "Asset or @continuous");
+        assert_eq!(both.active_runs_limit(), Some(1));
+        assert_eq!(both.asset_condition(), assets.asset_condition());
+        assert!(
+            error("airflow.timetables.assets.AssetOrTimeSchedule", json!({"timetable": inner}))
+                .contains("asset_condition")
+        );
     }
 }

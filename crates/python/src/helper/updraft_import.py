@@ -180,8 +180,6 @@ RUNNER_ATTRIBUTES = {
     "on_skipped_callback": "it has an on_skipped_callback",
     "_pre_execute_hook": "it has a pre_execute hook",
     "_post_execute_hook": "it has a post_execute hook",
-    "inlets": "it has inlets",
-    "outlets": "it has outlets",
     "map_index_template": "it has a map_index_template",
     "render_template_as_native_obj": "it renders templates as native objects",
     "operator_extra_links": "it has extra links",

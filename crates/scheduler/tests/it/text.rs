@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
-    AttemptId, Change, Dag, DagBuilder, DagRunState, Execution, RunKey, StartTrigger, Task, TaskInstanceKey, TaskState,
-    TimerEvent, TriggerId, TriggerTimer, WeightRule,
+    Asset, AssetCondition, AssetKey, AssetLike, AssetUpdate, AttemptId, Change, Dag, DagBuilder, DagRunState,
+    Execution, RunKey, StartTrigger, Task, TaskInstanceKey, TaskState, TimerEvent, TriggerId, TriggerTimer, WeightRule,
 };
 use scheduler::{Action, Config, Deferral, Event, Outcome, ReplyId, TriggerEvent, TriggeredEnd};
 use serde_json::{Value, json};
@@ -72,6 +72,30 @@ fn timetable(kind: &str, value: &str) -> Option<Timetable> {
     Some(Timetable::from_serialized(&type_name, &data).unwrap())
 }
 
+/// `a`, `name:a` or `alias:a`.
+fn asset_like(text: &str) -> AssetLike {
+    match text.split_once(':') {
+        None => AssetLike::Asset(Asset::new(AssetKey { name: text.into(), uri: text.into() })),
+        Some(("name", name)) => AssetLike::NameRef(name.into()),
+        Some(("alias", name)) => AssetLike::Alias(name.into()),
+        _ => panic!("{text} is no asset"),
+    }
+}
+
+/// `a&b|c`.
+fn condition(text: &str) -> AssetCondition {
+    let all =
+        |text: &str| AssetCondition::All(text.split('&').map(|part| AssetCondition::Of(asset_like(part))).collect());
+    AssetCondition::Any(text.split('|').map(all).collect())
+}
+
+/// `a`, or `a:alias` for one that its producer names by an alias.
+fn update(text: &str) -> AssetUpdate {
+    let (name, alias) = text.split_once(':').map_or((text, None), |(name, alias)| (name, Some(alias.to_owned())));
+    let asset = Asset::new(AssetKey { name: name.into(), uri: name.into() });
+    AssetUpdate { asset, extra: json!({}), aliases: alias.into_iter().collect() }
+}
+
 fn dag_option(dag: &mut Dag, word: &str, paused: &mut bool) {
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
     let number = || value.parse().unwrap_or_else(|_| panic!("{word}"));
@@ -85,6 +109,11 @@ fn dag_option(dag: &mut Dag, word: &str, paused: &mut bool) {
         "timeout" => dag.dagrun_timeout = Some(duration(value)),
         "fail_fast" => dag.fail_fast = true,
         "paused" => *paused = true,
+        "assets" => dag.timetable = Timetable::Assets(condition(value)),
+        "or_assets" => {
+            let timetable = Box::new(dag.timetable.clone());
+            dag.timetable = Timetable::AssetsOrTime { condition: condition(value), timetable };
+        }
         _ => dag.timetable = timetable(name, value).unwrap_or_else(|| panic!("a Dag has no {name}")),
     }
 }
@@ -276,6 +305,12 @@ impl Play {
                 let outcome = self.outcome(outcome);
                 self.toy.end(attempt, outcome)
             }
+            ["end", task, "success", "updates", assets @ ..] => {
+                let attempt = self.attempt(task);
+                let updates = assets.iter().map(|text| update(text)).collect();
+                let end = self.toy.end_event(attempt, Outcome::Success);
+                self.toy.tell_all(vec![Event::AssetsUpdated { attempt, updates }, end])
+            }
             ["late", task, outcome] => {
                 let attempt = self.first_attempt(task);
                 let outcome = self.outcome(outcome);
@@ -411,6 +446,20 @@ impl Play {
                     Change::Paused { dag_id, paused } => {
                         let word = if *paused { "paused" } else { "unpaused" };
                         writeln!(self.out, "  {at}  {dag_id} {word}").unwrap();
+                    }
+                    Change::AssetEvent { event, listeners } => {
+                        let listener = |listener: &model::Listener| {
+                            format!(" {}{}", listener.dag_id, if listener.counts { "" } else { " (paused)" })
+                        };
+                        let listeners: String = listeners.iter().map(listener).collect();
+                        let name = &event.update.asset.key.name;
+                        writeln!(self.out, "  {at}  event {} of {name}, for{listeners}", event.id).unwrap();
+                    }
+                    Change::AssetEventsTaken { dag_id, run, events } => {
+                        let events: Vec<String> = events.iter().map(ToString::to_string).collect();
+                        let run = run.as_ref().map(|run_id| RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() });
+                        let taker = run.map_or("nobody", |run| self.names[&run].as_str());
+                        writeln!(self.out, "  {at}  events {} of {dag_id} go to {taker}", events.join(" ")).unwrap();
                     }
                     Change::DagDeleted(dag_id) => writeln!(self.out, "  {at}  {dag_id} deleted").unwrap(),
                     Change::RunDeleted(key) => {

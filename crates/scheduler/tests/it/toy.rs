@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
-    AttemptId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule, Json, MapIndex, RunId, RunKey, RunType,
-    Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy, VersionId,
+    AssetEvent, AssetEventId, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule, Json, MapIndex, RunId,
+    RunKey, RunType, Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy, VersionId,
 };
 use scheduler::{
     Action, Config, DagFacts, Decisions, Event, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome, PreviousRun,
@@ -44,6 +44,9 @@ pub struct Toy {
     /// The lengths of what task instances returned.
     pub returned: HashMap<TaskInstanceKey, u32>,
     pub suspensions: BTreeMap<TaskInstanceKey, Suspension>,
+    pub last_asset_event: AssetEventId,
+    /// The events that wait for each Dag, and whether they count.
+    pub asset_events: BTreeMap<DagId, Vec<(AssetEvent, bool)>>,
     pub alive: BTreeMap<AttemptId, StartAttempt>,
     processes: u64,
     versions: u128,
@@ -73,6 +76,8 @@ impl Toy {
             skips: HashMap::new(),
             returned: HashMap::new(),
             suspensions: BTreeMap::new(),
+            last_asset_event: AssetEventId(0),
+            asset_events: BTreeMap::new(),
             alive: BTreeMap::new(),
             processes: 0,
             versions: 0,
@@ -119,6 +124,7 @@ impl Toy {
             paused: imported.paused,
             schedule: imported.schedule.clone(),
             may_schedule: true,
+            may_follow_assets: true,
         }
     }
 
@@ -234,6 +240,7 @@ impl Toy {
             .collect();
         events.extend(self.dags.keys().map(|dag_id| Event::DagChanged(Box::new(self.facts(dag_id)))));
         events.push(Event::TriggersFrom(last));
+        events.push(Event::AssetEventsFrom(self.last_asset_event));
         for key in &self.order {
             let run = &self.runs[key];
             match run.state {
@@ -242,6 +249,8 @@ impl Toy {
                 _ => {}
             }
         }
+        let queued = self.asset_events.iter().map(|(dag_id, events)| (dag_id.clone(), events.clone()));
+        events.extend(queued.map(|(dag_id, events)| Event::AssetEventsQueued { dag_id, events }));
         let gone = self.dags.iter().filter(|(_, imported)| imported.gone);
         events.extend(gone.map(|(dag_id, _)| Event::DagGone(dag_id.clone())));
         self.tell_all(events)
@@ -269,7 +278,21 @@ impl Toy {
             }
             Change::NotSuspended(key) => drop(self.suspensions.remove(key)),
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
+            Change::AssetEvent { event, listeners } => {
+                self.last_asset_event = event.id;
+                for listener in listeners {
+                    let queue = self.asset_events.entry(listener.dag_id.clone()).or_default();
+                    queue.push(((**event).clone(), listener.counts));
+                }
+            }
+            Change::AssetEventsTaken { dag_id, events, .. } => {
+                let queue = self.asset_events.get_mut(dag_id).unwrap();
+                let before = queue.len();
+                queue.retain(|(event, _)| !events.contains(&event.id));
+                assert_eq!(before - queue.len(), events.len(), "each is taken once");
+            }
             Change::DagDeleted(dag_id) => {
+                self.asset_events.remove(dag_id);
                 self.dags.remove(dag_id);
                 self.runs.retain(|key, _| key.dag_id != *dag_id);
                 self.order.retain(|key| key.dag_id != *dag_id);
@@ -331,6 +354,9 @@ impl Toy {
                     run.key.dag_id == dag_id && (run.key.run_id == run_id || run.logical_date == Some(logical_date))
                 });
                 Event::ScheduleChecked { structure: Some(self.dags[&dag_id].structure.clone()), dag_id, taken }
+            }
+            Need::AssetRun { dag_id } => {
+                Event::AssetRunReady { structure: Some(self.dags[&dag_id].structure.clone()), dag_id }
             }
             Need::Run(key) => Event::RunLoaded(Box::new(self.load(&key))),
             Need::PreviousRun { run, logical_date, scheduled_only, newcomers } => {

@@ -1,5 +1,6 @@
 //! The store in memory: for tests and for the simulation. It keeps nothing beyond its own life.
 
+mod assets;
 mod dags;
 mod order;
 mod runs;
@@ -13,10 +14,14 @@ mod xcoms;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use model::{DagId, DagRun, Json, RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId};
+use model::{
+    AssetEvent, AssetEventId, AssetKey, DagId, DagRun, Json, RunKey, Suspension, TaskInstance, TaskInstanceId,
+    TaskInstanceKey, VersionId,
+};
 
 use crate::records::{
-    Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, TaskStateEntry, Variable, XCom, XComKey,
+    AssetRecord, Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, TaskStateEntry, Variable, XCom,
+    XComKey,
 };
 use crate::{Commit, Result, Store, StoreError, Write};
 use table::{Journal, Table};
@@ -67,6 +72,13 @@ struct State {
     rendered: Table<TaskInstanceKey, Json>,
     suspensions: Table<TaskInstanceKey, Suspension>,
     xcoms: Table<XComKey, XCom>,
+    assets: Table<AssetKey, Numbered<AssetRecord>>,
+    dag_assets: Table<DagId, Vec<AssetKey>>,
+    asset_events: Table<AssetEventId, AssetEvent>,
+    /// Events that wait for a Dag, and whether they count.
+    asset_queue: Table<(DagId, AssetEventId), bool>,
+    /// Events that a run was made of.
+    asset_consumed: Table<(RunKey, AssetEventId), ()>,
     task_states: Table<(TaskInstanceKey, String), TaskStateEntry>,
     variables: Table<String, Numbered<Variable>>,
     connections: Table<String, Numbered<Connection>>,
@@ -83,7 +95,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 15] {
+    fn tables(&mut self) -> [&mut dyn Journal; 20] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -96,6 +108,11 @@ impl State {
             &mut self.rendered,
             &mut self.suspensions,
             &mut self.xcoms,
+            &mut self.assets,
+            &mut self.dag_assets,
+            &mut self.asset_events,
+            &mut self.asset_queue,
+            &mut self.asset_consumed,
             &mut self.task_states,
             &mut self.variables,
             &mut self.connections,

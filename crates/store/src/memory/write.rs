@@ -113,7 +113,7 @@ impl State {
         self.pools.put(pool.name.clone(), Numbered { number, record: pool });
     }
 
-    fn require_run(&self, run: &RunKey) -> Result<()> {
+    pub(super) fn require_run(&self, run: &RunKey) -> Result<()> {
         if self.runs.contains(run) { Ok(()) } else { missing(format!("the run {run}")) }
     }
 
@@ -140,6 +140,8 @@ impl State {
                 self.require_run(&key.run)?;
                 self.suspensions.remove(&key);
             }
+            Change::AssetEvent { event, listeners } => self.asset_event(*event, listeners),
+            Change::AssetEventsTaken { dag_id, run, events } => return self.asset_events_taken(&dag_id, run, &events),
             Change::Schedule { dag_id, schedule } => {
                 self.dags.change(&dag_id, |dag| dag.record.schedule = *schedule);
             }
@@ -189,6 +191,7 @@ impl State {
         self.rendered.remove_where(|ti, _| ti.run == *key);
         self.xcoms.remove_where(|xcom, _| xcom.run == *key);
         self.task_states.remove_where(|(ti, _), _| ti.run == *key);
+        self.asset_consumed.remove_where(|(run, _), ()| run == key);
         self.runs.remove(key);
         let last = self.runs_of(&key.dag_id).max_by_key(|run| run.number).cloned();
         self.dags.change(&key.dag_id, |dag| {
@@ -205,11 +208,14 @@ impl State {
             self.delete_run(&key);
         }
         self.versions.remove_where(|_, version| version.dag_id == *dag_id);
+        self.asset_queue.remove_where(|(other, _), _| other == dag_id);
+        self.dag_assets.remove(dag_id);
         let Some(dag) = self.dags.get(dag_id) else { return };
         let (bundle_name, source_file) = (dag.record.bundle_name.clone(), dag.source_file.clone());
         self.dags.remove(dag_id);
         self.forget_errors(&bundle_name, &source_file);
         self.files.remove(&(bundle_name, source_file));
+        self.activate_assets();
     }
 
     fn imported(&mut self, file: ImportedFile) {
@@ -238,6 +244,7 @@ impl State {
         for dag in &file.dags {
             let version = self.version(&file, dag);
             self.imported_dag(&file, dag, version);
+            self.dag_assets(&dag.dag_id, &dag.assets);
         }
         let record = FileRecord {
             bundle_name: file.bundle_name,
@@ -248,6 +255,7 @@ impl State {
             dag_ids,
         };
         self.files.put(place, record);
+        self.activate_assets();
     }
 
     fn forget_errors(&mut self, bundle_name: &str, source_file: &str) {
@@ -292,11 +300,12 @@ impl State {
         for dag_id in self.dags_of_file(bundle_name, relative_fileloc) {
             self.dags.change(&dag_id, |dag| dag.record.stale = true);
         }
+        self.activate_assets();
     }
 }
 
 impl super::Made {
-    fn next_setting(&mut self) -> u64 {
+    pub(super) fn next_setting(&mut self) -> u64 {
         self.settings += 1;
         self.settings
     }

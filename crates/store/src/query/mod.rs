@@ -325,3 +325,32 @@ pub(crate) fn rendered_map_index(ti: &TaskInstance) -> Option<Cow<'_, str>> {
     let own_name = ti.rendered_map_index.as_deref().map(Cow::Borrowed);
     own_name.or_else(|| (index >= 0).then(|| Cow::Owned(index.to_string())))
 }
+
+/// Which asset events, in the order of their moments.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AssetEventFilter {
+    pub name: Option<String>,
+    pub uri: Option<String>,
+    pub alias: Option<String>,
+    /// Only those of assets that are active.
+    pub active_only: bool,
+    pub after: Option<Timestamp>,
+    pub before: Option<Timestamp>,
+    pub newest_first: bool,
+    pub limit: u64,
+}
+
+impl Default for AssetEventFilter {
+    fn default() -> Self {
+        Self {
+            name: None,
+            uri: None,
+            alias: None,
+            active_only: false,
+            after: None,
+            before: None,
+            newest_first: false,
+            limit: u64::MAX,
+        }
+    }
+}

@@ -8,8 +8,12 @@ use super::{READER_CACHE_KIB, open, open_error};
 use crate::{Result, StoreError};
 
 /// One script for each version; a database of version n has had the first n.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("task_state_store.sql"), include_str!("suspension.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("task_state_store.sql"),
+    include_str!("suspension.sql"),
+    include_str!("asset.sql"),
+];
 
 /// The schema version that this program writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod assets;
 mod bash;
 mod by_hand;
 mod contracts;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Json, MapIndex, TaskId};
+use model::{Json, MapIndex, Outlets, TaskId};
 use python::import::{Answer, Answers};
 use python::message::{EndState, ErrorType, Startup, ToSupervisor, server_error};
 use python::{FrameError, FrameReader, FrameWriter};
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::streams::{Stream, forward};
 use super::{Attempt, End, TASK_LOGGER};
 use crate::answers::{OwnTask, StoreAnswers};
+use crate::assets::told_outlets;
 use crate::log::Level;
 use crate::{Bundle, Report, Reports, TriggerFromTask, TriggerRefused};
 
@@ -42,6 +43,7 @@ pub(super) struct Told {
     pub(super) outcome: Option<Outcome>,
     pub(super) rendered_map_index: Option<String>,
     pub(super) writes: Vec<Write>,
+    pub(super) outlets: Outlets,
     /// The end was reported when it was told; nothing is left to report.
     pub(super) reported: bool,
 }
@@ -50,7 +52,11 @@ fn answers_for<R: Reports>(attempt: &Attempt<'_, R>) -> StoreAnswers {
     StoreAnswers {
         store: Arc::clone(&attempt.worker.inner.store),
         masker: attempt.log.masker().clone(),
-        own: Some(Arc::new(OwnTask { ti: attempt.start.ti.clone(), logical_date: attempt.start.run.logical_date })),
+        own: Some(Arc::new(OwnTask {
+            ti: attempt.start.ti.clone(),
+            logical_date: attempt.start.run.logical_date,
+            dag: Arc::clone(&attempt.start.dag),
+        })),
         max_map_length: attempt.worker.inner.options.max_map_length,
     }
 }
@@ -128,10 +134,11 @@ impl<'a, R: Reports> Conversation<'a, R> {
                 let left: Vec<XCom> = store.xcoms(&ti.run, Some(&ti.task_id), Some(ti.map_index), None)?;
                 left.into_iter().map(|xcom| xcom.key.key).collect()
             };
-            Ok((bundle, dag, count, keys))
+            let consumed = store.consumed_asset_events(&ti.run)?;
+            Ok((bundle, dag, count, keys, consumed))
         });
         let gathered = gathered.await.map_err(|error| TalkError::NoStart(error.to_string()))?;
-        let (bundle, dag, task_reschedule_count, xcom_keys_to_clear) =
+        let (bundle, dag, task_reschedule_count, xcom_keys_to_clear, consumed_asset_events) =
             gathered.map_err(|error| TalkError::NoStart(error.to_string()))?;
         let bundle = bundle.unwrap_or_else(|| Bundle {
             name: dag.as_ref().map(|dag| dag.bundle_name.as_str()).unwrap_or_default().into(),
@@ -149,6 +156,7 @@ impl<'a, R: Reports> Conversation<'a, R> {
             should_retry: start.should_retry,
             task_reschedule_count,
             xcom_keys_to_clear,
+            consumed_asset_events,
             next: start.suspension.as_ref().map(|next| (next.next_method.clone(), next.next_kwargs.clone())),
         };
         Ok(self.writer.answer(0, Some(&startup.message())).await?)
@@ -165,7 +173,8 @@ impl<'a, R: Reports> Conversation<'a, R> {
             }
         };
         match request {
-            ToSupervisor::SucceedTask { rendered_map_index, .. } => {
+            ToSupervisor::SucceedTask { rendered_map_index, task_outlets, outlet_events, .. } => {
+                self.told.outlets = told_outlets(task_outlets.as_deref(), outlet_events.as_deref());
                 if self.attempt.worker.inner.options.clear_state_on_success {
                     self.told.writes.push(Write::ClearTaskState { ti: self.attempt.key(), all_map_indices: false });
                 }
@@ -276,8 +285,9 @@ impl<'a, R: Reports> Conversation<'a, R> {
         self.told.reported = true;
         let rendered_map_index = rendered_map_index.or(self.told.rendered_map_index.take());
         let writes = std::mem::take(&mut self.told.writes);
+        let outlets = std::mem::take(&mut self.told.outlets);
         let acknowledged = self.acknowledged.take();
-        self.attempt.report_end(End { rendered_map_index, writes, ..End::new(outcome) }).await;
+        self.attempt.report_end(End { rendered_map_index, writes, outlets, ..End::new(outcome) }).await;
         if let Some(acknowledged) = acknowledged {
             // A scheduler that never answers has moved on without this attempt.
             let _ = timeout(ACKNOWLEDGE_LIMIT, acknowledged).await;

@@ -3,6 +3,7 @@
 mod bash;
 mod conversation;
 pub(crate) mod mapped;
+mod native;
 mod runner;
 mod streams;
 
@@ -13,7 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::{Execution, Json, NativeOperator, TaskInstanceKey};
+use model::{Execution, Json, NativeOperator, Outlets, TaskInstanceKey};
 use process::{Mark, kill_marked, kill_tree, signal_group};
 use scheduler::{Outcome, StartAttempt, StopReason};
 use serde_json::json;
@@ -48,11 +49,19 @@ pub(crate) struct End {
     pub(crate) outcome: Outcome,
     pub(crate) rendered_map_index: Option<String>,
     pub(crate) writes: Vec<Write>,
+    pub(crate) outlets: Outlets,
 }
 
 impl End {
     pub(crate) fn new(outcome: Outcome) -> Self {
-        Self { started: None, at: now(), outcome, rendered_map_index: None, writes: Vec::new() }
+        Self {
+            started: None,
+            at: now(),
+            outcome,
+            rendered_map_index: None,
+            writes: Vec::new(),
+            outlets: Outlets::default(),
+        }
     }
 }
 
@@ -78,10 +87,16 @@ pub(crate) async fn run<R: Reports>(
 
 /// Runs the attempt the way its task asks for, and reports its end.
 async fn work<R: Reports>(attempt: &mut Attempt<'_, R>, execution: Execution, acknowledged: oneshot::Receiver<()>) {
+    if matches!(execution, Execution::Native(_))
+        && let Some(end) = native::refused(attempt).await
+    {
+        return attempt.report_end(end).await;
+    }
     match execution {
+        Execution::Native(NativeOperator::Empty) => attempt.report_end(native::empty(attempt)).await,
         Execution::Native(NativeOperator::Bash(spec)) => match bash::run(attempt, &spec).await {
             Ok((end, place)) => {
-                attempt.report_end(end).await;
+                attempt.report_end(native::with_outlets(attempt, end)).await;
                 drop(place);
             }
             Err(bash::NeedsPython(reason)) => runner::run(attempt, Some(&reason), acknowledged).await,
@@ -132,9 +147,9 @@ impl<R: Reports> Attempt<'_, R> {
         if matches!(*self.stopped.borrow(), Some(Stop::Decided(_))) {
             return;
         }
-        let End { started, at, outcome, rendered_map_index, writes } = end;
+        let End { started, at, outcome, rendered_map_index, writes, outlets } = end;
         let attempt = self.start.attempt;
-        let report = Report::Ended { attempt, started, at, outcome, rendered_map_index, writes };
+        let report = Report::Ended { attempt, started, at, outcome, rendered_map_index, writes, outlets };
         self.worker.inner.reports.report(report).await;
     }
 

@@ -24,7 +24,7 @@ pub(super) fn workload(armed: &ArmTrigger, hostname: &str, store: &dyn Store) ->
         && let Some(version) = store.version(armed.ti.version)?
     {
         workload["dag_data"] = version.serialized;
-        workload["dag_run_data"] = dag_run_fields(&armed.run);
+        workload["dag_run_data"] = dag_run_fields(&armed.run, &store.consumed_asset_events(&armed.run.key)?);
     }
     Ok(workload)
 }

@@ -28,6 +28,7 @@ impl Writer {
         for dag in &file.dags {
             let version = self.version(file, dag)?;
             self.dag(file, dag, version)?;
+            self.dag_assets(&dag.dag_id, &dag.assets)?;
         }
         let has_errors = !file.errors.is_empty();
         // What a file that failed no longer shows is kept as it was: those are its last good Dags.
@@ -43,7 +44,7 @@ impl Writer {
             file.relative_fileloc,
             texts_json(&dag_ids)
         ])?;
-        Ok(())
+        self.activate_assets()
     }
 
     fn set_import_errors(&self, file: &ImportedFile) -> WriteResult<()> {
@@ -158,6 +159,6 @@ impl Writer {
         ] {
             self.connection.prepare_cached(statement)?.execute(params![bundle_name, relative_fileloc])?;
         }
-        Ok(())
+        self.activate_assets()
     }
 }

@@ -1,5 +1,6 @@
 //! The one connection that writes.
 
+mod assets;
 mod imports;
 mod runs;
 mod settings;
@@ -186,6 +187,8 @@ impl Writer {
             Change::DagDeleted(dag_id) => self.delete_dag(dag_id),
             Change::Suspended(suspension) => self.suspended(suspension),
             Change::NotSuspended(key) => self.not_suspended(key),
+            Change::AssetEvent { event, listeners } => self.asset_event(event, listeners),
+            Change::AssetEventsTaken { dag_id, run, events } => self.asset_events_taken(dag_id, run.as_ref(), events),
             Change::Schedule { dag_id, schedule } => self.schedule(dag_id, schedule),
             Change::Paused { dag_id, paused } => {
                 self.connection

@@ -20,8 +20,16 @@ const TASK_COLUMNS: &str = "id, state, try_number, max_tries, version_id, operat
      retry_delay_override, reschedule_date";
 
 /// The tables that hold what belongs to runs.
-const OF_RUNS: [&str; 7] =
-    ["task_instance", "task_try", "task_reschedule", "suspension", "rendered_fields", "xcom", "task_state"];
+const OF_RUNS: [&str; 8] = [
+    "task_instance",
+    "task_try",
+    "task_reschedule",
+    "suspension",
+    "rendered_fields",
+    "xcom",
+    "task_state",
+    "asset_consumed",
+];
 
 static PUT_TASK_INSTANCE: LazyLock<String> = LazyLock::new(|| put_try("task_instance", "run_rid, task_id, map_index"));
 static PUT_ARCHIVED_TRY: LazyLock<String> = LazyLock::new(|| put_try("task_try", "run_rid, task_id, map_index, id"));
@@ -182,12 +190,14 @@ impl Writer {
             file("file", "relative_fileloc"),
             "DELETE FROM dag WHERE dag_id = ?1".to_owned(),
             "DELETE FROM tally WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM dag_asset WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM asset_queue WHERE dag_id = ?1".to_owned(),
         ];
         for sql in of_runs.iter().chain(&of_dag) {
             self.connection.prepare_cached(sql)?.execute([dag_id.as_str()])?;
         }
         self.run_rids.clear();
-        Ok(())
+        self.activate_assets()
     }
 
     pub(super) fn task_instance(&mut self, ti: &TaskInstance) -> WriteResult<()> {

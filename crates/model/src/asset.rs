@@ -1,0 +1,238 @@
+//! Assets: what tasks produce and what Dags wait for.
+
+use jiff::Timestamp;
+
+use crate::Json;
+use crate::id::{AssetEventId, DagId, TaskInstanceKey};
+
+/// Group of an asset that names none.
+const DEFAULT_GROUP: &str = "asset";
+
+/// An asset's identity.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct AssetKey {
+    pub name: String,
+    pub uri: String,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Asset {
+    pub key: AssetKey,
+    pub group: String,
+    pub extra: Json,
+}
+
+impl Asset {
+    /// One of which only the identity is known.
+    pub fn new(key: AssetKey) -> Self {
+        Self { key, group: DEFAULT_GROUP.to_owned(), extra: Json::Object(Default::default()) }
+    }
+}
+
+/// What an inlet, an outlet or a part of a condition can be.
+#[derive(Clone, PartialEq, Debug)]
+pub enum AssetLike {
+    Asset(Asset),
+    /// The asset that has this name (`Asset.ref(name=…)`).
+    NameRef(String),
+    UriRef(String),
+    Alias(String),
+}
+
+/// What an asset event says of itself, and what a condition asks for.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum AssetMark {
+    Asset(AssetKey),
+    Name(String),
+    Uri(String),
+    Alias(String),
+}
+
+impl AssetLike {
+    /// Reads one as Airflow serializes it; `None` for what is something else.
+    pub fn from_serialized(value: &Json) -> Option<AssetLike> {
+        let fields = value.get("__var").unwrap_or(value);
+        let text = |name: &str| fields.get(name).and_then(Json::as_str).map(str::to_owned);
+        Some(match value.get("__type")?.as_str()? {
+            "asset" => AssetLike::Asset(Asset {
+                key: AssetKey { name: text("name")?, uri: text("uri")? },
+                group: text("group").unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
+                extra: fields.get("extra").filter(|extra| extra.is_object()).cloned().unwrap_or_else(empty),
+            }),
+            "asset_alias" => AssetLike::Alias(text("name")?),
+            "asset_ref" => text("name").map(AssetLike::NameRef).or_else(|| text("uri").map(AssetLike::UriRef))?,
+            _ => return None,
+        })
+    }
+
+    pub fn mark(&self) -> AssetMark {
+        match self {
+            AssetLike::Asset(asset) => AssetMark::Asset(asset.key.clone()),
+            AssetLike::NameRef(name) => AssetMark::Name(name.clone()),
+            AssetLike::UriRef(uri) => AssetMark::Uri(uri.clone()),
+            AssetLike::Alias(name) => AssetMark::Alias(name.clone()),
+        }
+    }
+}
+
+fn empty() -> Json {
+    Json::Object(Default::default())
+}
+
+/// What a Dag that is scheduled on assets waits for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum AssetCondition {
+    Of(AssetLike),
+    All(Vec<AssetCondition>),
+    Any(Vec<AssetCondition>),
+}
+
+impl AssetCondition {
+    /// Reads one as Airflow serializes it; `None` if it is nothing of the kind.
+    pub fn from_serialized(value: &Json) -> Option<AssetCondition> {
+        let objects = || {
+            let objects = value.get("__var").unwrap_or(value).get("objects")?.as_array()?;
+            objects.iter().map(Self::from_serialized).collect::<Option<Vec<_>>>()
+        };
+        match value.get("__type")?.as_str()? {
+            "asset_all" => Some(AssetCondition::All(objects()?)),
+            "asset_any" => Some(AssetCondition::Any(objects()?)),
+            _ => AssetLike::from_serialized(value).map(AssetCondition::Of),
+        }
+    }
+
+    /// Whether it is met, where `has_event` says for which parts there is an event.
+    pub fn is_met(&self, has_event: &impl Fn(&AssetMark) -> bool) -> bool {
+        match self {
+            AssetCondition::Of(part) => has_event(&part.mark()),
+            AssetCondition::All(parts) => parts.iter().all(|part| part.is_met(has_event)),
+            AssetCondition::Any(parts) => parts.iter().any(|part| part.is_met(has_event)),
+        }
+    }
+
+    /// Everything that it names, in order.
+    pub fn parts(&self) -> Vec<&AssetLike> {
+        match self {
+            AssetCondition::Of(part) => vec![part],
+            AssetCondition::All(parts) | AssetCondition::Any(parts) => parts.iter().flat_map(Self::parts).collect(),
+        }
+    }
+}
+
+/// Something has produced an asset.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AssetUpdate {
+    pub asset: Asset,
+    pub extra: Json,
+    /// The aliases by which the producer named it.
+    pub aliases: Vec<String>,
+}
+
+/// An update that is on record.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AssetEvent {
+    pub id: AssetEventId,
+    pub update: AssetUpdate,
+    /// The task instance that made it.
+    pub source: Option<TaskInstanceKey>,
+    pub at: Timestamp,
+}
+
+impl AssetEvent {
+    /// What conditions may know it by.
+    pub fn marks(&self) -> impl Iterator<Item = AssetMark> + '_ {
+        let AssetKey { name, uri } = &self.update.asset.key;
+        let own = [
+            AssetMark::Asset(self.update.asset.key.clone()),
+            AssetMark::Name(name.clone()),
+            AssetMark::Uri(uri.clone()),
+        ];
+        own.into_iter().chain(self.update.aliases.iter().cloned().map(AssetMark::Alias))
+    }
+}
+
+/// A Dag that an event waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    pub dag_id: DagId,
+    /// Whether the event counts for the Dag's condition. It does not if the Dag was paused when it came; the next run is
+    /// told of it all the same.
+    pub counts: bool,
+}
+
+/// An asset of which a task that has succeeded says that it is one of its outlets.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Outlets {
+    pub declared: Vec<AssetMark>,
+    pub events: Vec<OutletEvent>,
+}
+
+impl Outlets {
+    pub fn is_empty(&self) -> bool {
+        self.declared.is_empty()
+    }
+}
+
+/// What a task has said of one of the assets that it produced.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OutletEvent {
+    pub asset: AssetKey,
+    pub extra: Json,
+    /// For an asset that is produced by an alias: its name, and the extra of the asset if it is new.
+    pub alias: Option<(String, Json)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn condition() -> AssetCondition {
+        let serialized = json!({"__type": "asset_any", "objects": [
+            {"__type": "asset", "name": "a", "uri": "s3://a", "group": "g", "extra": {"x": 1}},
+            {"__type": "asset_all", "objects": [
+                {"__type": "asset_ref", "name": "b"},
+                {"__type": "asset_ref", "uri": "s3://c"},
+                {"__type": "asset_alias", "name": "d", "group": "asset"},
+            ]},
+        ]});
+        AssetCondition::from_serialized(&serialized).unwrap()
+    }
+
+    #[test]
+    fn conditions_are_read_with_all_their_parts() {
+        let key = AssetKey { name: "a".into(), uri: "s3://a".into() };
+        let asset = Asset { key, group: "g".into(), extra: json!({"x": 1}) };
+        let parts = [
+            AssetLike::Asset(asset),
+            AssetLike::NameRef("b".into()),
+            AssetLike::UriRef("s3://c".into()),
+            AssetLike::Alias("d".into()),
+        ];
+        assert_eq!(condition().parts(), parts.iter().collect::<Vec<_>>());
+        assert_eq!(AssetCondition::from_serialized(&json!({"__type": "asset_all", "objects": [{"a": 1}]})), None);
+        assert_eq!(AssetCondition::from_serialized(&json!(null)), None);
+    }
+
+    #[test]
+    fn conditions_are_met_by_and_and_or() {
+        let marks = [
+            AssetMark::Asset(AssetKey { name: "a".into(), uri: "s3://a".into() }),
+            AssetMark::Name("b".into()),
+            AssetMark::Uri("s3://c".into()),
+            AssetMark::Alias("d".into()),
+        ];
+        for (present, met) in [
+            (vec![], false),
+            (vec![0], true),
+            (vec![1, 2], false),
+            (vec![1, 3], false),
+            (vec![2, 3], false),
+            (vec![1, 2, 3], true),
+        ] {
+            let has_event = |mark: &AssetMark| present.iter().any(|at| marks[*at] == *mark);
+            assert_eq!(condition().is_met(&has_event), met, "{present:?}");
+        }
+    }
+}

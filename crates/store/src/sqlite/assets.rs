@@ -1,0 +1,158 @@
+//! Assets and their events.
+
+use model::{Asset, AssetEvent, AssetEventId, AssetKey, AssetUpdate, DagId, MapIndex, RunKey, TaskId, TaskInstanceKey};
+use rusqlite::types::Value;
+use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+
+use super::SqliteStore;
+use super::column::{Columns, micros};
+use crate::query::AssetEventFilter;
+use crate::records::AssetRecord;
+use crate::{AssetStore, Result};
+
+const ASSET: &str = "a.name, a.uri, a.grp, a.extra";
+const EVENT: &str = "a.name, a.uri, a.grp, a.extra, e.id, e.extra, e.at, e.source_dag_id, e.source_run_id, \
+     e.source_task_id, e.source_map_index, e.aliases";
+const EVENTS: &str = "asset_event AS e JOIN asset AS a ON a.id = e.asset_id";
+
+fn read_asset(columns: &mut Columns<'_>) -> rusqlite::Result<Asset> {
+    let key = AssetKey { name: columns.get()?, uri: columns.get()? };
+    Ok(Asset { key, group: columns.get()?, extra: columns.json()? })
+}
+
+fn read_event(columns: &mut Columns<'_>) -> rusqlite::Result<AssetEvent> {
+    let asset = read_asset(columns)?;
+    let id = AssetEventId(columns.get()?);
+    let (extra, at) = (columns.json()?, columns.moment()?);
+    let (dag_id, run_id): (Option<String>, Option<String>) = (columns.get()?, columns.get()?);
+    let (task_id, map_index): (Option<String>, Option<i32>) = (columns.get()?, columns.get()?);
+    let aliases = columns.texts()?;
+    let source = dag_id.zip(run_id).zip(task_id).map(|((dag_id, run_id), task_id)| TaskInstanceKey {
+        run: RunKey::new(dag_id, run_id),
+        task_id: TaskId::from(task_id),
+        map_index: map_index.map_or(MapIndex::NONE, MapIndex),
+    });
+    Ok(AssetEvent { id, update: AssetUpdate { asset, extra, aliases }, source, at })
+}
+
+fn event_row(row: &Row<'_>) -> rusqlite::Result<AssetEvent> {
+    read_event(&mut Columns::new(row))
+}
+
+/// The condition for events, and its values.
+fn condition(filter: &AssetEventFilter) -> (String, Vec<Value>) {
+    let (mut terms, mut values): (Vec<&str>, Vec<Value>) = (Vec::new(), Vec::new());
+    let mut add = |term, value: Value| {
+        terms.push(term);
+        values.push(value);
+    };
+    if let Some(name) = &filter.name {
+        add("a.name = ?", name.clone().into());
+    }
+    if let Some(uri) = &filter.uri {
+        add("a.uri = ?", uri.clone().into());
+    }
+    if let Some(alias) = &filter.alias {
+        add("e.id IN (SELECT event_id FROM asset_event_alias WHERE alias = ?)", alias.clone().into());
+    }
+    if let Some(after) = filter.after {
+        add("e.at >= ?", micros(after).into());
+    }
+    if let Some(before) = filter.before {
+        add("e.at <= ?", micros(before).into());
+    }
+    if filter.active_only {
+        terms.push("a.active");
+    }
+    let sql = if terms.is_empty() { String::new() } else { format!("WHERE {}", terms.join(" AND ")) };
+    (sql, values)
+}
+
+impl AssetStore for SqliteStore {
+    fn asset(&self, key: &AssetKey) -> Result<Option<AssetRecord>> {
+        let sql = format!("SELECT {ASSET}, a.active FROM asset AS a WHERE a.name = ?1 AND a.uri = ?2");
+        self.read(|connection| {
+            let read = |row: &Row<'_>| {
+                let mut columns = Columns::new(row);
+                Ok(AssetRecord { asset: read_asset(&mut columns)?, active: columns.get()? })
+            };
+            connection.prepare_cached(&sql)?.query_row(params![key.name, key.uri], read).optional()
+        })
+    }
+
+    fn active_asset(&self, name: Option<&str>, uri: Option<&str>) -> Result<Option<Asset>> {
+        let sql = format!(
+            "SELECT {ASSET} FROM asset AS a WHERE a.active AND (?1 IS NULL OR a.name = ?1) AND (?2 IS NULL OR a.uri = ?2)"
+        );
+        self.read(|connection| {
+            let read = |row: &Row<'_>| read_asset(&mut Columns::new(row));
+            connection.prepare_cached(&sql)?.query_row(params![name, uri], read).optional()
+        })
+    }
+
+    fn assets_of_alias(&self, alias: &str) -> Result<Vec<Asset>> {
+        let sql = format!(
+            "SELECT {ASSET} FROM asset AS a WHERE a.id IN (SELECT e.asset_id FROM asset_event_alias AS l
+                 JOIN asset_event AS e ON e.id = l.event_id WHERE l.alias = ?1) ORDER BY a.id"
+        );
+        self.read(|connection| {
+            let read = |row: &Row<'_>| read_asset(&mut Columns::new(row));
+            connection.prepare_cached(&sql)?.query_map([alias], read)?.collect()
+        })
+    }
+
+    fn asset_events(&self, filter: &AssetEventFilter) -> Result<Vec<AssetEvent>> {
+        let (condition, mut values) = condition(filter);
+        let direction = if filter.newest_first { "DESC" } else { "ASC" };
+        let sql =
+            format!("SELECT {EVENT} FROM {EVENTS} {condition} ORDER BY e.at {direction}, e.id {direction} LIMIT ?");
+        values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
+        self.read(|connection| {
+            connection.prepare_cached(&sql)?.query_map(params_from_iter(&values), event_row)?.collect()
+        })
+    }
+
+    fn consumed_asset_events(&self, run: &RunKey) -> Result<Vec<AssetEvent>> {
+        let sql = format!(
+            "SELECT {EVENT} FROM dag_run AS r JOIN asset_consumed AS c ON c.run_rid = r.rid
+                 JOIN asset_event AS e ON e.id = c.event_id JOIN asset AS a ON a.id = e.asset_id
+             WHERE r.dag_id = ?1 AND r.run_id = ?2 ORDER BY e.id"
+        );
+        self.read(|connection| {
+            let params = params![run.dag_id.as_str(), run.run_id.as_str()];
+            connection.prepare_cached(&sql)?.query_map(params, event_row)?.collect()
+        })
+    }
+
+    fn runs_of_asset_event(&self, event: AssetEventId) -> Result<Vec<RunKey>> {
+        let sql = "SELECT r.dag_id, r.run_id FROM asset_consumed AS c JOIN dag_run AS r ON r.rid = c.run_rid
+             WHERE c.event_id = ?1 ORDER BY r.rid";
+        self.read(|connection| {
+            let read = |row: &Row<'_>| Ok(RunKey::new(row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+            connection.prepare_cached(sql)?.query_map([event.0], read)?.collect()
+        })
+    }
+
+    fn queued_asset_events(&self) -> Result<Vec<(DagId, AssetEvent, bool)>> {
+        let sql = format!(
+            "SELECT q.dag_id, q.counts, {EVENT} FROM asset_queue AS q JOIN asset_event AS e ON e.id = q.event_id
+                 JOIN asset AS a ON a.id = e.asset_id ORDER BY q.dag_id, e.id"
+        );
+        self.read(|connection| {
+            let read = |row: &Row<'_>| {
+                let mut columns = Columns::new(row);
+                let (dag_id, counts) = (DagId::from(columns.get::<String>()?), columns.get()?);
+                Ok((dag_id, read_event(&mut columns)?, counts))
+            };
+            connection.prepare_cached(&sql)?.query_map([], read)?.collect()
+        })
+    }
+
+    fn last_asset_event(&self) -> Result<AssetEventId> {
+        self.read(|connection| {
+            let last = |row: &Row<'_>| row.get::<_, Option<i64>>(0);
+            let last = connection.prepare_cached("SELECT max(id) FROM asset_event")?.query_row([], last)?;
+            Ok(AssetEventId(last.unwrap_or(0)))
+        })
+    }
+}
