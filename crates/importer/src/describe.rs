@@ -6,10 +6,10 @@ use std::path::Path;
 use engine::facts_to_json;
 use engine::triggering::check_params;
 use jiff::{SignedDuration, Timestamp};
-use model::{Asset, AssetCondition, AssetLike, Dag, Json, RunType, VersionId};
+use model::{AssetCondition, AssetLike, Dag, Json, RunType, VersionId};
 use python::import::Imported;
 use python::serialized::{self, Listing};
-use store::{ImportedDag, ImportedFile};
+use store::{DagAsset, ImportedDag, ImportedFile};
 
 /// What an import is recorded with.
 pub(crate) struct Circumstances<'a> {
@@ -136,15 +136,18 @@ fn describe_dag(
 
 /// The assets that a Dag waits for, and those of its tasks. Of several that are the same, the last one says the most, as in
 /// Airflow.
-fn assets_of(dag: &Dag) -> Vec<Asset> {
+fn assets_of(dag: &Dag) -> Vec<DagAsset> {
     let waited_for = dag.timetable.asset_condition().map(AssetCondition::parts).unwrap_or_default();
-    let of_tasks = dag.tasks().iter().flat_map(|task| task.inlets.iter().chain(&task.outlets));
-    let mut assets: Vec<Asset> = Vec::new();
-    for part in waited_for.into_iter().chain(of_tasks) {
+    let inlets = dag.tasks().iter().flat_map(|task| &task.inlets);
+    let outlets = dag.tasks().iter().flat_map(|task| &task.outlets);
+    let mut assets: Vec<DagAsset> = Vec::new();
+    let consumed = waited_for.into_iter().chain(inlets).map(|part| (part, false));
+    for (part, produced) in consumed.chain(outlets.map(|part| (part, true))) {
         let AssetLike::Asset(asset) = part else { continue };
-        match assets.iter_mut().find(|known| known.key == asset.key) {
-            Some(known) => known.clone_from(asset),
-            None => assets.push(asset.clone()),
+        let found = DagAsset { asset: asset.clone(), produced };
+        match assets.iter_mut().find(|known| known.asset.key == asset.key) {
+            Some(known) => *known = found,
+            None => assets.push(found),
         }
     }
     assets

@@ -47,8 +47,8 @@ pub use query::{
     VariableOrder, VersionFilter, VersionOrder, XComFilter, XComOrder,
 };
 pub use records::{
-    AssetRecord, Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskStateEntry, TaskTry,
-    Variable, VersionHead, XCom, XComHead, XComKey,
+    AssetRecord, Connection, DagAsset, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskStateEntry,
+    TaskTry, Variable, VersionHead, XCom, XComHead, XComKey,
 };
 pub use write::{ImportedDag, ImportedFile, Write};
 

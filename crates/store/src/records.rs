@@ -47,6 +47,14 @@ pub struct AssetRecord {
     pub active: bool,
 }
 
+/// An asset that a Dag waits for, or that is among the inlets and outlets of its tasks.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DagAsset {
+    pub asset: Asset,
+    /// Among the outlets.
+    pub produced: bool,
+}
+
 /// One version of a Dag's structure.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DagVersion {

@@ -1,9 +1,9 @@
 //! Everything that is ever written.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Asset, Change, DagId, Json, TaskInstanceKey, VersionId};
+use model::{Change, DagId, Json, TaskInstanceKey, VersionId};
 
-use crate::records::{Connection, Pool, TaskStateEntry, Variable, XCom, XComKey};
+use crate::records::{Connection, DagAsset, Pool, TaskStateEntry, Variable, XCom, XComKey};
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Write {
@@ -100,8 +100,7 @@ pub struct ImportedDag {
     pub has_task_concurrency_limits: bool,
     pub allowed_run_types: Option<Vec<String>>,
     pub facts: Json,
-    /// Those that it waits for, or that are among the inlets and outlets of its tasks.
-    pub assets: Vec<Asset>,
+    pub assets: Vec<DagAsset>,
     /// Its file has errors: unless it was listed before, it is stale until they are gone.
     pub unproven: bool,
     /// The version to make if the structure has changed. Its number follows the last one.

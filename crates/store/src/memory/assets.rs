@@ -1,10 +1,12 @@
 //! Assets and their events.
 
+use std::collections::BTreeMap;
+
 use model::{Asset, AssetEvent, AssetEventId, AssetKey, DagId, Listener, RunId, RunKey};
 
 use super::{MemoryStore, Numbered, State};
 use crate::query::AssetEventFilter;
-use crate::records::AssetRecord;
+use crate::records::{AssetRecord, DagAsset};
 use crate::{AssetStore, Result};
 
 impl State {
@@ -18,31 +20,39 @@ impl State {
     }
 
     /// The assets that a Dag has in its file now.
-    pub(super) fn dag_assets(&mut self, dag_id: &DagId, assets: &[Asset]) {
-        for asset in assets {
+    pub(super) fn dag_assets(&mut self, dag_id: &DagId, assets: &[DagAsset]) {
+        for DagAsset { asset, .. } in assets {
             self.need_asset(asset);
             self.assets.change(&asset.key, |known| known.record.asset = asset.clone());
         }
-        self.dag_assets.put(dag_id.clone(), assets.iter().map(|asset| asset.key.clone()).collect());
+        self.dag_assets
+            .put(dag_id.clone(), assets.iter().map(|used| (used.asset.key.clone(), used.produced)).collect());
     }
 
-    /// Assets that no Dag has any more give way; of those that share a name or a URI the first one is active.
+    /// Assets that no Dag has any more give way; of those that share a name or a URI one is active: the first
+    /// one that some task produces, or else the first one.
     pub(super) fn activate_assets(&mut self) {
         let is_listed = |dag_id: &DagId| self.dags.get(dag_id).is_some_and(|dag| !dag.record.stale);
-        let used: Vec<AssetKey> = self
-            .dag_assets
-            .iter()
-            .filter(|(dag_id, _)| is_listed(dag_id))
-            .flat_map(|(_, keys)| keys.iter().cloned())
-            .collect();
-        for key in self.assets.keys_where(|key, known| known.record.active && !used.contains(key)) {
+        let mut used: BTreeMap<AssetKey, bool> = BTreeMap::new();
+        for (_, keys) in self.dag_assets.iter().filter(|(dag_id, _)| is_listed(dag_id)) {
+            for (key, produced) in keys {
+                *used.entry(key.clone()).or_default() |= produced;
+            }
+        }
+        let is_produced = |key: &AssetKey| used.get(key).copied().unwrap_or(false);
+        let clash = |one: &AssetKey, other: &AssetKey| one != other && (one.name == other.name || one.uri == other.uri);
+        let is_outranked =
+            |key: &AssetKey| !is_produced(key) && used.iter().any(|(other, produced)| *produced && clash(key, other));
+        let gives_way = |key: &AssetKey, known: &Numbered<AssetRecord>| {
+            known.record.active && (!used.contains_key(key) || is_outranked(key))
+        };
+        for key in self.assets.keys_where(gives_way) {
             self.assets.change(&key, |known| known.record.active = false);
         }
-        let mut waiting = self.assets.keys_where(|key, known| !known.record.active && used.contains(key));
-        waiting.sort_by_key(|key| self.assets.get(key).map(|known| known.number));
+        let mut waiting = self.assets.keys_where(|key, known| !known.record.active && used.contains_key(key));
+        waiting.sort_by_key(|key| (!is_produced(key), self.assets.get(key).map(|known| known.number)));
         for key in waiting {
-            let is_taken = |other: &AssetKey| other.name == key.name || other.uri == key.uri;
-            if !self.assets.values().any(|other| other.record.active && is_taken(&other.record.asset.key)) {
+            if !self.assets.values().any(|other| other.record.active && clash(&key, &other.record.asset.key)) {
                 self.assets.change(&key, |known| known.record.active = true);
             }
         }

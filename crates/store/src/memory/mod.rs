@@ -73,7 +73,8 @@ struct State {
     suspensions: Table<TaskInstanceKey, Suspension>,
     xcoms: Table<XComKey, XCom>,
     assets: Table<AssetKey, Numbered<AssetRecord>>,
-    dag_assets: Table<DagId, Vec<AssetKey>>,
+    /// With whether some task produces it.
+    dag_assets: Table<DagId, Vec<(AssetKey, bool)>>,
     asset_events: Table<AssetEventId, AssetEvent>,
     /// Events that wait for a Dag, and whether they count.
     asset_queue: Table<(DagId, AssetEventId), bool>,

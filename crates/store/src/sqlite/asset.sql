@@ -16,6 +16,8 @@ CREATE UNIQUE INDEX asset_active_uri ON asset (uri) WHERE active;
 CREATE TABLE dag_asset (
     dag_id TEXT NOT NULL,
     asset_id INTEGER NOT NULL,
+    -- A task of the Dag has it among its outlets.
+    produced INTEGER NOT NULL,
     PRIMARY KEY (dag_id, asset_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX dag_asset_id ON dag_asset (asset_id);

@@ -2,7 +2,7 @@
 
 use model::{Asset, AssetEvent, AssetEventId, AssetKey, AssetUpdate, Change, DagRun, Listener, RunType, TriggeredBy};
 use serde_json::json;
-use store::{AssetEventFilter, ImportedDag, Store, StoreError, Write};
+use store::{AssetEventFilter, DagAsset, ImportedDag, Store, StoreError, Write};
 
 use crate::fixtures::{at, dag, imported, put_run, run, run_key, some, ti_key};
 
@@ -38,6 +38,7 @@ fn triggered(dag_id: &str, run_id: &str) -> DagRun {
 }
 
 fn with(dag_id: &str, version: u128, assets: Vec<Asset>) -> ImportedDag {
+    let assets = assets.into_iter().map(|asset| DagAsset { asset, produced: false }).collect();
     ImportedDag { assets, ..dag(dag_id, version, &format!("h{version}")) }
 }
 
@@ -77,6 +78,21 @@ pub fn assets_are_active_while_a_dag_has_them(store: &dyn Store) {
     store.commit(vec![Write::Decision(Change::DagDeleted("one".into()))]).unwrap();
     assert_eq!(active(&first), Some(false));
     assert_eq!(is_active(store, &key("never", "seen")), None);
+}
+
+pub fn assets_that_are_produced_outrank_others(store: &dyn Store) {
+    let (read, made, also_made) = (asset("a", "u"), asset("b", "u"), asset("c", "u"));
+    store.commit(vec![imported("one.py", vec![with("one", 1, vec![read.clone()])])]).unwrap();
+    for (number, found) in [(2, &made), (3, &also_made)] {
+        let dag_id = format!("dag{number}");
+        let producer = ImportedDag {
+            assets: vec![DagAsset { asset: found.clone(), produced: true }],
+            ..dag(&dag_id, number, "h")
+        };
+        store.commit(vec![imported(&format!("{dag_id}.py"), vec![producer])]).unwrap();
+        let active = |asset: &Asset| is_active(store, &asset.key).unwrap_or(false);
+        assert_eq!((active(&read), active(&made), active(&also_made)), (false, true, false));
+    }
 }
 
 pub fn events_wait_until_a_run_takes_them(store: &dyn Store) {

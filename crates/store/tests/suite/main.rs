@@ -75,7 +75,8 @@ cases!(
             a_suspension_is_read_back_as_it_was_written,
             suspensions_are_replaced_and_end,
             the_last_trigger_is_the_highest_that_is_waited_for;
-        assets: assets_are_active_while_a_dag_has_them, events_wait_until_a_run_takes_them, filters_of_asset_events;
+        assets: assets_are_active_while_a_dag_has_them,
+            assets_that_are_produced_outrank_others, events_wait_until_a_run_takes_them, filters_of_asset_events;
         run_lists: filters_of_runs, orders_of_runs, pages_of_runs, versions_of_runs;
         task_lists: filters_of_task_instances, orders_of_task_instances;
         dag_lists: filters_of_dags, orders_of_dags, lists_of_import_errors, lists_of_versions_and_tags;

@@ -5,6 +5,7 @@ use rusqlite::params;
 
 use super::super::column::{micros, texts_json};
 use super::{WriteResult, Writer};
+use crate::records::DagAsset;
 
 impl Writer {
     /// An asset is there, and stays as it is if it was there before.
@@ -21,9 +22,9 @@ impl Writer {
     }
 
     /// The assets that a Dag has in its file now.
-    pub(super) fn dag_assets(&self, dag_id: &DagId, assets: &[Asset]) -> WriteResult<()> {
+    pub(super) fn dag_assets(&self, dag_id: &DagId, assets: &[DagAsset]) -> WriteResult<()> {
         self.connection.prepare_cached("DELETE FROM dag_asset WHERE dag_id = ?1")?.execute([dag_id.as_str()])?;
-        for asset in assets {
+        for DagAsset { asset, produced } in assets {
             let id = self.need_asset(asset)?;
             self.connection.prepare_cached("UPDATE asset SET grp = ?2, extra = ?3 WHERE id = ?1")?.execute(params![
                 id,
@@ -31,19 +32,32 @@ impl Writer {
                 asset.extra.to_string()
             ])?;
             self.connection
-                .prepare_cached("INSERT OR IGNORE INTO dag_asset (dag_id, asset_id) VALUES (?1, ?2)")?
-                .execute(params![dag_id.as_str(), id])?;
+                .prepare_cached("INSERT OR REPLACE INTO dag_asset (dag_id, asset_id, produced) VALUES (?1, ?2, ?3)")?
+                .execute(params![dag_id.as_str(), id, produced])?;
         }
         Ok(())
     }
 
-    /// Assets that no Dag has any more give way; of those that share a name or a URI the first one is active.
+    /// Assets that no Dag has any more give way; of those that share a name or a URI one is active: the first
+    /// one that some task produces, or else the first one.
     pub(super) fn activate_assets(&self) -> WriteResult<()> {
         const IS_USED: &str = "EXISTS (SELECT 1 FROM dag_asset AS u JOIN dag AS d ON d.dag_id = u.dag_id
              WHERE u.asset_id = asset.id AND NOT d.stale)";
         let unused = format!("UPDATE asset SET active = 0 WHERE active AND NOT {IS_USED}");
         self.connection.prepare_cached(&unused)?.execute([])?;
-        let waiting = format!("SELECT id FROM asset WHERE NOT active AND {IS_USED} ORDER BY id");
+        let is_produced = |asset: &str| {
+            format!(
+                "EXISTS (SELECT 1 FROM dag_asset AS u JOIN dag AS d ON d.dag_id = u.dag_id
+                     WHERE u.asset_id = {asset}.id AND u.produced AND NOT d.stale)"
+            )
+        };
+        let (produced, other_is_produced) = (is_produced("asset"), is_produced("other"));
+        let outranked = format!(
+            "UPDATE asset SET active = 0 WHERE active AND NOT {produced} AND EXISTS (SELECT 1 FROM asset AS other
+                 WHERE other.id <> asset.id AND (other.name = asset.name OR other.uri = asset.uri) AND {other_is_produced})"
+        );
+        self.connection.prepare_cached(&outranked)?.execute([])?;
+        let waiting = format!("SELECT id FROM asset WHERE NOT active AND {IS_USED} ORDER BY {produced} DESC, id");
         let waiting: Vec<i64> = self
             .connection
             .prepare_cached(&waiting)?
