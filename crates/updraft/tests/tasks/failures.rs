@@ -65,14 +65,14 @@ from airflow.sdk import DAG, Asset, task
 
 with DAG("later"):
     @task(inlets=[Asset("x")])
-    def asks_for_asset_events(inlet_events=None):
-        return [event.uri for event in inlet_events[Asset("x")]]
+    def asks_for_asset_state(asset_state_store=None):
+        return asset_state_store[Asset("x")].get("watermark")
 
-    asks_for_asset_events()
+    asks_for_asset_state()
 "#,
     );
     let run = TestRun::new(&context, "later.py", &[], &[]);
-    let task = "asks_for_asset_events";
+    let task = "asks_for_asset_state";
     let log = run.log(task, 1);
     assert_eq!(run.tasks[task], ("failed".to_owned(), 1), "{}", shown(&log));
     let says_so = |line: &Line| line.level == "error" && line.event.contains("does not answer");
