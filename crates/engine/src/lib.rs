@@ -5,13 +5,15 @@ mod core;
 mod facts;
 mod handle;
 mod lengths;
+mod lookup;
 mod params;
 mod pulse;
 mod run_loop;
 pub mod triggering;
 
-pub use crate::core::{Core, DagSource, Input, Started, TriggerRequest, pool_event};
+pub use crate::core::{Core, Input, Started, TriggerRequest, pool_event};
 pub use facts::{FactsError, facts_of, facts_to_json};
 pub use handle::{ChangeFailure, EngineHandle, EngineStopped, TriggerFailure};
+pub use lookup::DagSource;
 pub use pulse::Pulse;
 pub use run_loop::{Clock, Dispatch, Engine, EngineInbox, EngineOptions, SystemClock};
