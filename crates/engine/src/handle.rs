@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{DagId, DagRun, DagRunState, RunKey};
+use model::{DagId, DagRun, DagRunState, HitlRefusal, HitlResponse, RunKey, TaskInstanceKey};
 use scheduler::{Event, NewRun, ReplyId, RunRefusal, TriggerError};
 use tokio::sync::oneshot;
 
 use crate::core::{Input, TriggerRequest};
+use crate::hitl::AnswerRequest;
 use crate::pulse::Pulse;
 
 /// The engine's loop has ended.
@@ -34,7 +35,17 @@ pub enum ChangeFailure {
     Stopped(#[from] EngineStopped),
 }
 
+/// Why an answer to a task does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerFailure {
+    #[error(transparent)]
+    Refused(#[from] HitlRefusal),
+    #[error(transparent)]
+    Stopped(#[from] EngineStopped),
+}
+
 enum Answer {
+    Hitl(Result<Box<HitlResponse>, HitlRefusal>),
     Run(Result<Box<DagRun>, TriggerError>),
     Changed(Result<Option<Box<DagRun>>, RunRefusal>),
     Done,
@@ -61,6 +72,10 @@ impl Replies {
 
     pub(crate) fn changed(&self, id: ReplyId, answer: Result<Option<Box<DagRun>>, RunRefusal>) {
         self.send(id, Answer::Changed(answer));
+    }
+
+    pub(crate) fn hitl(&self, id: ReplyId, answer: Result<Box<HitlResponse>, HitlRefusal>) {
+        self.send(id, Answer::Hitl(answer));
     }
 
     pub(crate) fn done(&self, id: ReplyId) {
@@ -147,14 +162,48 @@ impl EngineHandle {
         self.change_run(|reply| Event::DeleteDag { dag_id, reply }).await.map(drop)
     }
 
+    /// Gives a task what it has asked people for. Returns when that is durable; of several answers the first one counts.
+    /// `anybody` may answer what others are asked.
+    pub async fn answer(
+        &self,
+        key: TaskInstanceKey,
+        response: HitlResponse,
+        anybody: bool,
+    ) -> Result<Box<HitlResponse>, AnswerFailure> {
+        let (reply, answer) = self.replies.expect();
+        let request = AnswerRequest { reply, key, response, anybody, resumes: true };
+        self.tell(Input::Answer(Box::new(request))).await?;
+        response_of(answer.await.map_err(|_| EngineStopped)?)
+    }
+
+    /// The answer of a trigger, which lets its task go on itself; from a thread that may block.
+    pub fn answer_blocking(
+        &self,
+        key: TaskInstanceKey,
+        response: HitlResponse,
+    ) -> Result<Box<HitlResponse>, AnswerFailure> {
+        let (reply, answer) = self.replies.expect();
+        let request = AnswerRequest { reply, key, response, anybody: true, resumes: false };
+        self.tell_blocking(Input::Answer(Box::new(request)))?;
+        response_of(answer.blocking_recv().map_err(|_| EngineStopped)?)
+    }
+
     async fn change_run(&self, event: impl FnOnce(ReplyId) -> Event) -> Result<Option<Box<DagRun>>, ChangeFailure> {
         let (reply, answer) = self.replies.expect();
         self.tell(Input::Event(event(reply))).await?;
         match answer.await.map_err(|_| EngineStopped)? {
             Answer::Changed(answer) => Ok(answer?),
             // Nobody answers such a request like that.
-            Answer::Run(_) | Answer::Done => Err(EngineStopped.into()),
+            Answer::Run(_) | Answer::Hitl(_) | Answer::Done => Err(EngineStopped.into()),
         }
+    }
+}
+
+fn response_of(answer: Answer) -> Result<Box<HitlResponse>, AnswerFailure> {
+    match answer {
+        Answer::Hitl(answer) => Ok(answer?),
+        // Nobody answers an answer like that.
+        Answer::Run(_) | Answer::Changed(_) | Answer::Done => Err(EngineStopped.into()),
     }
 }
 
@@ -162,6 +211,6 @@ fn run_of(answer: Answer) -> Result<Box<DagRun>, TriggerFailure> {
     match answer {
         Answer::Run(run) => Ok(run?),
         // Nobody answers a request for a run like that.
-        Answer::Changed(_) | Answer::Done => Err(EngineStopped.into()),
+        Answer::Changed(_) | Answer::Hitl(_) | Answer::Done => Err(EngineStopped.into()),
     }
 }

@@ -9,9 +9,8 @@ use model::{AttemptId, TriggerId};
 use scheduler::{Action, ArmTrigger, Config, Event, IdSource, Obstacle, StartAttempt, StopReason};
 use store::{Store, StoreError};
 
-use crate::core::{Core, Input};
+use crate::core::{Core, DagSource, Input};
 use crate::handle::{EngineHandle, EngineStopped, Replies};
-use crate::lookup::DagSource;
 use crate::pulse::Pulse;
 
 /// Inputs that may wait; whoever brings more waits himself.
@@ -240,6 +239,7 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::Acknowledge { attempt } => self.dispatch.acknowledge(attempt),
                 Action::Reply { to, answer } => self.replies.answer(to, answer),
                 Action::Done { to } => self.replies.done(to),
+                Action::HitlAnswered { to, answer } => self.replies.hitl(to, answer),
                 Action::RunChanged { to, answer } => self.replies.changed(to, answer),
                 Action::RunFinished { run, reason } => self.dispatch.run_finished(&run, reason),
                 Action::AutoPaused { dag_id, failed_runs } => {

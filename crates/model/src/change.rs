@@ -1,6 +1,7 @@
 //! What one commit writes. Every change puts a whole record in place, so that writing it twice changes nothing.
 
 use crate::asset::{AssetEvent, Listener};
+use crate::hitl::HitlResponse;
 use crate::id::{AssetEventId, DagId, RunId, RunKey, TaskId, TaskInstanceKey};
 use crate::run::{DagRun, DataInterval, TaskInstance};
 use crate::suspension::Suspension;
@@ -29,6 +30,14 @@ pub enum Change {
     Suspended(Box<Suspension>),
     /// What a task instance left behind when it was suspended has no meaning any more.
     NotSuspended(TaskInstanceKey),
+    /// What a task instance asked people is answered. `untold` as in [`crate::HitlDetail`].
+    HitlAnswered {
+        key: TaskInstanceKey,
+        response: Box<HitlResponse>,
+        untold: bool,
+    },
+    /// The task instance goes on with the answer.
+    HitlTold(TaskInstanceKey),
     Schedule {
         dag_id: DagId,
         schedule: Box<DagSchedule>,

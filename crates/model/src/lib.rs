@@ -5,6 +5,7 @@
 pub mod asset;
 pub mod change;
 pub mod dag;
+pub mod hitl;
 pub mod id;
 pub mod links;
 pub mod mapping;
@@ -25,6 +26,7 @@ pub use asset::{
 };
 pub use change::{Change, DagSchedule};
 pub use dag::{Dag, DagBuilder, DagError, DagLimits};
+pub use hitl::{HitlDetail, HitlQuestion, HitlRefusal, HitlResponse, HitlUser};
 pub use id::{
     AssetEventId, AttemptId, DagId, GroupIndex, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId,
     TaskInstanceKey, TriggerId, VersionId,

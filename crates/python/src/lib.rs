@@ -8,6 +8,7 @@ pub mod environment;
 mod forkserver;
 mod frame;
 mod helper_process;
+pub mod hitl;
 pub mod import;
 pub mod message;
 pub mod serialized;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
-use model::{Asset, AssetEvent, AssetUpdate, DagRun, Json, MapIndex, RunKey, TaskId, TaskInstance};
+use model::{Asset, AssetEvent, AssetUpdate, DagRun, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceId};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -44,7 +44,7 @@ pub enum ToSupervisor {
         end_date: Option<Timestamp>,
     },
     DeferTask(Deferral),
-    AwaitInputTask(Json),
+    AwaitInputTask(AwaitedInput),
     SkipDownstreamTasks {
         tasks: Vec<SkippedTask>,
     },
@@ -216,6 +216,55 @@ pub enum ToSupervisor {
         key: String,
     },
     ClearTaskStateStore {},
+    CreateHITLDetailPayload(HitlRequest),
+    /// Of a trigger.
+    GetHITLDetailResponse {
+        #[serde(deserialize_with = "id")]
+        ti_id: TaskInstanceId,
+    },
+    /// Of a trigger.
+    UpdateHITLDetail {
+        #[serde(deserialize_with = "id")]
+        ti_id: TaskInstanceId,
+        chosen_options: Vec<String>,
+        #[serde(default = "empty")]
+        params_input: Json,
+    },
+}
+
+/// What a task asks people.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+pub struct HitlRequest {
+    pub options: Vec<String>,
+    pub subject: String,
+    #[serde(default)]
+    pub body: Option<String>,
+    #[serde(default)]
+    pub defaults: Option<Vec<String>>,
+    #[serde(default)]
+    pub multiple: Option<bool>,
+    #[serde(default)]
+    pub params: Option<Json>,
+    #[serde(default)]
+    pub assigned_users: Option<Vec<AssignedUser>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct AssignedUser {
+    pub id: String,
+    pub name: String,
+}
+
+/// A task that leaves its process and waits for a person.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+pub struct AwaitedInput {
+    #[serde(default, deserialize_with = "duration")]
+    pub timeout: Option<SignedDuration>,
+    pub next_method: String,
+    #[serde(default)]
+    pub next_kwargs: Option<Json>,
+    #[serde(default)]
+    pub rendered_map_index: Option<String>,
 }
 
 /// A task that leaves its process and waits for a trigger.
@@ -244,6 +293,11 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     let read = |text: &str| text.parse::<Span>()?.to_duration(SpanRelativeTo::days_are_24_hours());
     read(&text).map(Some).map_err(|error| serde::de::Error::custom(format!("{text:?} is no duration: {error}")))
+}
+
+fn id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<TaskInstanceId, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(TaskInstanceId).map_err(|error| serde::de::Error::custom(format!("{text:?} is no UUID: {error}")))
 }
 
 fn yes() -> bool {

@@ -20,7 +20,7 @@ pub fn timer_of(classpath: &str, kwargs: &Json) -> Option<TriggerTimer> {
     let ends = kwargs.get("end_from_trigger").map_or(Some(false), Json::as_bool)?;
     let seconds = seconds_of(kwargs.get("moment")?)?;
     let at = Timestamp::from_microsecond((seconds * 1e6).round() as i64).ok()?;
-    let event = if ends { TimerEvent::Succeed } else { TimerEvent::Resume(encoded(seconds)) };
+    let event = if ends { TimerEvent::Succeed } else { TimerEvent::Resume(encoded_moment(seconds)) };
     Some(TriggerTimer { at, event })
 }
 
@@ -32,7 +32,7 @@ fn seconds_of(moment: &Json) -> Option<f64> {
 }
 
 /// A moment in UTC, as it arrives at the task on Airflow: there the trigger's process sends it on as a plain `datetime`.
-fn encoded(seconds: f64) -> Json {
+pub(crate) fn encoded_moment(seconds: f64) -> Json {
     let zone = json!(["UTC", "pendulum.tz.timezone.FixedTimezone", 1, true]);
     json!({
         "__classname__": "datetime.datetime",

@@ -230,6 +230,7 @@ impl Scheduler {
             }
             Outcome::Reschedule { at } => self.reschedule(task, at, decisions),
             Outcome::Deferred(deferral) => self.defer(task, *deferral, now, decisions),
+            Outcome::AwaitingInput(waiting) => self.await_input(task, *waiting, now, decisions),
             Outcome::Interrupted => self.interrupted(task, now, decisions),
         }
     }
@@ -313,6 +314,7 @@ impl Scheduler {
             TaskState::Deferred | TaskState::AwaitingInput => {
                 self.wait_outside(task);
                 self.arm(task, decisions);
+                self.ask_for_answer(task, now);
             }
             _ => {}
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    AssetEvent, AssetEventId, AssetUpdate, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DataInterval, Json,
-    MapIndex, RunId, RunKey, Suspension, TaskId, TaskIndex, TaskInstance, TaskInstanceId, TriggerId, TriggerTimer,
-    TriggeredBy, VersionId,
+    AssetEvent, AssetEventId, AssetUpdate, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DataInterval,
+    HitlRefusal, HitlResponse, Json, MapIndex, RunId, RunKey, Suspension, TaskId, TaskIndex, TaskInstance,
+    TaskInstanceId, TaskInstanceKey, TriggerId, TriggerTimer, TriggeredBy, VersionId,
 };
 
 use crate::dags::DagFacts;
@@ -123,6 +123,13 @@ pub enum Event {
     TriggerFailed {
         trigger: TriggerId,
         traceback: Option<Vec<String>>,
+    },
+    /// Somebody has answered what a task asked people.
+    HitlAnswered(Box<Answered>),
+    /// The answer to [`Need::HitlAnswer`].
+    HitlFound {
+        key: TaskInstanceKey,
+        answer: Option<HitlAnswer>,
     },
     /// A pool is new or was changed. `slots` is `None` for a pool without bound; task instances that are deferred take
     /// slots where `include_deferred`.
@@ -249,6 +256,8 @@ pub enum Outcome {
     },
     /// Waits for a trigger.
     Deferred(Box<Deferral>),
+    /// Waits for a person's answer.
+    AwaitingInput(Box<Waiting>),
     Removed,
     /// Its process was lost for a reason that is not the task's own: the worker or the engine ended.
     Interrupted,
@@ -265,6 +274,35 @@ pub struct Deferral {
     pub timeout: Option<SignedDuration>,
     pub next_method: String,
     pub next_kwargs: Json,
+}
+
+/// What an attempt leaves behind that waits for a person.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Waiting {
+    pub timeout: Option<SignedDuration>,
+    pub next_method: String,
+    pub next_kwargs: Json,
+}
+
+/// An answer of somebody, which may be taken.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answered {
+    pub key: TaskInstanceKey,
+    pub response: Box<HitlResponse>,
+    /// What the task is told of it.
+    pub payload: Json,
+    /// The task goes on with it. A trigger that answers for people lets its task go on itself.
+    pub resumes: bool,
+    pub reply: ReplyId,
+}
+
+/// What is known of the answer that a task waits for.
+#[derive(Clone, PartialEq, Debug)]
+pub enum HitlAnswer {
+    /// There is one; the task is told this.
+    Given { payload: Json },
+    /// There is none. This one counts if the time is up.
+    Default { response: Box<HitlResponse>, payload: Json },
 }
 
 /// What a trigger says.
@@ -300,6 +338,8 @@ pub enum Need {
     Structure { run: RunKey },
     /// How long that is what tasks of a run have left for others to map over; `None` for one that left nothing of the kind.
     MapLengths { run: RunKey, tasks: Vec<LengthOf> },
+    /// The answer that a task instance waits for, or what counts as one at that moment if its time is up.
+    HitlAnswer { key: TaskInstanceKey, at: Timestamp },
     /// The states of a Dag's last runs, whatever made them, in the order in which they are to run.
     LastRuns { dag_id: DagId, count: u32 },
 }
@@ -372,6 +412,11 @@ pub enum Action {
     RunChanged {
         to: ReplyId,
         answer: Result<Option<Box<DagRun>>, RunRefusal>,
+    },
+    /// An answer that somebody gave a task is durable, or is not taken.
+    HitlAnswered {
+        to: ReplyId,
+        answer: Result<Box<HitlResponse>, HitlRefusal>,
     },
     /// A run has ended; its Dag's callbacks are due.
     RunFinished {

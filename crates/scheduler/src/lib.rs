@@ -16,6 +16,7 @@ mod evaluate;
 mod event;
 mod expand;
 mod ids;
+mod input;
 mod inputs;
 mod previous;
 mod run_queue;
@@ -33,9 +34,9 @@ use model::{AttemptId, Change, DagId, RunKey, TriggerId};
 
 pub use dags::DagFacts;
 pub use event::{
-    Action, ArmTrigger, Decisions, Deferral, Event, LengthOf, LoadedRun, Need, NewRun, Obstacle, Outcome, PreviousRun,
-    Refusal, ReplyId, RunRefusal, Skip, SkipDecision, StartAttempt, StopReason, Structure, Trigger, TriggerError,
-    TriggerEvent, TriggeredEnd,
+    Action, Answered, ArmTrigger, Decisions, Deferral, Event, HitlAnswer, LengthOf, LoadedRun, Need, NewRun, Obstacle,
+    Outcome, PreviousRun, Refusal, ReplyId, RunRefusal, Skip, SkipDecision, StartAttempt, StopReason, Structure,
+    Trigger, TriggerError, TriggerEvent, TriggeredEnd, Waiting,
 };
 pub use expand::MAX_INSTANCES;
 pub use ids::IdSource;
@@ -214,6 +215,8 @@ impl Scheduler {
             Event::TriggersFrom(last) => self.last_trigger = last,
             Event::TriggerFired { trigger, event } => self.trigger_fired(trigger, event, now, decisions),
             Event::TriggerFailed { trigger, traceback } => self.trigger_failed(trigger, traceback, now, decisions),
+            Event::HitlAnswered(answered) => self.hitl_answered(*answered, now, decisions),
+            Event::HitlFound { key, answer } => self.hitl_found(&key, answer, now, decisions),
             Event::PoolChanged { name, slots, include_deferred } => {
                 self.pool_changed(&name, slots, include_deferred, decisions);
             }

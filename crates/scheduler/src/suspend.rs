@@ -139,7 +139,7 @@ impl Scheduler {
     }
 
     /// What the task instance waited for has happened: it goes on as soon as there is a slot.
-    fn go_on(
+    pub(crate) fn go_on(
         &mut self,
         task: TaskRef,
         change: impl FnOnce(&mut Suspension),
@@ -236,14 +236,18 @@ impl Scheduler {
     pub(crate) fn waited_too_long(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
         let Some(state) = self.runs.get(&task.run) else { return };
         let timeout = state.instance(task).suspension.as_ref().and_then(|suspension| suspension.timeout);
-        if state.ti(task).state == TaskState::Deferred && timeout.is_some_and(|timeout| timeout <= now) {
-            self.go_on(task, |next| fail(next, json!({"error": TIMEOUT})), now, decisions);
+        if timeout.is_none_or(|timeout| now < timeout) {
+            return;
+        }
+        match state.ti(task).state {
+            TaskState::Deferred => self.go_on(task, |next| fail(next, json!({"error": TIMEOUT})), now, decisions),
+            _ => self.ask_for_answer(task, now),
         }
     }
 }
 
 /// The method that goes on is told what happened.
-fn add_event(suspension: &mut Suspension, payload: Json) {
+pub(crate) fn add_event(suspension: &mut Suspension, payload: Json) {
     match &mut suspension.next_kwargs {
         Json::Object(kwargs) => drop(kwargs.insert("event".to_owned(), payload)),
         other => *other = json!({"event": payload}),

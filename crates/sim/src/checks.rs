@@ -10,6 +10,7 @@ use scheduler::{Scheduler, StartAttempt};
 use store::{DagStore, Page, RunFilter, RunStore, XComStore};
 
 use crate::dags::{SimDag, Version, wild_branches};
+use crate::hitl;
 use crate::oracle;
 use crate::world::World;
 
@@ -52,6 +53,7 @@ pub(crate) fn at_start(world: &World, attempt: &StartAttempt) -> Check {
     })?;
     let twin = world.alive.values().find(|other| other.ti.key() == key);
     ensure(twin.is_none(), || format!("{key} runs while an attempt of it is alive"))?;
+    hitl::answer_is_told(world, attempt)?;
     limits(world, attempt)?;
     nothing_before_its_time(world, attempt)
 }
@@ -237,6 +239,7 @@ pub(crate) fn nobody_waits_for_nothing(world: &World) -> Check {
         return Ok(());
     }
     triggers_run(world, core.scheduler())?;
+    hitl::answers_are_kept(world)?;
     let executing = core.scheduler().attempts_in_flight().count();
     if executing >= world.config.parallelism as usize {
         return Ok(());
@@ -246,6 +249,7 @@ pub(crate) fn nobody_waits_for_nothing(world: &World) -> Check {
     for run in &runs {
         all.extend(read(world.store.task_instances_of(&run.key))?);
     }
+    hitl::nobody_waits_for_an_answer(world, &all)?;
     let holding: Vec<&TaskInstance> = all.iter().filter(|ti| ti.state.is_executing()).collect();
     for waiting in all.iter().filter(|ti| ti.state == TaskState::Scheduled) {
         let Some(sim) = world.dags.iter().find(|sim| sim.dag_id == waiting.run.dag_id) else { continue };
@@ -327,6 +331,7 @@ pub(crate) fn order_of_starts(world: &World, started: &[&StartAttempt]) -> Check
 /// Nothing is going to happen any more: everything must have come to its end, and to the right one.
 pub(crate) fn at_the_end(world: &World) -> Check {
     promises(world)?;
+    hitl::answers_are_kept(world)?;
     let (runs, _) = read(world.store.runs(&RunFilter::default(), &[], Page::ALL))?;
     for run in &runs {
         let Some(sim) = world.dags.iter().find(|sim| sim.dag_id == run.key.dag_id) else { continue };

@@ -184,6 +184,9 @@ pub struct Plan {
     /// So often it waits for a trigger then.
     deferrals: u32,
     waiting: Waiting,
+    /// It asks people in its first try, before all else, and waits so long for them.
+    question: Option<Option<SignedDuration>>,
+    has_default_answer: bool,
     /// A trigger may end it. A branch must speak for itself.
     may_end_from_trigger: bool,
 }
@@ -220,7 +223,9 @@ impl Plan {
         let deferrals = rng.range(0, 6).saturating_sub(4) as u32;
         let is_branch = dag.find(ti.task_id.as_str()).is_some_and(|task| dag.task(task).can_skip_downstream);
         let may_end_from_trigger = failures == 0 && last == Last::Success && !is_branch;
-        Self { failures, last, reschedules, deferrals, waiting, may_end_from_trigger }
+        let question = rng.percent(12).then(|| rng.percent(50).then(|| SignedDuration::from_secs(20)));
+        let has_default_answer = rng.percent(50);
+        Self { failures, last, reschedules, deferrals, waiting, question, has_default_answer, may_end_from_trigger }
     }
 
     /// Whether its triggers may end it, as its plan says that it ends.
@@ -231,6 +236,17 @@ impl Plan {
     /// Whether it waits for a trigger in its first try.
     pub fn is_deferred(&self) -> bool {
         self.deferrals > 0
+    }
+
+    /// What it waits for when it asks people. `consumed` as in [`Self::outcome`].
+    pub fn asks(&self, consumed: u32) -> Option<scheduler::Waiting> {
+        let timeout = self.question.filter(|_| consumed == 0)?;
+        Some(scheduler::Waiting { timeout, next_method: "execute_complete".to_owned(), next_kwargs: json!({}) })
+    }
+
+    /// Whether something counts as the answer when the time is up.
+    pub fn has_default_answer(&self) -> bool {
+        self.has_default_answer
     }
 
     fn deferral(&self, now: Timestamp) -> Deferral {

@@ -7,6 +7,7 @@
 mod assets;
 mod checks;
 mod dags;
+mod hitl;
 mod oracle;
 mod people;
 mod rng;

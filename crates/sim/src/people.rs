@@ -151,6 +151,8 @@ impl World {
         self.promised.remove(&run.key);
         self.tries.retain(|(ti, _), _| ti.run != run.key);
         self.rescheduled.retain(|ti, _| ti.run != run.key);
+        self.answers.retain(|ti, _| ti.run != run.key);
+        self.asked.retain(|ti| ti.run != run.key);
         self.thinned.insert(dag_id);
         self.tell(Input::Event(Event::DeleteRun { run: run.key, reply: ReplyId(self.requests) }));
     }

@@ -38,6 +38,7 @@ impl World {
             }
             Action::Stuck { ti, obstacle } => self.note(|| format!("{} is stuck: {obstacle}", ti.key())),
             Action::Reply { to, answer } => self.answered(to.0, answer.map(|run| run.key)),
+            Action::HitlAnswered { to, answer } => self.answer_heard(to, answer)?,
             Action::Done { to } => {
                 if let Some((dag_id, paused)) = self.unconfirmed.remove(&to.0) {
                     self.note(|| format!("{dag_id} is {}", if paused { "paused" } else { "let go on" }));
@@ -143,7 +144,14 @@ impl World {
         let outcome = if lost {
             Outcome::Interrupted
         } else {
-            Plan::of(self.seed, &dag, &ti).outcome(consumed, rescheduled, deferred, self.now)
+            let plan = Plan::of(self.seed, &dag, &ti);
+            match plan.asks(consumed).filter(|_| !self.asked.contains(&ti.key())) {
+                Some(waiting) => {
+                    self.ask(&plan, &ti);
+                    Outcome::AwaitingInput(Box::new(waiting))
+                }
+                None => plan.outcome(consumed, rescheduled, deferred, self.now),
+            }
         };
         self.note(|| format!("{} try {} ends: {outcome:?}", ti.key(), ti.try_number));
         if let Outcome::Reschedule { .. } = outcome {
@@ -152,6 +160,10 @@ impl World {
         }
         if let Outcome::Deferred(_) = outcome {
             *self.deferred.entry(ti.key()).or_default() += 1;
+            self.may_start_again.insert(ti.id);
+        }
+        if let Outcome::AwaitingInput(_) = outcome {
+            self.asked.insert(ti.key());
             self.may_start_again.insert(ti.id);
         }
         if outcome == Outcome::Success {
@@ -167,7 +179,9 @@ impl World {
         if let Input::AttemptEnded { outlets, .. } = &mut end {
             *outlets = assets::outlets_of(self.seed, &dag, &ti);
         }
-        self.schedule(self.now, Pending::Deliver(end));
+        // Between the question and the end of the process that asks people may be quicker.
+        let longest = if let Outcome::AwaitingInput(_) = outcome { 2000 } else { 0 };
+        self.soon(longest, Pending::Deliver(end));
         if self.rng.percent(5) {
             // Late enough to meet the next attempt, if there is one.
             self.soon(40_000, Pending::Deliver(ended(id, self.now, outcome, None)));

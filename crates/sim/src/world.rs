@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::{Core, DagSource, Input};
 use jiff::{SignedDuration, Timestamp};
-use model::{AttemptId, Dag, DagId, DagRunState, RunKey, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId};
+use model::{
+    AttemptId, Dag, DagId, DagRunState, HitlResponse, RunKey, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
+};
 use scheduler::{Action, ArmTrigger, Config, Event, IdSource, NewRun, Outcome, StartAttempt};
 use store::memory::{CommitFault, MemoryStore};
 
@@ -31,6 +33,8 @@ pub(crate) enum Pending {
     DeliverLate(AttemptId),
     Trigger(DagId, Box<NewRun>),
     Pause(DagId, bool),
+    /// Somebody answers what a task has asked.
+    Answer(TaskInstanceKey),
     /// Somebody ends some run of a Dag, or puts it back into the queue.
     SetState(DagId, DagRunState),
     /// Somebody deletes some run of a Dag.
@@ -101,6 +105,11 @@ pub struct World {
     pub(crate) tries: HashMap<(TaskInstanceKey, u32), TaskInstanceId>,
     pub(crate) rescheduled: HashMap<TaskInstanceKey, u32>,
     pub(crate) deferred: HashMap<TaskInstanceKey, u32>,
+    /// Task instances that have asked people in their first try.
+    pub(crate) asked: HashSet<TaskInstanceKey>,
+    /// Answers that people were told are taken, and those that they do not know about.
+    pub(crate) answers: BTreeMap<TaskInstanceKey, HitlResponse>,
+    pub(crate) unanswered_answers: BTreeMap<u64, TaskInstanceKey>,
     /// Triggers that run.
     pub(crate) armed: BTreeMap<TriggerId, Box<ArmTrigger>>,
     pub(crate) may_start_again: HashSet<TaskInstanceId>,
@@ -153,6 +162,9 @@ impl World {
             tries: HashMap::new(),
             rescheduled: HashMap::new(),
             deferred: HashMap::new(),
+            asked: HashSet::new(),
+            answers: BTreeMap::new(),
+            unanswered_answers: BTreeMap::new(),
             armed: BTreeMap::new(),
             may_start_again: HashSet::new(),
             requests: 0,
@@ -272,6 +284,7 @@ impl World {
                 Pending::Deliver(input) => self.held.push(input),
                 Pending::DeliverLate(attempt) => self.last_words(attempt),
                 Pending::Trigger(dag_id, run) => self.trigger(dag_id, run),
+                Pending::Answer(key) => self.answer(key),
                 Pending::Pause(dag_id, paused) => self.pause(dag_id, paused),
                 Pending::SetState(dag_id, state) => self.set_state(dag_id, state),
                 Pending::Delete(dag_id) => self.delete(dag_id),
@@ -406,6 +419,7 @@ impl World {
         for (_, (dag_id, paused)) in std::mem::take(&mut self.unconfirmed) {
             self.soon(10_000, Pending::Pause(dag_id, paused));
         }
+        self.unanswered_answers.clear();
         for (_, (dag_id, run)) in std::mem::take(&mut self.unanswered) {
             self.soon(10_000, Pending::Trigger(dag_id, run));
         }

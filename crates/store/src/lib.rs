@@ -36,15 +36,15 @@ mod write;
 
 use jiff::Timestamp;
 use model::{
-    Asset, AssetEvent, AssetEventId, AssetKey, DagId, DagRun, MapIndex, RunKey, Suspension, TaskId, TaskInstance,
-    TaskInstanceKey, TriggerId, VersionId,
+    Asset, AssetEvent, AssetEventId, AssetKey, DagId, DagRun, HitlDetail, MapIndex, RunKey, Suspension, TaskId,
+    TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
 };
 
 pub use error::StoreError;
 pub use query::{
-    AssetEventFilter, ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, ImportErrorFilter,
-    ImportErrorOrder, Page, PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter, TaskInstanceOrder, TextFilter,
-    VariableOrder, VersionFilter, VersionOrder, XComFilter, XComOrder,
+    AssetEventFilter, ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, HitlFilter, HitlOrder,
+    ImportErrorFilter, ImportErrorOrder, Page, PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter,
+    TaskInstanceOrder, TextFilter, VariableOrder, VersionFilter, VersionOrder, XComFilter, XComOrder,
 };
 pub use records::{
     AssetRecord, Connection, DagAsset, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskStateEntry,
@@ -218,6 +218,26 @@ pub trait AssetStore {
     fn last_asset_event(&self) -> Result<AssetEventId>;
 }
 
+/// What task instances ask people, and what people answer.
+pub trait HitlStore {
+    /// What a task instance has asked last.
+    fn hitl_detail(&self, key: &TaskInstanceKey) -> Result<Option<HitlDetail>>;
+
+    /// As it was when that try gave way to a later one.
+    fn hitl_detail_of_try(&self, key: &TaskInstanceKey, id: TaskInstanceId) -> Result<Option<HitlDetail>>;
+
+    /// What task instances have asked, with them as they are now.
+    fn hitl_details(
+        &self,
+        filter: &HitlFilter,
+        order: &[(HitlOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<(HitlDetail, TaskInstance)>, u64)>;
+
+    /// The task instance whose current try has this id.
+    fn task_instance_named(&self, id: TaskInstanceId) -> Result<Option<TaskInstanceKey>>;
+}
+
 /// What task instances keep for their own later tries.
 pub trait TaskStateStore {
     fn task_state(&self, ti: &TaskInstanceKey, key: &str) -> Result<Option<TaskStateEntry>>;
@@ -263,6 +283,7 @@ pub trait Store:
     + DagStore
     + XComStore
     + AssetStore
+    + HitlStore
     + TaskStateStore
     + VariableStore
     + ConnectionStore

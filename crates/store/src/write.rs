@@ -1,7 +1,7 @@
 //! Everything that is ever written.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Change, DagId, Json, TaskInstanceKey, VersionId};
+use model::{Change, DagId, HitlDetail, Json, TaskInstanceKey, VersionId};
 
 use crate::records::{Connection, DagAsset, Pool, TaskStateEntry, Variable, XCom, XComKey};
 
@@ -32,6 +32,8 @@ pub enum Write {
         key: TaskInstanceKey,
         fields: Json,
     },
+    /// What a task instance asks people, and it is not answered; but see [`HitlDetail::asked_again`].
+    HitlAsked(Box<HitlDetail>),
     /// A try of a task instance asked to be run again later.
     Rescheduled {
         key: TaskInstanceKey,

@@ -32,6 +32,15 @@ impl Client {
         self
     }
 
+    /// The same client with the token of somebody who has a password.
+    pub fn with_password(mut self, username: &str, password: &str) -> Self {
+        let body = serde_json::json!({"username": username, "password": password});
+        let reply = self.post("/auth/token", &body);
+        self.token = reply.body["access_token"].as_str().map(str::to_owned);
+        assert!(self.token.is_some(), "no token: {reply:?}");
+        self
+    }
+
     pub fn get(&self, path: &str) -> Reply {
         self.try_get(path).expect("an answer")
     }

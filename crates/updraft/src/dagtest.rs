@@ -132,6 +132,12 @@ async fn follow(stack: &Stack, store: &MemoryStore, run: &DagRun, shown: &Shown)
             let ok = current.state == DagRunState::Success;
             return Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        if let Some(names) = nobody_answers(store, &tasks)? {
+            bail!(
+                "{names} wait for people, and nobody can answer in a test: run the Dag on a server, or leave them out with \
+                 --mark-success-pattern"
+            );
+        }
         tokio::select! {
             () = tokio::time::sleep(REFRESH) => {}
             signal = termination.wait() => {
@@ -141,6 +147,23 @@ async fn follow(stack: &Stack, store: &MemoryStore, run: &DagRun, shown: &Shown)
             }
         }
     }
+}
+
+/// The tasks that wait for people, where nothing else is under way and no time-out ends that.
+fn nobody_answers(store: &MemoryStore, tasks: &[TaskInstance]) -> Result<Option<String>> {
+    let waits = |ti: &&TaskInstance| ti.state == TaskState::AwaitingInput;
+    let stands_still = |ti: &TaskInstance| ti.state.is_finished() || ti.state == TaskState::None || waits(&ti);
+    if !tasks.iter().all(stands_still) {
+        return Ok(None);
+    }
+    let mut names = Vec::new();
+    for ti in tasks.iter().filter(waits) {
+        if store.suspension(&ti.key())?.is_some_and(|suspension| suspension.timeout.is_some()) {
+            return Ok(None);
+        }
+        names.push(live::name_of(ti));
+    }
+    Ok((!names.is_empty()).then(|| names.join(", ")))
 }
 
 fn finish(run: &DagRun, tasks: &[TaskInstance], shown: &Shown) -> Result<()> {

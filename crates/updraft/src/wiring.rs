@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use engine::triggering::{self, RunRequest};
-use engine::{DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
+use engine::{AnswerFailure, DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
 use jiff::Timestamp;
-use model::{AttemptId, Dag, DagRun, Execution, Outlets, RunType, TaskInstance, TriggerId, TriggeredBy, VersionId};
+use model::{
+    AttemptId, Dag, DagRun, Execution, HitlResponse, Outlets, RunType, TaskInstance, TaskInstanceKey, TriggerId,
+    TriggeredBy, VersionId,
+};
 use scheduler::{ArmTrigger, Event, Obstacle, Outcome, StartAttempt, StopReason, TriggerError};
 use store::Store;
-use worker::{Report, Reports, TriggerFromTask, TriggerRefused, Worker};
+use worker::{AnswerRefused, Report, Reports, TriggerFromTask, TriggerRefused, Worker};
 
 /// The structures of Dags, as the store has their versions.
 #[derive(Clone)]
@@ -90,6 +93,13 @@ impl Reports for EngineReports {
             }
             Err(error) => Err(refused(500, error.to_string())),
         }
+    }
+
+    fn answer(&self, key: TaskInstanceKey, response: HitlResponse) -> Result<Box<HitlResponse>, AnswerRefused> {
+        self.engine.answer_blocking(key, response).map_err(|error| match error {
+            AnswerFailure::Refused(refusal) => AnswerRefused::Refused(refusal),
+            AnswerFailure::Stopped(stopped) => AnswerRefused::Stopped(stopped.to_string()),
+        })
     }
 }
 

@@ -154,6 +154,8 @@ impl StoreAnswers {
             T::GetAssetEventByAssetAlias { alias_name, after, before, limit, ascending } => {
                 self.events_of_alias(alias_name, &EventQuery { after, before, ascending, limit })
             }
+            T::CreateHITLDetailPayload(request) => self.ask_people(request),
+            T::GetHITLDetailResponse { ti_id } => self.peoples_answer(ti_id),
             other => Ok(Answer::Refused(server_error(400, &format!("Unhandled request: {}", kind(&other))))),
         }
     }

@@ -8,6 +8,7 @@ mod answers;
 mod assets;
 mod attempt;
 mod folders;
+mod hitl;
 mod log;
 mod lookups;
 mod mask;
@@ -22,7 +23,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::{AttemptId, MapIndex, Outlets, RunKey, TaskId, TaskInstance, TaskInstanceKey, TriggerId, VersionId};
+use model::{
+    AttemptId, HitlRefusal, HitlResponse, MapIndex, Outlets, RunKey, TaskId, TaskInstance, TaskInstanceKey, TriggerId,
+    VersionId,
+};
 use process::Host;
 use python::Helper;
 use scheduler::{Outcome, StartAttempt, StopReason, TriggerEvent};
@@ -107,12 +111,24 @@ pub enum TriggerRefused {
     Refused { status: u16, message: String },
 }
 
+/// Why a trigger's answer to its task's question does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerRefused {
+    #[error(transparent)]
+    Refused(#[from] HitlRefusal),
+    #[error("{0}")]
+    Stopped(String),
+}
+
 /// Those who hear the worker's news.
 pub trait Reports: Clone + Send + Sync + 'static {
     fn report(&self, report: Report) -> impl Future<Output = ()> + Send;
 
     /// Makes a run. Blocks.
     fn trigger(&self, trigger: TriggerFromTask) -> Result<(), TriggerRefused>;
+
+    /// Answers a task's question for people, because their time is up. Returns when the answer is durable. Blocks.
+    fn answer(&self, key: TaskInstanceKey, response: HitlResponse) -> Result<Box<HitlResponse>, AnswerRefused>;
 }
 
 /// Where the worker finds things.

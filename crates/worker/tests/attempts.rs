@@ -12,8 +12,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
-    AttemptId, DagBuilder, DagRun, DagRunState, Execution, Json, MapIndex, NativeOperator, RunKey, RunType, Task,
-    TaskIndex, TaskInstance, TaskInstanceId, TaskState, TriggeredBy, VersionId, task::BashSpec,
+    AttemptId, DagBuilder, DagRun, DagRunState, Execution, HitlResponse, Json, MapIndex, NativeOperator, RunKey,
+    RunType, Task, TaskIndex, TaskInstance, TaskInstanceId, TaskInstanceKey, TaskState, TriggeredBy, VersionId,
+    task::BashSpec,
 };
 use process::Host;
 use python::Helper;
@@ -21,7 +22,7 @@ use scheduler::{Outcome, StartAttempt, StopReason};
 use store::memory::MemoryStore;
 use tokio::sync::mpsc;
 use uuid::Uuid;
-use worker::{Report, Reports, TriggerFromTask, TriggerRefused, Worker, WorkerOptions, log_path};
+use worker::{AnswerRefused, Report, Reports, TriggerFromTask, TriggerRefused, Worker, WorkerOptions, log_path};
 
 const ROLE: &str = "UPDRAFT_TEST_ROLE";
 const LIMIT: Duration = Duration::from_secs(30);
@@ -42,6 +43,10 @@ struct Listener {
 }
 
 impl Reports for Listener {
+    fn answer(&self, _: TaskInstanceKey, response: HitlResponse) -> Result<Box<HitlResponse>, AnswerRefused> {
+        Ok(Box::new(response))
+    }
+
     async fn report(&self, report: Report) {
         let panics = self.faults.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         assert!(!panics, "a fault of the test's");

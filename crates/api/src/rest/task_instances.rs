@@ -2,6 +2,7 @@
 
 mod batch;
 mod filter;
+mod hitl;
 mod links;
 mod tries;
 
@@ -29,7 +30,7 @@ const PREFIX: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances";
 
 pub(crate) fn routes(routes: Routes) -> Routes {
     let at = |rest: &str| format!("{PREFIX}{rest}");
-    routes
+    hitl::routes(routes)
         .get(&at("/{task_id}"), Access::ReadDags, get)
         .get(&at("/{task_id}/listMapped"), Access::ReadDags, list_mapped)
         .get(&at("/{task_id}/tries"), Access::ReadDags, tries::list)

@@ -11,10 +11,10 @@ use model::{
     Asset, AssetCondition, AssetKey, AssetLike, AssetUpdate, AttemptId, Change, Dag, DagBuilder, DagRunState,
     Execution, RunKey, StartTrigger, Task, TaskInstanceKey, TaskState, TimerEvent, TriggerId, TriggerTimer, WeightRule,
 };
-use scheduler::{Action, Config, Deferral, Event, Outcome, ReplyId, TriggerEvent, TriggeredEnd};
+use scheduler::{Action, Answered, Config, Deferral, Event, Outcome, ReplyId, TriggerEvent, TriggeredEnd, Waiting};
 use serde_json::{Value, json};
 
-use crate::toy::{Step, Toy, beginning};
+use crate::toy::{Step, Toy, answer, beginning, told};
 
 /// `12:30`, `12:30:05` or `01-02T12:30`.
 fn moment(text: &str) -> Timestamp {
@@ -330,6 +330,12 @@ impl Play {
                 let traceback = Some(vec!["it broke".to_owned()]);
                 self.toy.tell(Event::TriggerFailed { trigger: self.trigger(task), traceback })
             }
+            ["answer", task, option] => self.answer(task, option, true),
+            ["answer", task, option, "of", "trigger"] => self.answer(task, option, false),
+            ["default", task, option] => {
+                self.toy.defaults.insert(self.key(task), (*option).to_owned());
+                return;
+            }
             ["start", task] => {
                 let (attempt, at) = (self.attempt(task), self.toy.now);
                 let (hostname, unixname) = ("host".into(), "user".into());
@@ -378,6 +384,12 @@ impl Play {
         self.toy.tell(Event::DagPaused { dag_id: dag_id.into(), paused, reply: ReplyId(0) })
     }
 
+    fn answer(&mut self, task: &str, option: &str, resumes: bool) -> Vec<Step> {
+        let (key, response) = (self.key(task), answer(self.toy.now, option, Some("eve")));
+        let (payload, response, reply) = (told(&response), Box::new(response), ReplyId(0));
+        self.toy.tell(Event::HitlAnswered(Box::new(Answered { key, response, payload, resumes, reply })))
+    }
+
     /// The run with this name.
     fn run(&self, name: &str) -> RunKey {
         let found = self.names.iter().find(|(_, known)| *known == name);
@@ -418,6 +430,11 @@ impl Play {
             "retry" => Outcome::Retry { delay: (!value.is_empty()).then(|| duration(value)) },
             "reschedule" => Outcome::Reschedule { at: self.toy.now + duration(value) },
             "defer" => Outcome::Deferred(Box::new(deferral(value, self.toy.now))),
+            "ask" => Outcome::AwaitingInput(Box::new(Waiting {
+                timeout: (!value.is_empty()).then(|| duration(value)),
+                next_method: "execute_complete".into(),
+                next_kwargs: json!({}),
+            })),
             "removed" => Outcome::Removed,
             "interrupted" => Outcome::Interrupted,
             _ => panic!("no outcome is called {text}"),
@@ -432,7 +449,13 @@ impl Play {
             let mut ended = Vec::new();
             for change in step.changes.iter().chain(&step.lazy_changes) {
                 match change {
-                    Change::NotSuspended(_) => {}
+                    Change::NotSuspended(_) | Change::HitlTold(_) => {}
+                    Change::HitlAnswered { key, response, untold } => {
+                        let when = if *untold { ", which is still to be told" } else { "" };
+                        let told = told(response);
+                        let (task, answer) = (self.name(key), told.as_str().unwrap_or_default());
+                        writeln!(self.out, "  {at}  {task} is answered: {answer}{when}").unwrap();
+                    }
                     Change::Suspended(suspension) => {
                         let trigger = suspension.trigger.as_ref().map(|trigger| trigger.id);
                         self.triggers.extend(trigger.map(|trigger| (suspension.key.clone(), trigger)));

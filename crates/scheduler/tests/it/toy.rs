@@ -6,17 +6,30 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
-    AssetEvent, AssetEventId, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule, Json, MapIndex, RunId,
-    RunKey, RunType, Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy, VersionId,
+    AssetEvent, AssetEventId, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule, HitlResponse, HitlUser,
+    Json, MapIndex, RunId, RunKey, RunType, Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy,
+    VersionId,
 };
 use scheduler::{
-    Action, Config, DagFacts, Decisions, Event, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome, PreviousRun,
-    ReplyId, Scheduler, Skip, SkipDecision, StartAttempt, Structure, Trigger,
+    Action, Config, DagFacts, Decisions, Event, HitlAnswer, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome,
+    PreviousRun, ReplyId, Scheduler, Skip, SkipDecision, StartAttempt, Structure, Trigger,
 };
+use serde_json::json;
 
 /// 2026-01-01, a Thursday, in UTC: where every history begins.
 pub fn beginning() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// Somebody's answer, or nobody's.
+pub fn answer(at: Timestamp, option: &str, by: Option<&str>) -> HitlResponse {
+    let by = by.map(|name| HitlUser { id: name.into(), name: name.into() });
+    HitlResponse { at, by, chosen_options: vec![option.into()], params_input: json!({}) }
+}
+
+/// What a task is told of an answer.
+pub fn told(response: &HitlResponse) -> Json {
+    json!(format!("{} by {}", response.chosen_options[0], response.by.as_ref().map_or("nobody", |user| &user.name)))
 }
 
 /// A Dag as its file has it.
@@ -44,6 +57,10 @@ pub struct Toy {
     /// The lengths of what task instances returned.
     pub returned: HashMap<TaskInstanceKey, u32>,
     pub suspensions: BTreeMap<TaskInstanceKey, Suspension>,
+    /// What people were asked, and have answered.
+    pub answers: BTreeMap<TaskInstanceKey, HitlResponse>,
+    /// What counts when the time is up.
+    pub defaults: BTreeMap<TaskInstanceKey, String>,
     pub last_asset_event: AssetEventId,
     /// The events that wait for each Dag, and whether they count.
     pub asset_events: BTreeMap<DagId, Vec<(AssetEvent, bool)>>,
@@ -76,6 +93,8 @@ impl Toy {
             skips: HashMap::new(),
             returned: HashMap::new(),
             suspensions: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            defaults: BTreeMap::new(),
             last_asset_event: AssetEventId(0),
             asset_events: BTreeMap::new(),
             alive: BTreeMap::new(),
@@ -277,6 +296,8 @@ impl Toy {
                 self.suspensions.insert(suspension.key.clone(), (**suspension).clone());
             }
             Change::NotSuspended(key) => drop(self.suspensions.remove(key)),
+            Change::HitlAnswered { key, response, .. } => drop(self.answers.insert(key.clone(), (**response).clone())),
+            Change::HitlTold(key) => assert!(self.answers.contains_key(key), "{key} is told what nobody has said"),
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
             Change::AssetEvent { event, listeners } => {
                 self.last_asset_event = event.id;
@@ -387,6 +408,14 @@ impl Toy {
                 run,
             },
             Need::MapLengths { run, tasks } => Event::MapLengths { lengths: self.lengths_of(&run, &tasks), run },
+            Need::HitlAnswer { key, at } => {
+                let given = self.answers.get(&key).map(|given| HitlAnswer::Given { payload: told(given) });
+                let default = self.defaults.get(&key).map(|option| {
+                    let response = answer(at, option, None);
+                    HitlAnswer::Default { payload: told(&response), response: Box::new(response) }
+                });
+                Event::HitlFound { answer: given.or(default), key }
+            }
             Need::LastRuns { dag_id, count } => {
                 let mut runs: Vec<(Timestamp, usize)> = self
                     .order

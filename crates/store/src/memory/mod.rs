@@ -2,6 +2,7 @@
 
 mod assets;
 mod dags;
+mod hitl;
 mod order;
 mod runs;
 mod settings;
@@ -15,8 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use model::{
-    AssetEvent, AssetEventId, AssetKey, DagId, DagRun, Json, RunKey, Suspension, TaskInstance, TaskInstanceId,
-    TaskInstanceKey, VersionId,
+    AssetEvent, AssetEventId, AssetKey, DagId, DagRun, HitlDetail, Json, RunKey, Suspension, TaskInstance,
+    TaskInstanceId, TaskInstanceKey, VersionId,
 };
 
 use crate::records::{
@@ -71,6 +72,8 @@ struct State {
     reschedules: Table<(TaskInstanceKey, u32), Vec<Timestamp>>,
     rendered: Table<TaskInstanceKey, Json>,
     suspensions: Table<TaskInstanceKey, Suspension>,
+    hitl: Table<TaskInstanceKey, HitlDetail>,
+    hitl_tries: Table<(TaskInstanceKey, TaskInstanceId), HitlDetail>,
     xcoms: Table<XComKey, XCom>,
     assets: Table<AssetKey, Numbered<AssetRecord>>,
     /// With whether some task produces it.
@@ -96,7 +99,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 20] {
+    fn tables(&mut self) -> [&mut dyn Journal; 22] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -108,6 +111,8 @@ impl State {
             &mut self.reschedules,
             &mut self.rendered,
             &mut self.suspensions,
+            &mut self.hitl,
+            &mut self.hitl_tries,
             &mut self.xcoms,
             &mut self.assets,
             &mut self.dag_assets,

@@ -52,6 +52,10 @@ impl State {
                 self.require_run(&key.run)?;
                 self.rendered.put(key, fields);
             }
+            Write::HitlAsked(detail) => {
+                self.require_run(&detail.key.run)?;
+                self.hitl_asked(*detail);
+            }
             Write::Rescheduled { key, try_number, start, .. } => {
                 self.require_run(&key.run)?;
                 let key = (key, try_number);
@@ -126,6 +130,7 @@ impl State {
             }
             Change::ArchivedTry(ti) => {
                 self.require_run(&ti.run)?;
+                self.hitl_archived(&ti);
                 self.tries.put((ti.key(), ti.id), *ti);
             }
             Change::Expanded { run, task_id } => {
@@ -139,6 +144,10 @@ impl State {
             Change::NotSuspended(key) => {
                 self.require_run(&key.run)?;
                 self.suspensions.remove(&key);
+            }
+            Change::HitlAnswered { key, response, untold } => self.hitl_answered(&key, *response, untold),
+            Change::HitlTold(key) => {
+                self.hitl.change(&key, |detail| detail.untold = false);
             }
             Change::AssetEvent { event, listeners } => self.asset_event(*event, listeners),
             Change::AssetEventsTaken { dag_id, run, events } => return self.asset_events_taken(&dag_id, run, &events),
@@ -188,6 +197,8 @@ impl State {
         self.tries.remove_where(|(ti, _), _| ti.run == *key);
         self.reschedules.remove_where(|(ti, _), _| ti.run == *key);
         self.suspensions.remove_where(|ti, _| ti.run == *key);
+        self.hitl.remove_where(|ti, _| ti.run == *key);
+        self.hitl_tries.remove_where(|(ti, _), _| ti.run == *key);
         self.rendered.remove_where(|ti, _| ti.run == *key);
         self.xcoms.remove_where(|xcom, _| xcom.run == *key);
         self.task_states.remove_where(|(ti, _), _| ti.run == *key);

@@ -240,6 +240,43 @@ pub enum TaskInstanceOrder {
 }
 
 #[derive(Clone, Debug, Default)]
+pub struct HitlFilter {
+    pub dag_id: Option<DagId>,
+    pub run_id: Option<RunId>,
+    pub dag_ids: TextFilter,
+    pub task_id: Option<String>,
+    pub task_ids: TextFilter,
+    pub map_index: Option<i64>,
+    pub states: Vec<TaskState>,
+    pub answered: Option<bool>,
+    /// Whose answer it is.
+    pub user_ids: Vec<String>,
+    pub user_names: Vec<String>,
+    /// As [`TextFilter::pattern`].
+    pub subject: Option<String>,
+    pub body: Option<String>,
+    pub created_at: Span,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HitlOrder {
+    /// By the id of the current try of the task instance.
+    Id,
+    Subject,
+    CreatedAt,
+    RespondedAt,
+    UserId,
+    UserName,
+    DagId,
+    RunId,
+    RunAfter,
+    TaskId,
+    RenderedMapIndex,
+    Operator,
+    State,
+}
+
+#[derive(Clone, Debug, Default)]
 pub struct XComFilter {
     pub dag_id: Option<DagId>,
     pub run_id: Option<RunId>,

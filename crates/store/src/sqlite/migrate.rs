@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("task_state_store.sql"),
     include_str!("suspension.sql"),
     include_str!("asset.sql"),
+    include_str!("hitl.sql"),
 ];
 
 /// The schema version that this program writes.

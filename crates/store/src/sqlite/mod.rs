@@ -10,6 +10,7 @@ mod checkpoint;
 mod column;
 mod dags;
 mod functions;
+mod hitl;
 mod migrate;
 mod read;
 mod runs;

@@ -14,7 +14,7 @@ use crate::query::{Direction, Page, RunFilter, RunOrder, TaskInstanceFilter, Tas
 use crate::records::TaskTry;
 use crate::{Result, RunExists, RunStore};
 
-const TASK_COLUMNS: &str = "r.dag_id, r.run_id, t.task_id, t.map_index, t.id, t.state, t.try_number, t.max_tries, \
+pub(super) const TASK_COLUMNS: &str = "r.dag_id, r.run_id, t.task_id, t.map_index, t.id, t.state, t.try_number, t.max_tries, \
     t.version_id, t.operator, t.operator_name, t.pool, t.pool_slots, t.queue, t.priority_weight, t.executor, \
     t.scheduled_at, t.queued_at, t.start_date, t.end_date, t.hostname, t.unixname, t.pid, t.rendered_map_index, \
     t.retry_delay_override, t.reschedule_date";
@@ -36,7 +36,11 @@ const RENDERED_MAP_INDEX: &str =
     "coalesce(t.rendered_map_index, CASE WHEN t.map_index >= 0 THEN CAST(t.map_index AS TEXT) END)";
 
 fn read_task_instance(row: &Row<'_>) -> rusqlite::Result<TaskInstance> {
-    let mut columns = Columns::new(row);
+    read_task_columns(&mut Columns::new(row))
+}
+
+/// Reads [`TASK_COLUMNS`].
+pub(super) fn read_task_columns(columns: &mut Columns<'_>) -> rusqlite::Result<TaskInstance> {
     Ok(TaskInstance {
         run: RunKey { dag_id: DagId::from(columns.get::<String>()?), run_id: RunId::from(columns.get::<String>()?) },
         task_id: TaskId::from(columns.get::<String>()?),

@@ -2,15 +2,16 @@
 
 use std::fmt::Debug;
 
-use model::{DagRun, DagRunState, MapIndex, RunType, TaskInstance, TaskState};
+use model::{DagRun, DagRunState, MapIndex, RunType, TaskInstance, TaskInstanceKey, TaskState};
 use serde_json::json;
 use store::memory::MemoryStore;
 use store::{
-    DagFilter, DagOrder, Direction, DurationRange, ImportedDag, ImportedFile, Page, RunFilter, RunOrder, Span, Store,
-    TaskInstanceFilter, TaskInstanceOrder, TextFilter, Write, XCom, XComFilter, XComOrder,
+    DagFilter, DagOrder, Direction, DurationRange, HitlFilter, HitlOrder, ImportedDag, ImportedFile, Page, RunFilter,
+    RunOrder, Span, Store, TaskInstanceFilter, TaskInstanceOrder, TextFilter, Write, XCom, XComFilter, XComOrder,
 };
 
 use crate::fixtures::*;
+use crate::hitl;
 
 /// The same numbers on every run.
 struct Random(u64);
@@ -181,6 +182,9 @@ fn fill(random: &mut Random) -> Vec<Vec<Write>> {
                     entry.key.map_index = MapIndex(index);
                     batch.push(put_xcom(&entry));
                 }
+                if random.chance(40) {
+                    batch.extend(some_question(random, &made, task_id, index));
+                }
             }
         }
         // Runs and tries go on: some change after they were made.
@@ -192,6 +196,18 @@ fn fill(random: &mut Random) -> Vec<Vec<Write>> {
         batches.push(batch);
     }
     batches
+}
+
+fn some_question(random: &mut Random, run: &DagRun, task_id: &str, index: i32) -> Vec<Write> {
+    let key = TaskInstanceKey { map_index: MapIndex(index), ..ti_key(&run.key, task_id) };
+    let mut asked = hitl::asked(&key, &name(random), random.below(200));
+    asked.question.body = random.maybe(60, name);
+    let mut writes = vec![hitl::put(&asked)];
+    if random.chance(60) {
+        let by = random.maybe(70, |random| random.pick(&USERS));
+        writes.push(hitl::answer(&key, &hitl::response(by, random.below(200)), random.chance(20)));
+    }
+    writes
 }
 
 fn some_dag_ids() -> Vec<String> {
@@ -308,6 +324,29 @@ fn xcom_filter(random: &mut Random) -> XComFilter {
     }
 }
 
+fn hitl_filter(random: &mut Random) -> HitlFilter {
+    let text = |random: &mut Random, percent| TextFilter {
+        pattern: random.maybe(percent, |random| random.pick(&PATTERNS).into()),
+        prefix: random.maybe(percent, |random| random.pick(&PREFIXES).into()),
+    };
+    let users = USERS.map(str::to_owned);
+    HitlFilter {
+        dag_id: random.maybe(15, |random| format!("dag_{}", random.below(33)).into()),
+        run_id: None,
+        dag_ids: text(random, 5),
+        task_id: random.maybe(10, name),
+        task_ids: text(random, 8),
+        map_index: random.maybe(10, |random| random.below(3) - 1),
+        states: random.some_of(20, &TaskState::ALL),
+        answered: random.maybe(20, |random| random.chance(50)),
+        user_ids: random.some_of(5, &users.clone().map(|name| format!("id of {name}"))),
+        user_names: random.some_of(10, &users),
+        subject: random.maybe(8, |random| random.pick(&PATTERNS).into()),
+        body: random.maybe(8, |random| random.pick(&PATTERNS).into()),
+        created_at: random.span(10, 200),
+    }
+}
+
 /// Asks all stores the same and wants the answer of the first from all of them.
 fn ask<T: PartialEq + Debug>(
     stores: &[&dyn Store],
@@ -367,6 +406,22 @@ const XCOM_ORDERS: [XComOrder; 7] = [
     XComOrder::RunAfter,
 ];
 
+const HITL_ORDERS: [HitlOrder; 13] = [
+    HitlOrder::Id,
+    HitlOrder::Subject,
+    HitlOrder::CreatedAt,
+    HitlOrder::RespondedAt,
+    HitlOrder::UserId,
+    HitlOrder::UserName,
+    HitlOrder::DagId,
+    HitlOrder::RunId,
+    HitlOrder::RunAfter,
+    HitlOrder::TaskId,
+    HitlOrder::RenderedMapIndex,
+    HitlOrder::Operator,
+    HitlOrder::State,
+];
+
 #[test]
 fn all_back_ends_give_the_same_answers() {
     let (sqlite, _alive) = temporary_sqlite();
@@ -377,7 +432,7 @@ fn all_back_ends_give_the_same_answers() {
         let results = stores.map(|store| store.commit(batch.clone()).map_err(|error| error.to_string()));
         assert_eq!(results[0], results[1]);
     }
-    let mut found = [0; 4];
+    let mut found = [0; 5];
     for _ in 0..400 {
         let (filter, order, page) = (run_filter(random), random.order(&RUN_ORDERS), random.page());
         found[0] += ask(&stores, &(&filter, &order, page), |store| store.runs(&filter, &order, page)).0.len();
@@ -387,6 +442,8 @@ fn all_back_ends_give_the_same_answers() {
         found[2] += ask(&stores, &(&filter, &order, page), |store| store.dags(&filter, &order, page)).0.len();
         let (filter, order, page) = (xcom_filter(random), random.order(&XCOM_ORDERS), random.page());
         found[3] += ask(&stores, &(&filter, &order, page), |store| store.list_xcoms(&filter, &order, page)).0.len();
+        let (filter, order, page) = (hitl_filter(random), random.order(&HITL_ORDERS), random.page());
+        found[4] += ask(&stores, &(&filter, &order, page), |store| store.hitl_details(&filter, &order, page)).0.len();
     }
     assert!(found.iter().all(|found| *found > 300), "the filters let too little through to compare: {found:?}");
     same_by_key(&stores, random);

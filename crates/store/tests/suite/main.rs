@@ -7,6 +7,7 @@ mod assets;
 mod batches;
 mod dag_lists;
 mod fixtures;
+mod hitl;
 mod imports;
 mod keyed;
 mod run_lists;
@@ -75,6 +76,8 @@ cases!(
             a_suspension_is_read_back_as_it_was_written,
             suspensions_are_replaced_and_end,
             the_last_trigger_is_the_highest_that_is_waited_for;
+        hitl: questions_are_asked_and_answered, a_question_that_is_asked_again_forgets_the_answer_that_was_told,
+            tries_keep_what_they_have_asked, filters_of_questions;
         assets: assets_are_active_while_a_dag_has_them,
             assets_that_are_produced_outrank_others, events_wait_until_a_run_takes_them, filters_of_asset_events;
         run_lists: filters_of_runs, orders_of_runs, pages_of_runs, versions_of_runs;

@@ -77,6 +77,27 @@ fn a_dag_runs_to_its_end_with_what_the_home_has() {
     assert_eq!(cli.run(&["dags", "list"]).out, "No data found\n");
 }
 
+const ASKING: &str = r#"
+from datetime import timedelta
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import DAG
+
+with DAG("asking", schedule=None):
+    soon = HITLOperator(task_id="soon", subject="?", options=["a"], defaults="a", response_timeout=timedelta(seconds=1))
+    soon >> HITLOperator(task_id="asks", subject="?", options=["a"])
+"#;
+
+#[test]
+fn a_test_does_not_wait_for_people_who_can_not_answer() {
+    let cli = Cli::new();
+    cli.context.write_dag("asking.py", ASKING);
+    let file = cli.context.dags().join("asking.py");
+    let stuck = cli.run(&["dags", "test", file.to_str().unwrap()]);
+    assert!(stuck.code == 1 && stuck.out.contains("soon success"), "{stuck:?}");
+    assert!(stuck.err.contains("asks wait for people, and nobody can answer in a test"), "{stuck:?}");
+    cli.ok(&["dags", "test", file.to_str().unwrap(), "--mark-success-pattern", "asks"]);
+}
+
 #[test]
 fn a_failure_is_shown_and_told_by_the_exit_code() {
     let cli = Cli::new();

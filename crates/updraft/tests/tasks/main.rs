@@ -7,6 +7,7 @@ mod bash;
 mod by_hand;
 mod contracts;
 mod failures;
+mod human;
 mod import;
 mod kill;
 mod support;

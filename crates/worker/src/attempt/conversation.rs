@@ -7,7 +7,7 @@ use model::{Json, MapIndex, Outlets, TaskId};
 use python::import::{Answer, Answers};
 use python::message::{EndState, ErrorType, Startup, ToSupervisor, server_error};
 use python::{FrameError, FrameReader, FrameWriter};
-use scheduler::{Deferral, Outcome};
+use scheduler::{Deferral, Outcome, Waiting};
 use serde_json::json;
 use store::{Write, XCom};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -239,11 +239,13 @@ impl<'a, R: Reports> Conversation<'a, R> {
                 self.told.outcome = Some(Outcome::Deferred(Box::new(deferral_of(deferral))));
                 self.writer.answer(id, None).await
             }
-            ToSupervisor::AwaitInputTask(_) => {
-                let event =
-                    "The task waits for a person's input, which this version of Updraft does not do; it has failed";
-                self.attempt.log.write(Level::Error, TASK_LOGGER, event, &[]);
-                self.end_told(Outcome::FailedForGood, None).await;
+            ToSupervisor::AwaitInputTask(awaited) => {
+                self.told.rendered_map_index = awaited.rendered_map_index.or(self.told.rendered_map_index.take());
+                self.told.outcome = Some(Outcome::AwaitingInput(Box::new(Waiting {
+                    timeout: awaited.timeout,
+                    next_method: awaited.next_method,
+                    next_kwargs: awaited.next_kwargs.unwrap_or_else(|| json!({})),
+                })));
                 self.writer.answer(id, None).await
             }
             ToSupervisor::ResendLoggingFD {} => self.new_log_channel(id).await,

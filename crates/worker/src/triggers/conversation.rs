@@ -114,8 +114,14 @@ impl<'a, R: Reports> Conversation<'a, R> {
                 return self.writer.refuse(id, &server_error(400, &message)).await;
             }
         };
-        let answers = self.answers.clone();
-        match tokio::task::spawn_blocking(move || answers.answer(request)).await {
+        let (answers, reports) = (self.answers.clone(), self.worker.inner.reports.clone());
+        let answer = move || match request {
+            ToSupervisor::UpdateHITLDetail { ti_id, chosen_options, params_input } => answers
+                .answer_for_people(&reports, ti_id, chosen_options, params_input)
+                .unwrap_or_else(|error| Answer::Refused(server_error(500, &error.to_string()))),
+            request => answers.answer(request),
+        };
+        match tokio::task::spawn_blocking(answer).await {
             Ok(Answer::Done) => self.writer.answer(id, None).await,
             Ok(Answer::Body(body)) => self.writer.answer(id, Some(&body)).await,
             Ok(Answer::Refused(error)) => self.writer.refuse(id, &error).await,

@@ -155,7 +155,7 @@ pub(super) fn read_common(args: &mut Args, filter: &mut TaskInstanceFilter) {
     filter.rendered_map_index_prefix = args.prefix("rendered_map_index_prefix_pattern");
 }
 
-fn states(args: &mut Args) -> Vec<TaskState> {
+pub(super) fn states(args: &mut Args) -> Vec<TaskState> {
     let read = |text: &String| match text.as_str() {
         "no_status" | "none" => Some(TaskState::None),
         text => text.parse().ok(),

@@ -54,7 +54,7 @@ pub(super) struct TryCollection {
 
 impl TryResponse {
     /// Blocks.
-    fn of(ti: TaskInstance, lookup: &mut Lookup<'_>) -> Result<Self, ApiError> {
+    pub(super) fn of(ti: TaskInstance, lookup: &mut Lookup<'_>) -> Result<Self, ApiError> {
         let version = lookup.version(ti.version)?;
         let text = |text: Option<std::sync::Arc<str>>| text.map(|text| text.to_string());
         // A try that waits for the next one has failed.
@@ -122,7 +122,7 @@ async fn list_of(state: ApiState, mut args: Args, map_index: i64) -> ApiResult<T
 }
 
 /// The tries that gave way, and the current one.
-fn tries_of(lookup: &Lookup<'_>, key: &TaskInstanceKey) -> Result<Vec<TaskInstance>, ApiError> {
+pub(super) fn tries_of(lookup: &Lookup<'_>, key: &TaskInstanceKey) -> Result<Vec<TaskInstance>, ApiError> {
     let archived = lookup.store().archived_tries(key)?;
     let mut tries: Vec<TaskInstance> = archived.into_iter().map(|archived| archived.task_instance).collect();
     if let Some(current) = lookup.store().task_instance(key)? {

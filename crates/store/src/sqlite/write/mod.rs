@@ -1,6 +1,7 @@
 //! The one connection that writes.
 
 mod assets;
+mod hitl;
 mod imports;
 mod runs;
 mod settings;
@@ -148,6 +149,7 @@ impl Writer {
                 key,
                 &[&fields.to_string()],
             ),
+            Write::HitlAsked(detail) => self.hitl_asked(detail),
             Write::Rescheduled { key, try_number, start, end, until } => self.of_task(
                 "INSERT INTO task_reschedule (run_rid, task_id, map_index, try_number, start_date, end_date, reschedule_date)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -177,7 +179,12 @@ impl Writer {
         match change {
             Change::Run(run) => self.run(run),
             Change::TaskInstance(ti) => self.task_instance(ti),
-            Change::ArchivedTry(ti) => self.archived_try(ti),
+            Change::ArchivedTry(ti) => {
+                self.archived_try(ti)?;
+                self.hitl_archived(ti)
+            }
+            Change::HitlAnswered { key, response, untold } => self.hitl_answered(key, response, *untold),
+            Change::HitlTold(key) => self.hitl_told(key),
             Change::Expanded { run, task_id } => {
                 let key = TaskInstanceKey { run: run.clone(), task_id: task_id.clone(), map_index: MapIndex::NONE };
                 let sql = "DELETE FROM task_instance WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3";

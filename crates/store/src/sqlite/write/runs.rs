@@ -20,7 +20,7 @@ const TASK_COLUMNS: &str = "id, state, try_number, max_tries, version_id, operat
      retry_delay_override, reschedule_date";
 
 /// The tables that hold what belongs to runs.
-const OF_RUNS: [&str; 8] = [
+const OF_RUNS: [&str; 10] = [
     "task_instance",
     "task_try",
     "task_reschedule",
@@ -29,6 +29,8 @@ const OF_RUNS: [&str; 8] = [
     "xcom",
     "task_state",
     "asset_consumed",
+    "hitl_detail",
+    "hitl_detail_try",
 ];
 
 static PUT_TASK_INSTANCE: LazyLock<String> = LazyLock::new(|| put_try("task_instance", "run_rid, task_id, map_index"));
