@@ -6,14 +6,16 @@ mod facts;
 mod handle;
 mod hitl;
 mod lengths;
+mod lookup;
 mod params;
 mod pulse;
 mod run_loop;
 pub mod triggering;
 
-pub use crate::core::{Core, DagSource, Input, Started, TriggerRequest, pool_event};
+pub use crate::core::{Core, Input, Started, TriggerRequest, pool_event};
 pub use facts::{FactsError, facts_of, facts_to_json};
 pub use handle::{AnswerFailure, ChangeFailure, EngineHandle, EngineStopped, TriggerFailure};
 pub use hitl::AnswerRequest;
+pub use lookup::DagSource;
 pub use pulse::Pulse;
 pub use run_loop::{Clock, Dispatch, Engine, EngineInbox, EngineOptions, SystemClock};

@@ -9,8 +9,9 @@ use model::{AttemptId, TriggerId};
 use scheduler::{Action, ArmTrigger, Config, Event, IdSource, Obstacle, StartAttempt, StopReason};
 use store::{Store, StoreError};
 
-use crate::core::{Core, DagSource, Input};
+use crate::core::{Core, Input};
 use crate::handle::{EngineHandle, EngineStopped, Replies};
+use crate::lookup::DagSource;
 use crate::pulse::Pulse;
 
 /// Inputs that may wait; whoever brings more waits himself.
