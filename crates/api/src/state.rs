@@ -40,6 +40,8 @@ pub struct ApiConfig {
     /// Where the server runs, and as whom.
     pub hostname: String,
     pub unixname: String,
+    /// `[core] rerun_with_latest_version`, if anybody has set it: whether what is cleared goes on with the newest version.
+    pub rerun_with_latest_version: Option<bool>,
 }
 
 /// A section of the configuration: its name, and its options with their values. Secrets are hidden when it is shown.
@@ -59,6 +61,7 @@ impl Default for ApiConfig {
             mask_rules: Arc::default(),
             hostname: String::new(),
             unixname: String::new(),
+            rerun_with_latest_version: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{DagId, DagRun, DagRunState, HitlRefusal, HitlResponse, RunKey, TaskInstanceKey};
-use scheduler::{Event, NewRun, ReplyId, RunRefusal, TriggerError};
+use scheduler::{Clear, Event, NewRun, ReplyId, RunRefusal, TasksChanged, TriggerError};
 use tokio::sync::oneshot;
 
 use crate::core::{Input, TriggerRequest};
@@ -48,6 +48,7 @@ enum Answer {
     Hitl(Result<Box<HitlResponse>, HitlRefusal>),
     Run(Result<Box<DagRun>, TriggerError>),
     Changed(Result<Option<Box<DagRun>>, RunRefusal>),
+    TasksChanged(Result<Box<TasksChanged>, RunRefusal>),
     Done,
 }
 
@@ -76,6 +77,10 @@ impl Replies {
 
     pub(crate) fn hitl(&self, id: ReplyId, answer: Result<Box<HitlResponse>, HitlRefusal>) {
         self.send(id, Answer::Hitl(answer));
+    }
+
+    pub(crate) fn tasks_changed(&self, id: ReplyId, answer: Result<Box<TasksChanged>, RunRefusal>) {
+        self.send(id, Answer::TasksChanged(answer));
     }
 
     pub(crate) fn done(&self, id: ReplyId) {
@@ -152,6 +157,21 @@ impl EngineHandle {
         self.change_run(|reply| Event::SetRunState { run, state, reply }).await
     }
 
+    /// Has task instances run again. Gives them as they were then, when that is durable; the reply's id is set here.
+    pub async fn clear(&self, clear: Clear) -> Result<TasksChanged, ChangeFailure> {
+        self.change_tasks(|reply| Event::Clear(Box::new(Clear { reply, ..clear }))).await
+    }
+
+    async fn change_tasks(&self, event: impl FnOnce(ReplyId) -> Event) -> Result<TasksChanged, ChangeFailure> {
+        let (reply, answer) = self.replies.expect();
+        self.tell(Input::Event(event(reply))).await?;
+        match answer.await.map_err(|_| EngineStopped)? {
+            Answer::TasksChanged(answer) => Ok(*answer?),
+            // Nobody answers such a request like that.
+            Answer::Run(_) | Answer::Changed(_) | Answer::Hitl(_) | Answer::Done => Err(EngineStopped.into()),
+        }
+    }
+
     /// Deletes a run that is not running. Returns when that is durable.
     pub async fn delete_run(&self, run: RunKey) -> Result<(), ChangeFailure> {
         self.change_run(|reply| Event::DeleteRun { run, reply }).await.map(drop)
@@ -194,7 +214,7 @@ impl EngineHandle {
         match answer.await.map_err(|_| EngineStopped)? {
             Answer::Changed(answer) => Ok(answer?),
             // Nobody answers such a request like that.
-            Answer::Run(_) | Answer::Hitl(_) | Answer::Done => Err(EngineStopped.into()),
+            Answer::Run(_) | Answer::Hitl(_) | Answer::TasksChanged(_) | Answer::Done => Err(EngineStopped.into()),
         }
     }
 }
@@ -203,7 +223,7 @@ fn response_of(answer: Answer) -> Result<Box<HitlResponse>, AnswerFailure> {
     match answer {
         Answer::Hitl(answer) => Ok(answer?),
         // Nobody answers an answer like that.
-        Answer::Run(_) | Answer::Changed(_) | Answer::Done => Err(EngineStopped.into()),
+        Answer::Run(_) | Answer::Changed(_) | Answer::TasksChanged(_) | Answer::Done => Err(EngineStopped.into()),
     }
 }
 
@@ -211,6 +231,6 @@ fn run_of(answer: Answer) -> Result<Box<DagRun>, TriggerFailure> {
     match answer {
         Answer::Run(run) => Ok(run?),
         // Nobody answers a request for a run like that.
-        Answer::Changed(_) | Answer::Hitl(_) | Answer::Done => Err(EngineStopped.into()),
+        Answer::Changed(_) | Answer::Hitl(_) | Answer::TasksChanged(_) | Answer::Done => Err(EngineStopped.into()),
     }
 }

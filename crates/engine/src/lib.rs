@@ -10,6 +10,7 @@ mod lookup;
 mod params;
 mod pulse;
 mod run_loop;
+pub mod selection;
 pub mod triggering;
 
 pub use crate::core::{Core, Input, Started, TriggerRequest, pool_event};

@@ -242,6 +242,7 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::Done { to } => self.replies.done(to),
                 Action::HitlAnswered { to, answer } => self.replies.hitl(to, answer),
                 Action::RunChanged { to, answer } => self.replies.changed(to, answer),
+                Action::TasksChanged { to, answer } => self.replies.tasks_changed(to, answer),
                 Action::RunFinished { run, reason } => self.dispatch.run_finished(&run, reason),
                 Action::AutoPaused { dag_id, failed_runs } => {
                     tracing::warn!("Pausing Dag {dag_id} because its last {failed_runs} runs have failed");

@@ -21,6 +21,8 @@ pub enum Change {
     TaskInstance(Box<TaskInstance>),
     /// A try that has ended and gave way to the next one; its id is no longer current.
     ArchivedTry(Box<TaskInstance>),
+    /// A task instance was cleared: what it has left for others is gone.
+    Forgotten(TaskInstanceKey),
     /// A mapped task has its instances now: the one that stood for them all is no more.
     Expanded {
         run: RunKey,

@@ -14,6 +14,7 @@ pub mod retry;
 pub mod run;
 pub mod secrets;
 pub mod state;
+mod subset;
 pub mod suspension;
 pub mod task;
 pub mod timetable;

@@ -31,8 +31,10 @@ pub enum TaskTransition {
     Resume,
     /// Its process was lost for a reason that is not the task's own.
     Interrupt,
-    /// Is to be run again.
+    /// Is to be run again. What executes is asked to end first.
     Clear,
+    /// What executed when it was cleared has ended.
+    Restart,
     /// Another task failed in a Dag with `fail_fast`.
     FailFast,
     /// Its run took longer than `dagrun_timeout`.
@@ -44,7 +46,7 @@ pub enum TaskTransition {
 }
 
 impl TaskTransition {
-    pub const ALL: [TaskTransition; 20] = [
+    pub const ALL: [TaskTransition; 21] = [
         TaskTransition::Schedule,
         TaskTransition::Queue,
         TaskTransition::Start,
@@ -60,6 +62,7 @@ impl TaskTransition {
         TaskTransition::Resume,
         TaskTransition::Interrupt,
         TaskTransition::Clear,
+        TaskTransition::Restart,
         TaskTransition::FailFast,
         TaskTransition::TimeOut,
         TaskTransition::MarkSuccess,
@@ -114,11 +117,12 @@ pub fn next_state(state: TaskState, transition: TaskTransition) -> Result<TaskSt
         (T::Reschedule, S::Running) => S::UpForReschedule,
         (T::Resume, S::Deferred | S::AwaitingInput) => S::Scheduled,
 
-        (T::Interrupt, S::Queued | S::Running | S::Restarting) => S::Scheduled,
+        (T::Interrupt, S::Queued | S::Running) => S::Scheduled,
 
-        (T::Clear, S::Running) => S::Restarting,
-        (T::Clear, S::Queued | S::Restarting) => return Err(NoTransition { state, transition }),
+        // What is queued is on its way to a worker, and may run by now.
+        (T::Clear, S::Queued | S::Running | S::Restarting) => S::Restarting,
         (T::Clear, _) => S::None,
+        (T::Restart, S::Restarting) => S::None,
 
         (T::FailFast, S::Running) => S::Failed,
         (T::FailFast, S::UpstreamFailed | S::Removed) => S::Skipped,
@@ -153,8 +157,9 @@ mod tests {
         AwaitInput   - - - awaiting_input - - - - - - - - - -
         Reschedule   - - - up_for_reschedule - - - - - - - - - -
         Resume       - - - - - - - - - - - - scheduled scheduled
-        Interrupt    - - scheduled scheduled - scheduled - - - - - - - -
-        Clear        none none - restarting none - none none none none none none none none
+        Interrupt    - - scheduled scheduled - - - - - - - - - -
+        Clear        none none restarting restarting none restarting none none none none none none none none
+        Restart      - - - - - none - - - - - - - -
         FailFast     skipped skipped skipped failed - skipped - skipped skipped skipped - skipped skipped skipped
         TimeOut      skipped skipped skipped skipped - skipped - skipped skipped - - - skipped skipped
         MarkSuccess  success success success success - success success success success success success success success success

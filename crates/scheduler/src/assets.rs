@@ -111,7 +111,7 @@ impl Scheduler {
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
-        let source = self.attempts.get(&attempt).and_then(|task| Some(self.runs.get(&task.run)?.ti(*task).key()));
+        let source = self.heard_attempt(attempt).and_then(|task| Some(self.runs.get(&task.run)?.ti(task).key()));
         let Some(source) = source else {
             decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "updated assets" }));
             return;

@@ -179,7 +179,10 @@ impl Scheduler {
             decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "started" }));
             return;
         };
-        if self_transition(state, task, TaskTransition::Start, decisions).is_none() {
+        // One that was cleared on its way is about to end.
+        if state.ti(task).state == TaskState::Restarting
+            || self_transition(state, task, TaskTransition::Start, decisions).is_none()
+        {
             return;
         }
         set_start(state.instance_mut(task), at);
@@ -206,6 +209,10 @@ impl Scheduler {
         decisions.actions.push(Action::Acknowledge { attempt });
         self.release_slots(task);
         let Some(state) = self.runs.get_mut(&task.run) else { return };
+        if state.ti(task).state == TaskState::Restarting {
+            state.instance_mut(task).attempt = None;
+            return self.start_anew(task, decisions);
+        }
         if state.ti(task).state == TaskState::Queued && outcome != Outcome::Interrupted {
             // Its start is told by the way; what has ended has started.
             let _ = self_transition(state, task, TaskTransition::Start, decisions);
@@ -309,6 +316,7 @@ impl Scheduler {
         let Some(state) = self.runs.get(&task.run) else { return };
         match state.ti(task).state {
             TaskState::Scheduled => self.wait_for_slot(task),
+            TaskState::Restarting => self.start_anew(task, decisions),
             executing if executing.is_executing() => self.interrupted(task, now, decisions),
             schedulable if schedulable.is_schedulable() => self.dirty.push_back(task),
             TaskState::Deferred | TaskState::AwaitingInput => {
@@ -341,6 +349,13 @@ impl Scheduler {
         }
     }
 
+    /// The task instance that an attempt works on, unless whatever comes of it does not count any more.
+    pub(crate) fn heard_attempt(&self, attempt: AttemptId) -> Option<TaskRef> {
+        let task = self.attempts.get(&attempt)?;
+        let is_cleared = self.runs.get(&task.run)?.ti(*task).state == TaskState::Restarting;
+        (!is_cleared).then_some(*task)
+    }
+
     /// A running task said which tasks do not run. Those that execute already, have succeeded or have failed are left
     /// alone; but what is to be tried again is not.
     pub(crate) fn skip_downstream(
@@ -350,9 +365,8 @@ impl Scheduler {
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
-        let Some((source, state)) =
-            self.attempts.get(&attempt).and_then(|source| Some((*source, self.runs.get_mut(&source.run)?)))
-        else {
+        let source = self.heard_attempt(attempt);
+        let Some((source, state)) = source.and_then(|source| Some((source, self.runs.get_mut(&source.run)?))) else {
             decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "skip downstream" }));
             return;
         };

@@ -8,16 +8,40 @@ use jiff::Timestamp;
 use model::transition::{TaskTransition, next_state};
 use model::{Change, Dag, DagId, DagRun, DagRunState, RunKey, TaskIndex, TaskState};
 
+use crate::clear::Clear;
 use crate::event::{Action, Decisions, LoadedRun, Need, ReplyId, RunRefusal, StopReason};
 use crate::run_state::{Previous, RunSerial, TaskRef};
+use crate::structure::NewestStructure;
 use crate::{Scheduler, put};
+
+/// Something that people want of a run.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// It is to end, or to be put back into the queue.
+    State(DagRunState, ReplyId),
+    Clear(Clear),
+}
 
 /// What people want of a run that is being fetched for it.
 #[derive(Debug, Default)]
 pub(crate) struct Wishes {
-    wishes: Vec<(DagRunState, ReplyId)>,
+    wishes: Vec<Wish>,
     /// The run, if it was taken out of its queue.
     waiting: Option<DagRun>,
+    /// The run, where its Dag's newest structure has been asked for.
+    fetched: Option<Box<LoadedRun>>,
+}
+
+impl Wishes {
+    pub(crate) fn add(&mut self, wish: Wish) {
+        self.wishes.push(wish);
+    }
+}
+
+impl Wish {
+    fn wants_newest(&self, run: &DagRun) -> bool {
+        matches!(self, Wish::Clear(clear) if clear.wants_newest(run))
+    }
 }
 
 /// What becomes of a run's task instances when people end it.
@@ -47,14 +71,19 @@ impl Scheduler {
             }
             return;
         }
+        self.wish(key, Wish::State(state, reply));
+    }
+
+    /// Has a run fetched that is not under way, for somebody who wants something of it.
+    pub(crate) fn wish(&mut self, key: &RunKey, wish: Wish) {
         if !self.wishes.contains_key(key) {
             if !self.is_loading(key) {
                 self.needs.push(Need::Run(key.clone()));
             }
             let waiting = self.take_waiting(key);
-            self.wishes.insert(key.clone(), Wishes { wishes: Vec::new(), waiting });
+            self.wishes.insert(key.clone(), Wishes { waiting, ..Wishes::default() });
         }
-        self.wishes.entry(key.clone()).or_default().wishes.push((state, reply));
+        self.wishes.entry(key.clone()).or_default().add(wish);
     }
 
     fn is_loading(&self, key: &RunKey) -> bool {
@@ -75,40 +104,66 @@ impl Scheduler {
         now: Timestamp,
         decisions: &mut Decisions,
     ) -> Option<LoadedRun> {
-        let Some(wishes) = self.wishes.remove(&loaded.run.key) else { return Some(loaded) };
-        let LoadedRun { mut run, structure, mut task_instances, mut suspensions, .. } = loaded;
-        for (state, reply) in wishes.wishes {
-            match state {
-                DagRunState::Queued => requeue(&mut run, now),
-                _ => {
-                    let known = |task_id: &str| structure.dag.find(task_id);
-                    let (places, states): (Vec<usize>, Vec<_>) = task_instances
-                        .iter()
-                        .enumerate()
-                        .filter_map(|(place, ti)| Some((place, (known(ti.task_id.as_str())?, ti.state))))
-                        .unzip();
-                    let ending = ending(&structure.dag, &states, state);
-                    for (place, transition) in ending.moves {
-                        let ti = &mut task_instances[places[place]];
-                        let Ok(next) = next_state(ti.state, transition) else { continue };
-                        ti.state = next;
-                        ti.start_date = ti.start_date.or(Some(now));
-                        ti.end_date = ti.end_date.or(Some(now));
-                        put(decisions, ti, Change::TaskInstance);
-                        let gone = suspensions.extract_if(.., |suspension| suspension.key == ti.key());
-                        decisions.changes.extend(gone.map(|suspension| Change::NotSuspended(suspension.key)));
+        let key = loaded.run.key.clone();
+        let Some(wishes) = self.wishes.get_mut(&key) else { return Some(loaded) };
+        if wishes.wishes.iter().any(|wish| wish.wants_newest(&loaded.run)) {
+            wishes.fetched = Some(Box::new(loaded));
+            self.needs.push(Need::Structure { run: key });
+            return None;
+        }
+        let wishes = self.wishes.remove(&key).unwrap_or_default();
+        self.fulfil(loaded, wishes.wishes, now, decisions);
+        None
+    }
+
+    /// The newest structure of a Dag is there. Does what people want with it, if it was for that that it was asked for;
+    /// otherwise it is given back.
+    pub(crate) fn grant_with_newest(
+        &mut self,
+        key: &RunKey,
+        newest: Option<NewestStructure>,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) -> Option<NewestStructure> {
+        let Some(wishes) = self.wishes.remove(key) else { return newest };
+        if let Some(mut loaded) = wishes.fetched {
+            if let Some(NewestStructure { structure, skips, lengths }) = newest {
+                loaded.run.version = structure.version;
+                loaded.run.bundle_version.clone_from(&structure.bundle_version);
+                *loaded = LoadedRun { structure, skips, lengths, ..*loaded };
+            }
+            self.fulfil(*loaded, wishes.wishes, now, decisions);
+            return None;
+        }
+        if let (Some(serial), Some(newest)) = (self.run_serials.get(key).copied(), newest) {
+            self.upgrade(serial, newest, now, decisions);
+        }
+        for wish in wishes.wishes {
+            match (wish, self.run_serials.get(key).copied()) {
+                (Wish::Clear(clear), Some(serial)) => self.clear_under_way(serial, &clear, now, decisions),
+                // It has ended meanwhile.
+                (wish, _) => self.wish(key, wish),
+            }
+        }
+        None
+    }
+
+    fn fulfil(&mut self, mut loaded: LoadedRun, wishes: Vec<Wish>, now: Timestamp, decisions: &mut Decisions) {
+        for wish in wishes {
+            match wish {
+                Wish::Clear(clear) => self.clear_fetched(&mut loaded, &clear, now, decisions),
+                Wish::State(state, to) => {
+                    match state {
+                        DagRunState::Queued => requeue(&mut loaded.run, now),
+                        _ => end_fetched(&mut loaded, state, now, decisions),
                     }
-                    if !ending.teardown_is_open {
-                        if !run.state.is_finished() {
-                            run.end_date = Some(now);
-                        }
-                        run.state = state;
-                    }
+                    put(decisions, &loaded.run, Change::Run);
+                    let answer = Ok(Some(Box::new(loaded.run.clone())));
+                    decisions.actions.push(Action::RunChanged { to, answer });
                 }
             }
-            put(decisions, &run, Change::Run);
-            decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(Some(Box::new(run.clone()))) });
         }
+        let run = loaded.run;
         self.forget_previous(&run.key);
         let dag_id = run.key.dag_id.clone();
         if run.state == DagRunState::Queued {
@@ -117,15 +172,17 @@ impl Scheduler {
         }
         self.start_queued_runs(&dag_id, now);
         self.look_for_room(&dag_id, now);
-        None
     }
 
     /// The structure of a run that was fetched for people's wishes can't be read.
     pub(crate) fn refuse_wishes(&mut self, key: &RunKey, decisions: &mut Decisions) {
-        let Wishes { wishes, waiting } = self.wishes.remove(key).unwrap_or_default();
-        for (_, to) in wishes {
-            let answer = Err(RunRefusal::NoStructure(key.dag_id.clone()));
-            decisions.actions.push(Action::RunChanged { to, answer });
+        let Wishes { wishes, waiting, .. } = self.wishes.remove(key).unwrap_or_default();
+        for wish in wishes {
+            let refusal = RunRefusal::NoStructure(key.dag_id.clone());
+            decisions.actions.push(match wish {
+                Wish::State(_, to) => Action::RunChanged { to, answer: Err(refusal) },
+                Wish::Clear(clear) => Action::TasksChanged { to: clear.reply, answer: Err(refusal) },
+            });
         }
         if let (Some(run), Some(entry)) = (waiting, self.dags.get_mut(&key.dag_id)) {
             entry.unavailable.push(run);
@@ -216,6 +273,34 @@ impl Scheduler {
                 self.dirty.extend(state.refs(*serial));
             }
         }
+    }
+}
+
+/// Ends a run that is not under way.
+fn end_fetched(loaded: &mut LoadedRun, state: DagRunState, now: Timestamp, decisions: &mut Decisions) {
+    let LoadedRun { run, structure, task_instances, suspensions, .. } = loaded;
+    let known = |task_id: &str| structure.dag.find(task_id);
+    let (places, states): (Vec<usize>, Vec<_>) = task_instances
+        .iter()
+        .enumerate()
+        .filter_map(|(place, ti)| Some((place, (known(ti.task_id.as_str())?, ti.state))))
+        .unzip();
+    let ending = ending(&structure.dag, &states, state);
+    for (place, transition) in ending.moves {
+        let ti = &mut task_instances[places[place]];
+        let Ok(next) = next_state(ti.state, transition) else { continue };
+        ti.state = next;
+        ti.start_date = ti.start_date.or(Some(now));
+        ti.end_date = ti.end_date.or(Some(now));
+        put(decisions, ti, Change::TaskInstance);
+        let gone = suspensions.extract_if(.., |suspension| suspension.key == ti.key());
+        decisions.changes.extend(gone.map(|suspension| Change::NotSuspended(suspension.key)));
+    }
+    if !ending.teardown_is_open {
+        if !run.state.is_finished() {
+            run.end_date = Some(now);
+        }
+        run.state = state;
     }
 }
 

@@ -49,7 +49,10 @@ impl Scheduler {
     fn start(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
         let Some(state) = self.runs.get_mut(&task.run) else { return };
         if is_empty(state.dag.task(task.task)) {
-            state.ti_mut(task).try_number += 1;
+            let ti = state.ti_mut(task);
+            ti.try_number += 1;
+            // It may have run before, and was cleared.
+            ti.start_date = None;
             self.end_without_running(task, TaskTransition::Succeed, now, decisions);
         } else if let Some(trigger) = state.dag.task(task.task).start_trigger.clone() {
             self.start_from_trigger(task, &trigger, now, decisions);

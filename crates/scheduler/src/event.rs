@@ -39,6 +39,8 @@ pub enum Event {
         state: DagRunState,
         reply: ReplyId,
     },
+    /// Somebody wants task instances of a run to run again; the answer is [`Action::TasksChanged`].
+    Clear(Box<crate::Clear>),
     /// Somebody deletes a run and everything that belongs to it. One that is running is kept.
     DeleteRun {
         run: RunKey,
@@ -366,6 +368,8 @@ pub enum RunRefusal {
     NoStructure(DagId),
     #[error("the run {0} is running")]
     Running(RunKey),
+    #[error("task instances of the run {0} are running")]
+    TasksRun(RunKey),
     #[error("tasks of Dag {0} are running")]
     TasksRunning(DagId),
 }
@@ -418,6 +422,11 @@ pub enum Action {
         to: ReplyId,
         answer: Result<Box<HitlResponse>, HitlRefusal>,
     },
+    /// What somebody wanted of task instances is durable: they as they are then, and their run.
+    TasksChanged {
+        to: ReplyId,
+        answer: Result<Box<TasksChanged>, RunRefusal>,
+    },
     /// A run has ended; its Dag's callbacks are due.
     RunFinished {
         run: Box<DagRun>,
@@ -435,6 +444,13 @@ pub enum Action {
     },
     /// A message that was not acted upon.
     Refused(Refusal),
+}
+
+/// Task instances after somebody has changed them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TasksChanged {
+    pub run: DagRun,
+    pub task_instances: Vec<TaskInstance>,
 }
 
 /// What a task instance waits for that does not come by itself.
@@ -510,6 +526,8 @@ pub enum StopReason {
     Removed,
     /// Somebody has ended its run.
     SetByHand,
+    /// It is to run again. Its end is waited for: it must be told.
+    Cleared,
 }
 
 /// A message that came too late or from nobody.

@@ -19,24 +19,7 @@ pub const MAX_INSTANCES: u64 = 1_000_000;
 
 /// How many instances a task has by what its Dag says alone. `None` if that depends on what tasks leave.
 pub(crate) fn literal_count(dag: &Dag, task: TaskIndex) -> Option<u64> {
-    count(dag, task, &|_| None)
-}
-
-/// How many instances a task has; `None` while some length is not known.
-pub(crate) fn count(dag: &Dag, task: TaskIndex, length_of: &impl Fn(&TaskId) -> Option<u32>) -> Option<u64> {
-    let own = dag.task(task).expand.as_ref().map_or(Some(1), |expand| expand.length(length_of))?;
-    match dag.task(task).mapped_group {
-        Some(group) => Some(own.saturating_mul(items(dag, group, length_of)?)),
-        None => Some(own),
-    }
-}
-
-/// How many items a mapped group has, those of the groups round it counted in.
-fn items(dag: &Dag, group: GroupIndex, length_of: &impl Fn(&TaskId) -> Option<u32>) -> Option<u64> {
-    let round = std::iter::successors(Some(group), |group| dag.groups.get(group.at())?.parent);
-    round
-        .map(|group| dag.groups.get(group.at())?.expand.length(length_of))
-        .try_fold(1u64, |product, length| Some(product.saturating_mul(length?)))
+    dag.count_instances(task, &|_| None)
 }
 
 impl RunState {
@@ -46,11 +29,11 @@ impl RunState {
 
     /// How many instances a task is to have, as far as that is known.
     pub(crate) fn instances_of(&self, task: TaskIndex) -> Option<u64> {
-        count(&self.dag, task, &self.length_of())
+        self.dag.count_instances(task, &self.length_of())
     }
 
     pub(crate) fn items_of_group(&self, group: GroupIndex) -> Option<u64> {
-        items(&self.dag, group, &self.length_of())
+        self.dag.count_items(group, &self.length_of())
     }
 
     /// Tasks that have left what another maps over, whose lengths nobody has asked for.

@@ -11,6 +11,7 @@
 mod assets;
 mod attempts;
 mod by_hand;
+mod clear;
 mod dags;
 mod evaluate;
 mod event;
@@ -32,11 +33,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use jiff::Timestamp;
 use model::{AttemptId, Change, DagId, RunKey, TriggerId};
 
+pub use clear::Clear;
 pub use dags::DagFacts;
 pub use event::{
     Action, Answered, ArmTrigger, Decisions, Deferral, Event, HitlAnswer, LengthOf, LoadedRun, Need, NewRun, Obstacle,
     Outcome, PreviousRun, Refusal, ReplyId, RunRefusal, Skip, SkipDecision, StartAttempt, StopReason, Structure,
-    Trigger, TriggerError, TriggerEvent, TriggeredEnd, Waiting,
+    TasksChanged, Trigger, TriggerError, TriggerEvent, TriggeredEnd, Waiting,
 };
 pub use expand::MAX_INSTANCES;
 pub use ids::IdSource;
@@ -44,6 +46,7 @@ pub use ids::IdSource;
 use dags::DagEntry;
 use run_state::{RunSerial, RunState, TaskRef};
 use slots::{Pools, WaitKey, WaitLists};
+use structure::NewestStructure;
 use timers::Timers;
 
 /// What does not change while the scheduler lives.
@@ -193,10 +196,12 @@ impl Scheduler {
                 self.run_unavailable(&key, now);
             }
             Event::SetRunState { run, state, reply } => self.set_run_state(&run, state, reply, now, decisions),
+            Event::Clear(clear) => self.clear(*clear, now, decisions),
             Event::DeleteRun { run, reply } => self.delete_run(&run, reply, now, decisions),
             Event::DeleteDag { dag_id, reply } => self.delete_dag(&dag_id, reply, decisions),
             Event::StructureLoaded { run, structure, skips, lengths } => {
-                self.structure_loaded(&run, structure, skips, lengths, now, decisions);
+                let newest = structure.map(|structure| NewestStructure { structure, skips, lengths });
+                self.structure_loaded(&run, newest, now, decisions);
             }
             Event::MapLengths { run, lengths } => self.lengths_known(&run, lengths),
             Event::LastRuns { dag_id, states } => self.last_runs(&dag_id, &states, now, decisions),

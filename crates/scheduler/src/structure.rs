@@ -9,10 +9,18 @@ use jiff::Timestamp;
 use model::{Change, MapIndex, RunKey, Suspension, TaskId, TaskIndex, TaskInstance, TaskState, TriggerId};
 
 use crate::event::{Action, Decisions, LoadedRun, Skip, StopReason, Structure};
-use crate::expand::{count, literal_count};
+use crate::expand::literal_count;
 use crate::run_state::{Previous, RunSerial, RunState, TaskRef};
 use crate::runs::{belongs_to_run, map_indexes};
 use crate::{Scheduler, put};
+
+/// The newest structure of a run's Dag, and what the run has left that matters to it.
+#[derive(Debug)]
+pub(crate) struct NewestStructure {
+    pub(crate) structure: Structure,
+    pub(crate) skips: Vec<Skip>,
+    pub(crate) lengths: Vec<(TaskId, Option<u32>)>,
+}
 
 /// The lengths of what finished tasks have left.
 fn settled_lengths(loaded: &LoadedRun) -> HashMap<TaskId, u32> {
@@ -45,7 +53,7 @@ impl Scheduler {
         let dag = Arc::clone(&structure.dag);
         let length_of = |task: &TaskId| lengths.get(task).copied();
         let counts: Vec<[Option<u64>; 2]> =
-            dag.indices().map(|task| [literal_count(&dag, task), count(&dag, task, &length_of)]).collect();
+            dag.indices().map(|task| [literal_count(&dag, task), dag.count_instances(task, &length_of)]).collect();
         for ti in &mut *task_instances {
             let before = (ti.state, ti.version);
             match structure.dag.find(ti.task_id.as_str()) {
@@ -97,16 +105,36 @@ impl Scheduler {
     pub(crate) fn structure_loaded(
         &mut self,
         run: &RunKey,
-        structure: Option<Structure>,
-        skips: Vec<Skip>,
-        lengths: Vec<(TaskId, Option<u32>)>,
+        newest: Option<NewestStructure>,
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
-        let (Some(structure), Some(serial)) = (structure, self.run_serials.get(run).copied()) else { return };
+        let Some(newest) = self.grant_with_newest(run, newest, now, decisions) else { return };
+        if let Some(serial) = self.run_serials.get(run).copied() {
+            self.follow(serial, newest, now, decisions);
+        }
+    }
+
+    fn follow(&mut self, serial: RunSerial, newest: NewestStructure, now: Timestamp, decisions: &mut Decisions) {
+        let NewestStructure { structure, skips, lengths } = newest;
         if self.runs.get(&serial).is_some_and(|state| state.version != structure.version) {
             self.rebase(serial, structure, skips, lengths, now, decisions);
         }
+    }
+
+    /// A run under way that kept to the version of its bundle leaves it for the newest one.
+    pub(crate) fn upgrade(
+        &mut self,
+        serial: RunSerial,
+        newest: NewestStructure,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let Some(state) = self.runs.get_mut(&serial) else { return };
+        state.run.version = newest.structure.version;
+        state.run.bundle_version.clone_from(&newest.structure.bundle_version);
+        put(decisions, &state.run, Change::Run);
+        self.follow(serial, newest, now, decisions);
     }
 
     /// Takes the one that stood for all of a mapped task out of a run, and counts the run anew.

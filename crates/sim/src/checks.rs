@@ -108,13 +108,17 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     let skipped_since = |other: &TaskInstance| other.state == TaskState::Skipped && other.end_date >= ti.scheduled_at;
     let cut_off = was_cut_off(world, ti)?;
     let skipped_meanwhile = wild_branches(world.seed) && (cut_off || of_run.iter().any(skipped_since));
-    let was_ready = was_changed(world, &ti.run) || skipped_meanwhile;
+    // And so does what was cleared above it.
+    let is_meddled = world.by_hand.contains(&ti.run);
+    let was_ready = was_changed(world, &ti.run) || skipped_meanwhile || is_meddled;
     ensure(verdict == Verdict::Run || was_ready, || {
         format!("{} runs although its trigger rule says {verdict:?}: {states:?}", ti.key())
     })?;
     // What executed when the branch spoke is not touched; if it was cut off, it runs again.
     let left_out = !cut_off && is_left_out(world, attempt, &states)?;
-    ensure(!left_out || was_changed(world, &ti.run), || format!("{} runs although a branch left it out", ti.key()))?;
+    ensure(!left_out || was_changed(world, &ti.run) || is_meddled, || {
+        format!("{} runs although a branch left it out", ti.key())
+    })?;
     let run = read(world.store.run(&ti.run))?;
     let date = run.as_ref().and_then(|run| run.logical_date);
     ensure(run.as_ref().is_some_and(|run| run.state == DagRunState::Running), || {
@@ -125,8 +129,11 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     })?;
     let failed = states.values().any(|state| *state == TaskState::Failed);
     let is_too_late = attempt.dag.fail_fast && failed && !attempt.dag.task(attempt.task).is_teardown;
-    ensure(!is_too_late || was_changed(world, &ti.run), || format!("{} runs although another task failed", ti.key()))?;
-    ensure(delay_is_over(world, attempt)?, || format!("{} tries again too early", ti.key()))?;
+    let is_cleared = world.cleared.contains_key(&ti.run);
+    ensure(!is_too_late || was_changed(world, &ti.run) || is_cleared, || {
+        format!("{} runs although another task failed", ti.key())
+    })?;
+    ensure(is_cleared || delay_is_over(world, attempt)?, || format!("{} tries again too early", ti.key()))?;
     let task = attempt.dag.task(attempt.task);
     if past_allows(world, &attempt.dag, task, &attempt.run)? {
         return Ok(());
@@ -135,9 +142,10 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     let before = run_before(world, &attempt.dag, &attempt.run)?;
     let tries = read(world.store.archived_tries(&ti.key()))?;
     let found_ready = tries.iter().map(|old| old.task_instance.scheduled_at).chain([ti.scheduled_at]).min().flatten();
-    let is_meddled =
-        world.thinned.contains(&ti.run.dag_id) || world.by_hand.iter().any(|run| run.dag_id == ti.run.dag_id);
-    let came_later = is_meddled || before.as_ref().is_some_and(|before| before.queued_at >= found_ready);
+    let came_before = world.thinned.contains(&ti.run.dag_id)
+        || world.by_hand.iter().any(|run| run.dag_id == ti.run.dag_id)
+        || world.cleared.keys().any(|run| run.dag_id == ti.run.dag_id);
+    let came_later = came_before || before.as_ref().is_some_and(|before| before.queued_at >= found_ready);
     // And so has a Dag that began to ask for it.
     ensure(came_later || was_changed(world, &ti.run), || {
         format!("{} runs although it failed, or has not ended, in {:?}", ti.key(), before.map(|before| before.key))
@@ -227,6 +235,10 @@ pub(crate) fn time_of_run(world: &World, run: &DagRun, reason: &str) -> Check {
 pub(crate) fn promises(world: &World) -> Check {
     for key in &world.promised {
         ensure(read(world.store.run(key))?.is_some(), || format!("{key} was promised and is lost"))?;
+    }
+    for (key, count) in &world.cleared {
+        let cleared = read(world.store.run(key))?.map_or(0, |run| run.clear_number);
+        ensure(cleared >= *count, || format!("{key} was cleared {count} times, and knows of {cleared}"))?;
     }
     Ok(())
 }

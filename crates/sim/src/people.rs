@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::{Input, TriggerRequest, facts_to_json};
 use jiff::{SignedDuration, Timestamp};
 use model::{DagId, DagRun, DagRunState, RunId, RunType, TriggeredBy};
-use scheduler::{Event, NewRun, ReplyId};
+use scheduler::{Clear, Event, NewRun, ReplyId};
 use serde_json::json;
 use store::{Commit, DagStore, ImportedDag, ImportedFile, Page, Pool, PoolStore, RunFilter, RunStore, Write};
 
@@ -25,6 +25,7 @@ impl World {
             self.plan_pauses(number);
             self.plan_edits(number);
             self.plan_changes_of_runs(number);
+            self.plan_clears(number);
         }
         for (name, slots) in POOLS {
             if self.rng.percent(15) {
@@ -126,6 +127,54 @@ impl World {
         }
     }
 
+    fn plan_clears(&mut self, number: usize) {
+        if !self.rng.percent(25) {
+            return;
+        }
+        let dag_id = self.dags[number].dag_id.clone();
+        for _ in 0..self.rng.range(1, 5) {
+            let latest = if self.rng.percent(40) { 200 } else { 1700 };
+            let at = self.random_moment(latest);
+            self.schedule(at, Pending::Clear(dag_id.clone()));
+        }
+    }
+
+    pub(crate) fn clear(&mut self, dag_id: &DagId) {
+        let Some(run) = self.some_run(dag_id).filter(|_| self.core.is_some()) else { return };
+        let Ok(task_instances) = self.store.task_instances_of(&run.key) else { return };
+        let share = *self.rng.pick(&[20, 50, 100]);
+        let mut tasks = Vec::new();
+        for ti in task_instances {
+            if self.rng.percent(share) {
+                tasks.push((ti.task_id, Some(ti.map_index)));
+            }
+        }
+        let restart_run = self.rng.percent(85);
+        let was_cleared = self.cleared.contains_key(&run.key);
+        if !restart_run || !run.state.is_finished() || was_cleared || self.is_behind() || self.has_news() {
+            // What it comes to depends on what was under way.
+            self.by_hand.insert(run.key.clone());
+        }
+        self.cleared.entry(run.key.clone()).or_default();
+        self.note(|| {
+            let names: Vec<&str> = tasks.iter().map(|(task, _)| task.as_str()).collect();
+            format!("somebody clears {} of {}", names.join(" "), run.key)
+        });
+        self.requests += 1;
+        if restart_run && !tasks.is_empty() {
+            self.unanswered_clears.insert(self.requests);
+        }
+        let (on_latest_version, keep_running) = (self.rng.percent(30), self.rng.percent(20));
+        self.tell(Input::Event(Event::Clear(Box::new(Clear {
+            reply: ReplyId(self.requests),
+            run: run.key,
+            tasks,
+            restart_run,
+            on_latest_version,
+            keep_running,
+        }))));
+    }
+
     /// Some run of a Dag that the store has; rather one that is under way.
     fn some_run(&mut self, dag_id: &DagId) -> Option<DagRun> {
         let filter = RunFilter { dag_id: Some(dag_id.clone()), ..RunFilter::default() };
@@ -149,6 +198,7 @@ impl World {
         self.requests += 1;
         // Whether it is deleted nobody knows if the engine dies; and its id may be given to another run.
         self.promised.remove(&run.key);
+        self.cleared.remove(&run.key);
         self.tries.retain(|(ti, _), _| ti.run != run.key);
         self.rescheduled.retain(|ti, _| ti.run != run.key);
         self.answers.retain(|ti, _| ti.run != run.key);

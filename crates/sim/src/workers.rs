@@ -5,7 +5,10 @@ use std::sync::Arc;
 use engine::{Input, Started};
 use jiff::Timestamp;
 use model::{AttemptId, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
-use scheduler::{Action, ArmTrigger, Event, Outcome, StartAttempt, TriggerError, TriggerEvent, TriggeredEnd};
+use scheduler::{
+    Action, ArmTrigger, Event, Outcome, RunRefusal, StartAttempt, StopReason, TasksChanged, TriggerError, TriggerEvent,
+    TriggeredEnd,
+};
 use serde_json::json;
 use store::{Write, XCom, XComKey};
 
@@ -21,6 +24,12 @@ impl World {
     pub(crate) fn act(&mut self, action: Action) -> Result<(), Violation> {
         match action {
             Action::Start(attempt) => self.attempt_starts(attempt)?,
+            Action::Stop { attempt, reason: StopReason::Cleared } => {
+                self.note(|| format!("{attempt} is asked to end"));
+                if self.rng.percent(70) {
+                    self.soon(6000, Pending::Gone(attempt));
+                }
+            }
             Action::Stop { attempt, reason } => {
                 self.note(|| format!("stop {attempt} ({reason:?})"));
                 if self.alive.remove(&attempt).is_some() && self.rng.percent(50) {
@@ -57,9 +66,36 @@ impl World {
                 Ok(None) => "a run is deleted".to_owned(),
                 Err(error) => format!("no run is changed: {error}"),
             }),
+            Action::TasksChanged { to, answer } => self.told_of_clear(to.0, answer),
             Action::Acknowledge { .. } => {}
         }
         Ok(())
+    }
+
+    fn told_of_clear(&mut self, request: u64, answer: Result<Box<TasksChanged>, RunRefusal>) {
+        let was_wanted = self.unanswered_clears.remove(&request);
+        match answer {
+            Ok(changed) => {
+                self.note(|| {
+                    format!("{} task instances of {} are cleared", changed.task_instances.len(), changed.run.key)
+                });
+                let is_counted = was_wanted && !changed.task_instances.is_empty();
+                if let Some(count) = self.cleared.get_mut(&changed.run.key).filter(|_| is_counted) {
+                    *count += 1;
+                }
+            }
+            Err(error) => self.note(|| format!("nothing is cleared: {error}")),
+        }
+    }
+
+    /// Whatever it was about to say does not matter any more.
+    pub(crate) fn cleared_attempt_ends(&mut self, id: AttemptId) {
+        if self.alive.remove(&id).is_some() {
+            let outcomes = [Outcome::Interrupted, Outcome::Interrupted, Outcome::Success, Outcome::FailedForGood];
+            let outcome = self.rng.pick(&outcomes).clone();
+            self.note(|| format!("{id} has ended, as it was asked to"));
+            self.schedule(self.now, Pending::Deliver(ended(id, self.now, outcome, None)));
+        }
     }
 
     fn answered(&mut self, request: u64, answer: Result<RunKey, TriggerError>) {

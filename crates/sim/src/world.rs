@@ -39,6 +39,10 @@ pub(crate) enum Pending {
     SetState(DagId, DagRunState),
     /// Somebody deletes some run of a Dag.
     Delete(DagId),
+    /// Somebody has some task instances of some run of a Dag run again.
+    Clear(DagId),
+    /// The process of an attempt that was cleared has ended.
+    Gone(AttemptId),
     Pool(&'static str, Option<u32>),
     Edit(usize),
     Vanish(usize),
@@ -60,6 +64,7 @@ impl Pending {
             self,
             Pending::Act(_)
                 | Pending::End(_)
+                | Pending::Gone(_)
                 | Pending::Fire(_)
                 | Pending::Deliver(_)
                 | Pending::Retry
@@ -121,6 +126,10 @@ pub struct World {
     /// Runs that people have ended or put back, and Dags of which they have deleted runs.
     pub(crate) by_hand: BTreeSet<RunKey>,
     pub(crate) thinned: BTreeSet<DagId>,
+    /// Runs that people have cleared something of, and how often they were told that it is done.
+    pub(crate) cleared: BTreeMap<RunKey, u32>,
+    /// Clears that people have no answer about.
+    pub(crate) unanswered_clears: BTreeSet<u64>,
     /// Whether people want a Dag paused, where nobody has confirmed it yet.
     pub(crate) unconfirmed: BTreeMap<u64, (DagId, bool)>,
     /// Pools as the engine was told of them.
@@ -172,6 +181,8 @@ impl World {
             promised: BTreeSet::new(),
             by_hand: BTreeSet::new(),
             thinned: BTreeSet::new(),
+            cleared: BTreeMap::new(),
+            unanswered_clears: BTreeSet::new(),
             unconfirmed: BTreeMap::new(),
             pools: POOLS.iter().map(|(name, slots)| (*name, Some(*slots))).collect(),
             held: Vec::new(),
@@ -288,6 +299,8 @@ impl World {
                 Pending::Pause(dag_id, paused) => self.pause(dag_id, paused),
                 Pending::SetState(dag_id, state) => self.set_state(dag_id, state),
                 Pending::Delete(dag_id) => self.delete(dag_id),
+                Pending::Clear(dag_id) => self.clear(&dag_id),
+                Pending::Gone(attempt) => self.cleared_attempt_ends(attempt),
                 Pending::Pool(name, slots) => self.change_pool(name, slots),
                 Pending::Edit(dag) => self.edit(dag),
                 Pending::Vanish(dag) => self.vanish(dag),

@@ -98,8 +98,12 @@ pub trait RunStore {
     /// For each run the versions that its task instances had in any of their tries, the oldest first.
     fn versions_of(&self, runs: &[RunKey]) -> Result<Vec<Vec<VersionId>>>;
 
-    /// The tries of a task instance that have given way to a later one, the first one first.
+    /// The tries of a task instance that have given way to a later one, the first one first. Of each number there is one:
+    /// the first that was archived.
     fn archived_tries(&self, key: &TaskInstanceKey) -> Result<Vec<TaskTry>>;
+
+    /// What people have written about a task instance.
+    fn task_note(&self, key: &TaskInstanceKey) -> Result<Option<String>>;
 
     /// The template fields of a task instance as they were rendered for its current try.
     fn rendered_fields(&self, key: &TaskInstanceKey) -> Result<Option<model::Json>>;

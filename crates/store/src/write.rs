@@ -64,6 +64,11 @@ pub enum Write {
         run: model::RunKey,
         note: Option<String>,
     },
+    /// What people write about a task instance stays over its tries.
+    TaskNote {
+        ti: TaskInstanceKey,
+        note: Option<String>,
+    },
 }
 
 /// A file and what came of its import.

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use engine::{Core, Input, TriggerRequest};
 use jiff::Timestamp;
 use model::{DagId, DagRun};
-use scheduler::{Action, Config, Event, IdSource, NewRun, ReplyId, TriggerError};
+use scheduler::{Action, Clear, Config, Event, IdSource, NewRun, ReplyId, TriggerError};
 use store::{DagFilter, Page, Store};
 
 use crate::stack;
@@ -56,6 +56,28 @@ pub fn delete_dag(store: &Arc<dyn Store>, dag_id: &DagId) -> Result<()> {
     });
     let answer = answer.ok_or_else(|| anyhow!("the scheduler did not delete the Dag {dag_id}; this is a bug"))?;
     answer.map(drop).map_err(|refused| anyhow!("the Dag {dag_id} is not deleted: {refused}"))
+}
+
+/// Has task instances run again; gives how many.
+pub fn clear(store: &Arc<dyn Store>, dag_id: &DagId, clears: Vec<Clear>) -> Result<usize> {
+    let count = clears.len();
+    let mut inputs = vec![Input::DagsChanged(vec![dag_id.clone()])];
+    inputs.extend(clears.into_iter().map(|clear| Input::Event(Event::Clear(Box::new(clear)))));
+    let answers = take(store, inputs)?.into_iter().filter_map(|action| match action {
+        Action::TasksChanged { answer, .. } => Some(answer),
+        _ => None,
+    });
+    let mut cleared = 0;
+    let mut answered = 0;
+    for answer in answers {
+        let changed = answer.map_err(|refused| anyhow!("nothing is cleared: {refused}"))?;
+        cleared += changed.task_instances.len();
+        answered += 1;
+    }
+    if answered < count {
+        bail!("the scheduler did not answer all requests to clear; this is a bug");
+    }
+    Ok(cleared)
 }
 
 /// Pauses a Dag, or lets it go on.

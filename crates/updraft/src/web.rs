@@ -36,6 +36,10 @@ pub fn state(
         mask_rules: Arc::clone(&stack.mask_rules),
         hostname: stack.hostname.clone(),
         unixname: stack.unixname.clone(),
+        rerun_with_latest_version: match config.text("core", "rerun_with_latest_version") {
+            Some(_) => Some(config.flag("core", "rerun_with_latest_version", false)?),
+            None => None,
+        },
     };
     Ok(ApiState::new(ApiOptions {
         store,

@@ -213,6 +213,8 @@ struct Running {
 pub(crate) enum Stop {
     /// The scheduler has ended the task instance already.
     Decided(StopReason),
+    /// The task instance is to run again, as soon as this attempt has ended.
+    Cleared,
     /// The engine ends; the attempt will run again.
     Interrupted,
 }
@@ -299,7 +301,8 @@ impl<R: Reports> Worker<R> {
     /// Ends an attempt that the scheduler has decided about.
     pub fn stop(&self, attempt: AttemptId, reason: StopReason) {
         if let Some(running) = self.running().get(&attempt) {
-            running.stop.send_replace(Some(Stop::Decided(reason)));
+            let stop = if reason == StopReason::Cleared { Stop::Cleared } else { Stop::Decided(reason) };
+            running.stop.send_replace(Some(stop));
         }
     }
 

@@ -1,8 +1,9 @@
 //! Dag runs.
 
 pub(crate) mod batch;
+mod clear;
 mod filter;
-mod patch;
+pub(crate) mod patch;
 mod trigger;
 mod wait;
 
@@ -31,6 +32,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .get("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::ReadDags, get)
         .patch("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::WriteDags, patch::patch)
         .delete("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::WriteDags, delete)
+        .post("/dags/{dag_id}/dagRuns/{dag_run_id}/clear", Access::WriteDags, clear::clear)
         .get("/dags/{dag_id}/dagRuns/{dag_run_id}/wait", Access::ReadDags, wait::wait)
         // The list's path is also that of a run with such an id.
         .get("/dags/{dag_id}/dagRuns/list", Access::ReadDags, get)

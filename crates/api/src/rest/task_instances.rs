@@ -1,6 +1,7 @@
 //! Task instances and their tries.
 
 mod batch;
+pub(crate) mod clear;
 mod filter;
 mod hitl;
 mod links;
@@ -43,6 +44,7 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .get(&at("/{task_id}/tries/{task_try_number}"), Access::ReadDags, tries::get)
         .get(&at("/{task_id}/{map_index}/tries/{task_try_number}"), Access::ReadDags, tries::get_mapped)
         .get(&at("/{task_id}/links"), Access::ReadDags, links::get)
+        .post("/dags/{dag_id}/clearTaskInstances", Access::WriteDags, clear::clear)
 }
 
 /// `TaskInstanceResponse`.
@@ -92,6 +94,7 @@ impl TaskInstanceResponse {
     /// Blocks.
     pub(crate) fn of(ti: TaskInstance, run: &DagRun, lookup: &mut Lookup<'_>) -> Result<Self, ApiError> {
         let rendered_fields = lookup.store().rendered_fields(&ti.key())?.unwrap_or_else(|| json!({}));
+        let note = lookup.store().task_note(&ti.key())?;
         let version = lookup.version(ti.version)?;
         Ok(Self {
             id: ti.id.0,
@@ -123,7 +126,7 @@ impl TaskInstanceResponse {
             pid: ti.pid,
             executor: text(ti.executor),
             executor_config: "{}".to_owned(),
-            note: None,
+            note,
             rendered_fields,
             trigger: None,
             triggerer_job: None,

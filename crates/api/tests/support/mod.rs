@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 pub mod openapi;
+pub mod recorded;
 pub mod replay;
 
 use std::collections::HashMap;

@@ -9,9 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
     Asset, AssetCondition, AssetKey, AssetLike, AssetUpdate, AttemptId, Change, Dag, DagBuilder, DagRunState,
-    Execution, RunKey, StartTrigger, Task, TaskInstanceKey, TaskState, TimerEvent, TriggerId, TriggerTimer, WeightRule,
+    Execution, MapIndex, RunKey, StartTrigger, Task, TaskInstanceKey, TaskState, TimerEvent, TriggerId, TriggerTimer,
+    WeightRule,
 };
-use scheduler::{Action, Answered, Config, Deferral, Event, Outcome, ReplyId, TriggerEvent, TriggeredEnd, Waiting};
+use scheduler::{
+    Action, Answered, Clear, Config, Deferral, Event, Outcome, ReplyId, TriggerEvent, TriggeredEnd, Waiting,
+};
 use serde_json::{Value, json};
 
 use crate::toy::{Step, Toy, answer, beginning, told};
@@ -228,6 +231,33 @@ fn deferral(options: &str, now: Timestamp) -> Deferral {
     deferral
 }
 
+/// Tasks (`a`, or `a[1]` for an instance), `stay` for a run that is not to go on, `latest` and `keep_running`.
+fn clear(run: RunKey, words: &[&str]) -> Clear {
+    let mut clear = Clear {
+        reply: ReplyId(0),
+        run,
+        tasks: Vec::new(),
+        restart_run: true,
+        on_latest_version: false,
+        keep_running: false,
+    };
+    for word in words {
+        match *word {
+            "stay" => clear.restart_run = false,
+            "latest" => clear.on_latest_version = true,
+            "keep_running" => clear.keep_running = true,
+            task => {
+                let instance = task.strip_suffix(']').and_then(|task| task.split_once('['));
+                clear.tasks.push(match instance {
+                    Some((task, index)) => (task.into(), Some(MapIndex(index.parse().unwrap()))),
+                    None => (task.into(), None),
+                });
+            }
+        }
+    }
+    clear
+}
+
 /// One transcript, played.
 pub struct Play {
     toy: Toy,
@@ -349,6 +379,10 @@ impl Play {
             ["set", run, state] => {
                 let (run, state) = (self.run(run), state.parse().unwrap());
                 self.toy.tell(Event::SetRunState { run, state, reply: ReplyId(0) })
+            }
+            ["clear", run, rest @ ..] => {
+                let run = self.run(run);
+                self.toy.tell(Event::Clear(Box::new(clear(run, rest))))
             }
             ["delete", "dag", dag_id] => {
                 self.toy.tell(Event::DeleteDag { dag_id: (*dag_id).into(), reply: ReplyId(0) })
@@ -490,7 +524,10 @@ impl Play {
                         self.shown.retain(|ti, _| ti.run != *key);
                         self.shown_runs.remove(key);
                     }
-                    Change::ArchivedTry(_) | Change::Expanded { .. } | Change::Schedule { .. } => {}
+                    Change::ArchivedTry(_)
+                    | Change::Forgotten(_)
+                    | Change::Expanded { .. }
+                    | Change::Schedule { .. } => {}
                 }
             }
             for (key, state, try_number) in last {
@@ -542,6 +579,7 @@ impl Play {
             Action::AutoPaused { dag_id, failed_runs } => format!("{dag_id} has failed {failed_runs} times"),
             Action::Stuck { ti, obstacle } => format!("{} is stuck: {obstacle}", self.name(&ti.key())),
             Action::Reply { answer: Err(error), .. } => format!("refused: {error}"),
+            Action::TasksChanged { answer: Err(error), .. } => format!("refused: {error}"),
             Action::RunChanged { answer: Err(error), .. } => format!("refused: {error}"),
             Action::Refused(refusal) => format!("refused: {refusal:?}"),
             _ => return,

@@ -12,7 +12,7 @@ use model::{
 };
 use scheduler::{
     Action, Config, DagFacts, Decisions, Event, HitlAnswer, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome,
-    PreviousRun, ReplyId, Scheduler, Skip, SkipDecision, StartAttempt, Structure, Trigger,
+    PreviousRun, ReplyId, Scheduler, Skip, SkipDecision, StartAttempt, StopReason, Structure, Trigger,
 };
 use serde_json::json;
 
@@ -283,6 +283,12 @@ impl Toy {
                 }
             }
             Change::TaskInstance(ti) => drop(self.task_instances.insert(ti.key(), (**ti).clone())),
+            Change::Forgotten(ti) => {
+                self.returned.remove(ti);
+                if let Some(skips) = self.skips.get_mut(&ti.run) {
+                    skips.retain(|skip| skip.branch != ti.task_id || skip.map_index != ti.map_index);
+                }
+            }
             Change::ArchivedTry(ti) => self.archived.push((**ti).clone()),
             Change::Expanded { run, task_id } => {
                 let stand_in =
@@ -330,6 +336,8 @@ impl Toy {
     fn act(&mut self, action: &Action) {
         match action {
             Action::Start(start) => drop(self.alive.insert(start.attempt, (**start).clone())),
+            // Its end is still to come.
+            Action::Stop { reason: StopReason::Cleared, .. } => {}
             Action::Stop { attempt, .. } | Action::Acknowledge { attempt } => drop(self.alive.remove(attempt)),
             _ => {}
         }

@@ -84,6 +84,7 @@ struct State {
     /// Events that a run was made of.
     asset_consumed: Table<(RunKey, AssetEventId), ()>,
     task_states: Table<(TaskInstanceKey, String), TaskStateEntry>,
+    task_notes: Table<TaskInstanceKey, String>,
     variables: Table<String, Numbered<Variable>>,
     connections: Table<String, Numbered<Connection>>,
     pools: Table<String, Numbered<Pool>>,
@@ -99,7 +100,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 22] {
+    fn tables(&mut self) -> [&mut dyn Journal; 23] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -120,6 +121,7 @@ impl State {
             &mut self.asset_queue,
             &mut self.asset_consumed,
             &mut self.task_states,
+            &mut self.task_notes,
             &mut self.variables,
             &mut self.connections,
             &mut self.pools,

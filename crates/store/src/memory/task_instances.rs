@@ -164,6 +164,10 @@ impl RunStore for MemoryStore {
         Ok(tries.map(|(_, ti)| TaskTry { task_instance: ti.clone() }).collect())
     }
 
+    fn task_note(&self, key: &TaskInstanceKey) -> Result<Option<String>> {
+        Ok(self.state().task_notes.get(key).cloned())
+    }
+
     fn rendered_fields(&self, key: &TaskInstanceKey) -> Result<Option<Json>> {
         Ok(self.state().rendered.get(key).cloned())
     }

@@ -1,6 +1,6 @@
 //! Everything that is ever written.
 
-use model::{Change, DagId, DagRun, DagSchedule, MapIndex, RunKey, TaskInstanceKey, VersionId};
+use model::{Change, DagId, DagRun, DagSchedule, MapIndex, RunKey, TaskInstanceId, TaskInstanceKey, VersionId};
 
 use super::{Dag, Numbered, State};
 use crate::records::{Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, Variable};
@@ -27,12 +27,7 @@ impl State {
                 self.require_run(&key.run)?;
                 self.xcoms.remove(&key);
             }
-            Write::ClearXComs(key) => {
-                self.require_run(&key.run)?;
-                self.xcoms.remove_where(|xcom, _| {
-                    (&xcom.run, &xcom.task_id, xcom.map_index) == (&key.run, &key.task_id, key.map_index)
-                });
-            }
+            Write::ClearXComs(key) => return self.clear_xcoms(&key),
             Write::TaskState { ti, entry } => {
                 self.require_run(&ti.run)?;
                 self.task_states.put((ti, entry.key.clone()), entry);
@@ -70,8 +65,22 @@ impl State {
                     return missing(format!("the run {run}"));
                 }
             }
+            Write::TaskNote { ti, note } => {
+                self.require_run(&ti.run)?;
+                match note {
+                    Some(note) => self.task_notes.put(ti, note),
+                    None => drop(self.task_notes.remove(&ti)),
+                }
+            }
             write => return self.setting(write),
         }
+        Ok(())
+    }
+
+    fn clear_xcoms(&mut self, ti: &TaskInstanceKey) -> Result<()> {
+        self.require_run(&ti.run)?;
+        self.xcoms
+            .remove_where(|xcom, _| (&xcom.run, &xcom.task_id, xcom.map_index) == (&ti.run, &ti.task_id, ti.map_index));
         Ok(())
     }
 
@@ -131,11 +140,23 @@ impl State {
             Change::ArchivedTry(ti) => {
                 self.require_run(&ti.run)?;
                 self.hitl_archived(&ti);
-                self.tries.put((ti.key(), ti.id), *ti);
+                let first = (ti.key(), TaskInstanceId(uuid::Uuid::nil()));
+                let tries = self.tries.range(first..).take_while(|((key, _), _)| *key == ti.key());
+                let is_known = { tries }.any(|(_, known)| known.try_number == ti.try_number && known.id != ti.id);
+                if !is_known {
+                    self.tries.put((ti.key(), ti.id), *ti);
+                }
             }
+            Change::Forgotten(key) => return self.clear_xcoms(&key),
             Change::Expanded { run, task_id } => {
                 self.require_run(&run)?;
-                self.task_instances.remove(&TaskInstanceKey { run, task_id, map_index: MapIndex::NONE });
+                let stand_in = TaskInstanceKey { run, task_id, map_index: MapIndex::NONE };
+                self.task_instances.remove(&stand_in);
+                // What was written about it is about the first one now.
+                if let Some(note) = self.task_notes.get(&stand_in).cloned() {
+                    self.task_notes.remove(&stand_in);
+                    self.task_notes.put(TaskInstanceKey { map_index: MapIndex(0), ..stand_in }, note);
+                }
             }
             Change::Suspended(suspension) => {
                 self.require_run(&suspension.key.run)?;
@@ -202,6 +223,7 @@ impl State {
         self.rendered.remove_where(|ti, _| ti.run == *key);
         self.xcoms.remove_where(|xcom, _| xcom.run == *key);
         self.task_states.remove_where(|(ti, _), _| ti.run == *key);
+        self.task_notes.remove_where(|ti, _| ti.run == *key);
         self.asset_consumed.remove_where(|(run, _), ()| run == key);
         self.runs.remove(key);
         let last = self.runs_of(&key.dag_id).max_by_key(|run| run.number).cloned();

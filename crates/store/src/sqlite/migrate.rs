@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("suspension.sql"),
     include_str!("asset.sql"),
     include_str!("hitl.sql"),
+    include_str!("task_note.sql"),
 ];
 
 /// The schema version that this program writes.

@@ -353,6 +353,21 @@ impl RunStore for SqliteStore {
         })
     }
 
+    fn task_note(&self, key: &TaskInstanceKey) -> Result<Option<String>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT n.note FROM dag_run AS r JOIN task_note AS n ON n.run_rid = r.rid
+                     WHERE r.dag_id = ?1 AND r.run_id = ?2 AND n.task_id = ?3 AND n.map_index = ?4",
+                )?
+                .query_row(
+                    params![key.run.dag_id.as_str(), key.run.run_id.as_str(), key.task_id.as_str(), key.map_index.0],
+                    |row| row.get(0),
+                )
+                .optional()
+        })
+    }
+
     fn rendered_fields(&self, key: &TaskInstanceKey) -> Result<Option<Json>> {
         self.read(|connection| {
             connection

@@ -107,7 +107,8 @@ pub fn a_task_instance_is_read_back_as_it_was_written(store: &dyn Store) {
 
 pub fn tries_are_archived_in_the_order_they_were_made(store: &dyn Store) {
     let made = run("d", "r");
-    let tries: Vec<TaskInstance> = (1..=3).map(|id| ti(&made.key, "t", id)).collect();
+    let tries: Vec<TaskInstance> =
+        (1..=3).map(|id| TaskInstance { try_number: id as u32, ..ti(&made.key, "t", id) }).collect();
     let other = TaskInstance { map_index: MapIndex(0), ..ti(&made.key, "t", 9) };
     let archive = |ti: &TaskInstance| Write::Decision(Change::ArchivedTry(Box::new(ti.clone())));
     store
@@ -239,6 +240,44 @@ pub fn notes_belong_to_people(store: &dyn Store) {
     assert_eq!(note(store), None);
 }
 
+pub fn notes_of_tasks_stay_over_their_tries(store: &dyn Store) {
+    let made = run("d", "r");
+    let (task, other) = (ti(&made.key, "t", 1), ti(&made.key, "other", 2));
+    let write = |ti: &TaskInstance, text: Option<&str>| Write::TaskNote { ti: ti.key(), note: text.map(str::to_owned) };
+    store.commit(vec![put_run(&made), put_ti(&task), put_ti(&other), write(&task, Some("first"))]).unwrap();
+    assert_eq!(store.task_note(&task.key()).unwrap().as_deref(), Some("first"));
+    assert_eq!(store.task_note(&other.key()).unwrap(), None);
+    let next_try = TaskInstance { try_number: 2, ..ti(&made.key, "t", 3) };
+    store.commit(vec![put_ti(&next_try), write(&other, Some("o"))]).unwrap();
+    assert_eq!(store.task_note(&task.key()).unwrap().as_deref(), Some("first"));
+    // When a task gets its instances, the note goes to the first of them.
+    let first = TaskInstance { map_index: MapIndex(0), ..next_try.clone() };
+    let expanded = Change::Expanded { run: made.key.clone(), task_id: "t".into() };
+    store.commit(vec![write(&task, Some("second")), Write::Decision(expanded), put_ti(&first)]).unwrap();
+    assert_eq!(store.task_note(&task.key()).unwrap(), None);
+    assert_eq!(store.task_note(&first.key()).unwrap().as_deref(), Some("second"));
+    store.commit(vec![write(&first, None), write(&first, None)]).unwrap();
+    assert_eq!(store.task_note(&first.key()).unwrap(), None);
+    assert!(store.commit(vec![write(&ti(&run_key("d", "nowhere"), "t", 1), Some("x"))]).is_err());
+    store.commit(vec![Write::Decision(Change::RunDeleted(made.key.clone())), put_run(&made)]).unwrap();
+    assert_eq!(store.task_note(&other.key()).unwrap(), None);
+}
+
+pub fn a_try_is_archived_once(store: &dyn Store) {
+    let made = run("d", "r");
+    let archive = |ti: &TaskInstance| Write::Decision(Change::ArchivedTry(Box::new(ti.clone())));
+    let first = TaskInstance { try_number: 1, state: TaskState::Failed, ..ti(&made.key, "t", 1) };
+    // What waits for its next try, and is cleared then, has no second history of the try that was.
+    let again = TaskInstance { state: TaskState::Success, ..TaskInstance { try_number: 1, ..ti(&made.key, "t", 2) } };
+    let other = TaskInstance { map_index: MapIndex(0), ..again.clone() };
+    store.commit(vec![put_run(&made), archive(&first), archive(&again), archive(&other)]).unwrap();
+    store.commit(vec![archive(&first), archive(&again)]).unwrap();
+    let found =
+        |key| store.archived_tries(&key).unwrap().into_iter().map(|found| found.task_instance).collect::<Vec<_>>();
+    assert_eq!(found(first.key()), [first]);
+    assert_eq!(found(other.key()), [other]);
+}
+
 pub fn pools_are_used_by_what_is_under_way(store: &dyn Store) {
     let made = run("d", "r");
     let in_pool = |pool: &str, id: u128, state, pool_slots| {
@@ -342,6 +381,11 @@ pub fn xcoms_are_replaced_and_cleared(store: &dyn Store) {
     assert_eq!(store.xcoms(&first.key, None, None, None).unwrap().len(), 2);
     assert_eq!(store.xcoms(&second.key, None, None, None).unwrap().len(), 1);
     assert_eq!(store.list_xcoms(&Default::default(), &[], Page::ALL).unwrap().1, 3);
+    // What is cleared has left nothing.
+    let forgotten = Change::Forgotten(ti_key(&second.key, "t"));
+    store.commit(vec![Write::Decision(forgotten)]).unwrap();
+    assert_eq!(store.xcoms(&second.key, None, None, None).unwrap(), []);
+    assert_eq!(store.xcoms(&first.key, None, None, None).unwrap().len(), 2);
 }
 
 pub fn xcoms_of_prior_dates(store: &dyn Store) {

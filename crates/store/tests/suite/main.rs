@@ -55,6 +55,8 @@ cases!(
             runs_before_a_date,
             a_run_is_known_by_its_id_and_by_its_date,
             notes_belong_to_people,
+            notes_of_tasks_stay_over_their_tries,
+            a_try_is_archived_once,
             pools_are_used_by_what_is_under_way,
             settings_are_replaced_and_deleted,
             xcoms_are_replaced_and_cleared,

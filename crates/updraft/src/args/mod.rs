@@ -14,7 +14,7 @@ pub use settings::{
     AddConnectionArgs, ConnectionsCommand, ExportConnectionsArgs, ImportConnectionsArgs, ImportVariablesArgs,
     OnExisting, PoolsCommand, SetPoolArgs, SetVariableArgs, UsersCommand, ValuesArgs, VariablesCommand,
 };
-pub use tasks::{TaskStateArgs, TaskTestArgs, TasksCommand};
+pub use tasks::{TaskClearArgs, TaskStateArgs, TaskTestArgs, TasksCommand};
 
 /// Airflow pipelines on a Rust engine.
 #[derive(Parser, Debug)]

@@ -14,6 +14,8 @@ pub enum TasksCommand {
     },
     /// Run one task without what it depends on, and without recording anything.
     Test(TaskTestArgs),
+    /// Have task instances run again, as if they never ran.
+    Clear(TaskClearArgs),
     /// Show the state of a task instance.
     State(TaskStateArgs),
     /// Show the states of all task instances of a run.
@@ -24,6 +26,38 @@ pub enum TasksCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
+}
+
+#[derive(Args, Debug)]
+pub struct TaskClearArgs {
+    pub dag_id: String,
+    /// Only tasks whose id has this text in it.
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub task_regex: Option<String>,
+    /// Only runs whose logical date is not before this one.
+    #[arg(short, long, value_name = "DATE")]
+    pub start_date: Option<String>,
+    /// Only runs whose logical date is not after this one.
+    #[arg(short, long, value_name = "DATE")]
+    pub end_date: Option<String>,
+    /// Also what is above the tasks.
+    #[arg(short, long, requires = "task_regex")]
+    pub upstream: bool,
+    /// Also what is below the tasks.
+    #[arg(short, long, requires = "task_regex")]
+    pub downstream: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Only what has failed.
+    #[arg(short = 'f', long)]
+    pub only_failed: bool,
+    /// Only what is running.
+    #[arg(short = 'r', long)]
+    pub only_running: bool,
+    /// The Dag id is a regular expression, and all Dags that match are meant.
+    #[arg(short = 'R', long)]
+    pub dag_regex: bool,
 }
 
 #[derive(Args, Debug)]

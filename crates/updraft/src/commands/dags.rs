@@ -128,15 +128,18 @@ pub fn structure(store: &dyn Store, record: &DagRecord) -> Result<Arc<model::Dag
     Ok(python::serialized::read(&version.serialized, &version.extras)?.0)
 }
 
+/// The Dag with an id, or all that a regular expression matches.
+pub fn meant_by(store: &dyn Store, dag_id: &str, is_regex: bool) -> Result<Vec<DagRecord>> {
+    if !is_regex {
+        return Ok(vec![dag(store, dag_id)?]);
+    }
+    let pattern = Regex::new(dag_id).map_err(|error| Usage(format!("{dag_id:?} is no regular expression: {error}")))?;
+    Ok(all_dags(store)?.into_iter().filter(|record| pattern.is_match(record.dag_id.as_str())).collect())
+}
+
 fn set_paused(context: &Context, args: &PauseArgs, paused: bool) -> Result<()> {
     let store = context.dags(&FolderArgs::of_environment())?;
-    let matched = if args.treat_dag_id_as_regex {
-        let pattern = Regex::new(&args.dag_id)
-            .map_err(|error| Usage(format!("{:?} is no regular expression: {error}", args.dag_id)))?;
-        all_dags(&*store)?.into_iter().filter(|record| pattern.is_match(record.dag_id.as_str())).collect()
-    } else {
-        vec![dag(&*store, &args.dag_id)?]
-    };
+    let matched = meant_by(&*store, &args.dag_id, args.treat_dag_id_as_regex)?;
     let changing: Vec<DagRecord> = matched.into_iter().filter(|record| record.paused != paused).collect();
     if changing.is_empty() {
         say!("No {}paused DAGs were found", if paused { "un" } else { "" });

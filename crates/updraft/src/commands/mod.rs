@@ -1,6 +1,7 @@
 //! What each command does. Commands read the database; what changes the scheduler's state goes through the server that
 //! runs on the home, or through the engine's own step if there is none.
 
+mod clear;
 mod config;
 mod connections;
 mod dags;

@@ -16,6 +16,7 @@ pub fn run(context: &Context, command: TasksCommand) -> Result<ExitCode> {
     match command {
         TasksCommand::List { dag_id, folder } => list(context, &dag_id, &folder)?,
         TasksCommand::Test(args) => return tasktest::run(context, args),
+        TasksCommand::Clear(args) => super::clear::tasks(context, &args)?,
         TasksCommand::State(args) => state(context, &args)?,
         TasksCommand::StatesForDagRun { dag_id, run, output } => states(context, &dag_id, &run, output.output)?,
     }

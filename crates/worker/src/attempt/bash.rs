@@ -344,7 +344,7 @@ fn finish<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec, watched: Watche
             let message = format!("Timeout, PID: {pid}");
             return fail(attempt, "AirflowTaskTimeout", &message, started, writes);
         }
-        Watched::Stopped(Stop::Interrupted) => {
+        Watched::Stopped(Stop::Cleared | Stop::Interrupted) => {
             return End { started, writes, ..End::new(Outcome::Interrupted) };
         }
         Watched::Stopped(Stop::Decided(_)) => return End { started, writes, ..End::new(Outcome::FailedForGood) },

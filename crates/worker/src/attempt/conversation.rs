@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::streams::{Stream, forward};
 use super::{Attempt, End, TASK_LOGGER};
+use crate::Stop;
 use crate::answers::{OwnTask, StoreAnswers};
 use crate::assets::told_outlets;
 use crate::log::Level;
@@ -282,6 +283,11 @@ impl<'a, R: Reports> Conversation<'a, R> {
     /// not wait for its process. Returns when the end is durable.
     async fn end_told(&mut self, outcome: Outcome, rendered_map_index: Option<String>) {
         if self.told.reported {
+            return;
+        }
+        if matches!(*self.attempt.stopped.borrow(), Some(Stop::Cleared)) {
+            // Whatever came of it; the next attempt waits for the process to end.
+            self.has_ended.notify_one();
             return;
         }
         self.told.reported = true;

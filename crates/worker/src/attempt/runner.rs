@@ -264,7 +264,7 @@ async fn conclude<R: Reports>(attempt: &Attempt<'_, R>, ended: Ended, told: Told
     let Told { rendered_map_index, writes, outcome, .. } = told;
     let outcome = match (ended, outcome) {
         (Ended::Stopped(Stop::Decided(_)), _) => return,
-        (Ended::Stopped(Stop::Interrupted), _) => Outcome::Interrupted,
+        (Ended::Stopped(Stop::Cleared | Stop::Interrupted), _) => Outcome::Interrupted,
         // What is told only by the process's end.
         (_, Some(outcome)) => outcome,
         (Ended::Exited(Exit::Unknown), None) => lost(attempt),

@@ -58,7 +58,7 @@ pub(super) async fn patch(State(state): State<ApiState>, mut args: Args, body: J
 }
 
 /// Blocks.
-fn set_note(state: &ApiState, key: &RunKey, note: Option<Option<String>>) -> Result<(), ApiError> {
+pub(super) fn set_note(state: &ApiState, key: &RunKey, note: Option<Option<String>>) -> Result<(), ApiError> {
     state.store().run(key)?.ok_or_else(|| run_not_found(key))?;
     let Some(note) = note else { return Ok(()) };
     // An empty text takes the note away.

@@ -122,9 +122,7 @@ impl Writer {
             Write::Decision(change) => self.change(change),
             Write::XCom(xcom) => self.xcom(xcom),
             Write::DeleteXCom(key) => self.delete_xcom(key),
-            Write::ClearXComs(key) => {
-                self.of_task("DELETE FROM xcom WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3", key, &[])
-            }
+            Write::ClearXComs(key) => self.clear_xcoms(key),
             Write::TaskState { ti, entry } => self.of_task(
                 "INSERT INTO task_state (run_rid, task_id, map_index, key, value, updated_at, expires_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -172,6 +170,15 @@ impl Writer {
                 self.connection.prepare_cached("UPDATE dag_run SET note = ?2 WHERE rid = ?1")?.execute(params![rid, note])?;
                 Ok(())
             }
+            Write::TaskNote { ti, note: Some(note) } => self.of_task(
+                "INSERT INTO task_note (run_rid, task_id, map_index, note) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (run_rid, task_id, map_index) DO UPDATE SET note = excluded.note",
+                ti,
+                &[note],
+            ),
+            Write::TaskNote { ti, note: None } => {
+                self.of_task("DELETE FROM task_note WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3", ti, &[])
+            }
         }
     }
 
@@ -185,9 +192,13 @@ impl Writer {
             }
             Change::HitlAnswered { key, response, untold } => self.hitl_answered(key, response, *untold),
             Change::HitlTold(key) => self.hitl_told(key),
+            Change::Forgotten(key) => self.clear_xcoms(key),
             Change::Expanded { run, task_id } => {
                 let key = TaskInstanceKey { run: run.clone(), task_id: task_id.clone(), map_index: MapIndex::NONE };
                 let sql = "DELETE FROM task_instance WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3";
+                self.of_task(sql, &key, &[])?;
+                // What was written about it is about the first one now.
+                let sql = "UPDATE OR REPLACE task_note SET map_index = 0 WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3";
                 self.of_task(sql, &key, &[])
             }
             Change::RunDeleted(key) => self.delete_run(key),

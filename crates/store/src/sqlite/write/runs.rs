@@ -20,7 +20,7 @@ const TASK_COLUMNS: &str = "id, state, try_number, max_tries, version_id, operat
      retry_delay_override, reschedule_date";
 
 /// The tables that hold what belongs to runs.
-const OF_RUNS: [&str; 10] = [
+const OF_RUNS: [&str; 11] = [
     "task_instance",
     "task_try",
     "task_reschedule",
@@ -28,6 +28,7 @@ const OF_RUNS: [&str; 10] = [
     "rendered_fields",
     "xcom",
     "task_state",
+    "task_note",
     "asset_consumed",
     "hitl_detail",
     "hitl_detail_try",
@@ -214,7 +215,15 @@ impl Writer {
     }
 
     pub(super) fn archived_try(&mut self, ti: &TaskInstance) -> WriteResult<()> {
-        self.put_try(&PUT_ARCHIVED_TRY, ti)
+        let rid = self.rid(&ti.run)?;
+        let sql = "SELECT EXISTS (SELECT 1 FROM task_try
+             WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3 AND try_number = ?4 AND id <> ?5)";
+        let is_known: bool =
+            self.connection.prepare_cached(sql)?.query_row(
+                params![rid, ti.task_id.as_str(), ti.map_index.0, ti.try_number, ti.id.0.as_bytes()],
+                |row| row.get(0),
+            )?;
+        if is_known { Ok(()) } else { self.put_try(&PUT_ARCHIVED_TRY, ti) }
     }
 
     fn put_try(&mut self, sql: &str, ti: &TaskInstance) -> WriteResult<()> {
@@ -290,6 +299,10 @@ impl Writer {
             &key,
             &[&xcom.key.key, &xcom.value.to_string(), &micros(xcom.at), &xcom.mapped_length, &xcom.dag_result],
         )
+    }
+
+    pub(super) fn clear_xcoms(&mut self, key: &TaskInstanceKey) -> WriteResult<()> {
+        self.of_task("DELETE FROM xcom WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3", key, &[])
     }
 
     pub(super) fn delete_xcom(&mut self, key: &XComKey) -> WriteResult<()> {

@@ -1,0 +1,66 @@
+"""The requests that `record_changes.py` sends to Airflow and `tests/changes.rs` replays here, in order. Each scenario
+has a Dag of its own: nothing of one matters to another."""
+
+
+def clear(dag_id, **body):
+    return ("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
+
+def clears():
+    """The Dag is paused: what is cleared waits."""
+    at = "/dags/days1"
+    run = lambda run_id, **body: ("POST", f"{at}/dagRuns/{run_id}/clear", body)  # noqa: E731
+    everything = {"only_failed": False}
+    yield from (
+        clear("none"), clear("days1"), clear("days1", dag_run_id="none"), clear("days1", colour="red"),
+        clear("days1", only_failed=True, only_running=True), clear("days1", task_ids=[]), clear("days1", task_ids=[1, ["a"], ["a", "x"], ["a", 1, 2]]),
+        clear("days1", task_ids="a"), clear("days1", start_date="2026-01-02", end_date="2026-01-01"),
+        clear("days1", start_date="2026-01-01T00:00:00", end_date="2026-01-02T00:00:00"), clear("days1", dag_run_id="r1", start_date="2026-01-01T00:00:00Z"),
+        clear("days1", dag_run_id="r1", start_date="x", end_date="y"), clear("days1", dag_run_id="r1", end_date="y"), clear("days1", dry_run=None),
+        clear("days1", note="x" * 1001), clear("days1", dag_run_id="m", include_past=True), clear("days1", dag_run_id="m", include_future=True),
+    )
+    # What would be cleared.
+    for more in (
+        {"dag_run_id": "r1"}, {"dag_run_id": "r2"}, {"dag_run_id": "r1", **everything}, {"dag_run_id": "r1", "task_ids": ["a"], **everything},
+        {"dag_run_id": "r1", "task_ids": ["c"], **everything}, {"dag_run_id": "r1", "task_ids": ["c"], "include_upstream": True, **everything},
+        {"dag_run_id": "r1", "task_ids": ["a"], "include_downstream": True, **everything}, {"dag_run_id": "r1", "task_ids": [["mapped", 1]], **everything},
+        {"dag_run_id": "r1", "task_ids": [["mapped", 1]], "include_downstream": True, **everything},
+        {"dag_run_id": "r1", "task_ids": [["group.x", 1]], "include_downstream": True, **everything},
+        {"dag_run_id": "r1", "task_ids": [["group.y", 0]], "include_upstream": True, **everything},
+        {"dag_run_id": "r1", "task_ids": [["a", 3], ["mapped", 7], "none"], "include_upstream": True, **everything},
+        {"dag_run_id": "r2", "task_ids": ["c", "last"], "include_future": True, **everything},
+        {"dag_run_id": "r2", "task_ids": ["c"], "include_past": True, **everything},
+        {"dag_run_id": "r2", "task_ids": ["c"], "include_past": True, "include_future": True, **everything},
+        {"start_date": "2026-01-02T00:00:00Z", "task_ids": ["b"], **everything}, {"end_date": "2026-01-01T12:00:00Z", "task_ids": ["b"], **everything},
+        {"start_date": "2026-01-01T00:00:00Z", "end_date": "2026-01-02T00:00:00Z", "task_ids": ["c"], "include_downstream": True},
+        {"only_failed": True}, {"only_failed": False, "only_running": True}, {"task_ids": ["setup"], **everything}, {"task_ids": ["last", ["last", -1]], **everything},
+    ):
+        yield clear("days1", **more)
+    yield from (
+        run("none"), run("r1"), run("r2", only_failed=True), run("r1", only_new=True), run("m", only_new=True), run("r1", only_new=True, only_failed=True),
+        run("r1", colour="red"), run("r1", note=5), ("POST", "/dags/none/dagRuns/r1/clear", {}),
+    )
+    # And now it is.
+    for body in (
+        {"dag_run_id": "r2", "task_ids": ["c"], "include_downstream": True, "note": "again"}, {"dag_run_id": "r1", "task_ids": ["b"], "reset_dag_runs": False, **everything},
+        {"dag_run_id": "m", **everything}, {"dag_run_id": "r1", "task_ids": [["mapped", 1]], **everything},
+    ):
+        yield clear("days1", dry_run=False, **body)
+    for run_id in ("r1", "r2", "r3", "m"):
+        yield ("GET", f"{at}/dagRuns/{run_id}")
+        yield ("GET", f"{at}/dagRuns/{run_id}/taskInstances?limit=100")
+    yield from (("GET", f"{at}/dagRuns/{run_id}/taskInstances/{task}/tries") for run_id in ("r1", "r2") for task in ("b", "c", "last"))
+    # Again, before it has run; and with an empty note.
+    yield clear("days1", dry_run=False, dag_run_id="r2", task_ids=["c"], only_failed=False, note="")
+    yield ("GET", f"{at}/dagRuns/r2/taskInstances/c/tries")
+    # Whole runs.
+    yield from (
+        run("r1", dry_run=False, only_failed=True), run("r1", dry_run=False, only_new=True), run("r1", dry_run=False, note="whole"),
+        run("r1", dry_run=False, run_on_latest_version=True, note=""), ("GET", f"{at}/dagRuns/r1"),
+        ("GET", f"{at}/dagRuns/r1/taskInstances?limit=100"),
+    )
+
+
+SCENARIOS = {
+    "clears": list(clears()),
+}

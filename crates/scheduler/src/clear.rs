@@ -1,0 +1,228 @@
+//! Task instances that are to run again, "as if they never ran" (Airflow's `clear_task_instances`).
+//!
+//! What executes is asked to end, and starts anew when it has; everything else waits for its turn at once. The try that
+//! was goes into the history, and the task instance gets all its retries back.
+
+use jiff::Timestamp;
+use model::transition::TaskTransition;
+use model::{Change, Dag, DagRun, DagRunState, MapIndex, RunKey, TaskId, TaskIndex, TaskInstance, TaskState};
+
+use crate::by_hand::Wish;
+use crate::evaluate::self_transition;
+use crate::event::{Action, Decisions, LoadedRun, Need, ReplyId, RunRefusal, StopReason, TasksChanged};
+use crate::run_state::{RunSerial, RunState, TaskRef};
+use crate::{Scheduler, put};
+
+/// A request to run task instances of a run again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Clear {
+    pub reply: ReplyId,
+    pub run: RunKey,
+    /// All instances of a task, or one of them.
+    pub tasks: Vec<(TaskId, Option<MapIndex>)>,
+    /// A run that has ended goes back into the queue.
+    pub restart_run: bool,
+    /// The run goes on with the newest version of its Dag.
+    pub on_latest_version: bool,
+    /// Nothing is changed if one of them executes.
+    pub keep_running: bool,
+}
+
+impl Clear {
+    fn names(&self, ti: &TaskInstance) -> bool {
+        self.tasks.iter().any(|(task_id, map_index)| {
+            *task_id == ti.task_id && map_index.is_none_or(|map_index| map_index == ti.map_index)
+        })
+    }
+
+    /// Whether the newest structure must be asked for: a run whose bundle has versions keeps to its own otherwise.
+    pub(crate) fn wants_newest(&self, run: &DagRun) -> bool {
+        self.on_latest_version && run.bundle_version.is_some()
+    }
+}
+
+impl Scheduler {
+    pub(crate) fn clear(&mut self, clear: Clear, now: Timestamp, decisions: &mut Decisions) {
+        let under_way = self.run_serials.get(&clear.run).and_then(|serial| Some((*serial, self.runs.get(serial)?)));
+        match under_way {
+            Some((_, state)) if clear.wants_newest(&state.run) => {
+                self.needs.push(Need::Structure { run: clear.run.clone() });
+                let key = clear.run.clone();
+                self.wishes.entry(key).or_default().add(Wish::Clear(clear));
+            }
+            Some((serial, _)) => self.clear_under_way(serial, &clear, now, decisions),
+            None => {
+                let key = clear.run.clone();
+                self.wish(&key, Wish::Clear(clear));
+            }
+        }
+    }
+
+    pub(crate) fn clear_under_way(
+        &mut self,
+        serial: RunSerial,
+        clear: &Clear,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let Some(state) = self.runs.get(&serial) else { return };
+        let is_meant = |task: &TaskRef| clear.names(state.ti(*task));
+        let tasks: Vec<TaskRef> = state.refs(serial).into_iter().filter(is_meant).collect();
+        let to = clear.reply;
+        if clear.keep_running && tasks.iter().any(|task| is_running(state.ti(*task).state)) {
+            let answer = Err(RunRefusal::TasksRun(clear.run.clone()));
+            decisions.actions.push(Action::TasksChanged { to, answer });
+            return;
+        }
+        for task in &tasks {
+            self.clear_instance(*task, now, decisions);
+        }
+        self.wake(serial);
+        self.touched.push(serial);
+        let Some(state) = self.runs.get_mut(&serial) else { return };
+        if !tasks.is_empty() && clear.restart_run {
+            state.run.clear_number += 1;
+            state.run.queued_at = Some(now);
+            if clear.on_latest_version {
+                state.run.version = state.version;
+            }
+            put(decisions, &state.run, Change::Run);
+        }
+        let task_instances = tasks.iter().map(|task| state.ti(*task).clone()).collect();
+        let answer = Ok(Box::new(TasksChanged { run: state.run.clone(), task_instances }));
+        decisions.actions.push(Action::TasksChanged { to, answer });
+    }
+
+    fn clear_instance(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+        let is_cleared = |state: &RunState| state.ti(task).state == TaskState::Restarting;
+        if self.runs.get(&task.run).is_none_or(is_cleared) {
+            return;
+        }
+        self.leave_waiting(task);
+        self.forget_suspension(task, decisions);
+        let id = self.ids.task_instance(now);
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        let (version, dag) = (state.version, state.dag.clone());
+        archive(state.ti_mut(task), now, decisions);
+        let Some(next) = self_transition(state, task, TaskTransition::Clear, decisions) else { return };
+        let ti = state.ti_mut(task);
+        ti.id = id;
+        decisions.changes.push(Change::Forgotten(ti.key()));
+        if next == TaskState::Restarting {
+            // It keeps its slots until its process has ended.
+            let stop =
+                state.instance(task).attempt.map(|attempt| Action::Stop { attempt, reason: StopReason::Cleared });
+            decisions.actions.extend(stop);
+        } else {
+            ti.version = version;
+            renew(ti, &dag, task.task);
+            state.instance_mut(task).told = false;
+            self.dirty.push_back(task);
+        }
+        let Some(state) = self.runs.get(&task.run) else { return };
+        put(decisions, state.ti(task), Change::TaskInstance);
+    }
+
+    /// What executed when it was cleared has ended, whatever came of it.
+    pub(crate) fn start_anew(&mut self, task: TaskRef, decisions: &mut Decisions) {
+        self.forget_suspension(task, decisions);
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        let (version, dag) = (state.version, state.dag.clone());
+        if self_transition(state, task, TaskTransition::Restart, decisions).is_none() {
+            return;
+        }
+        let ti = state.ti_mut(task);
+        ti.version = version;
+        renew(ti, &dag, task.task);
+        put(decisions, ti, Change::TaskInstance);
+        // It may have left something since.
+        decisions.changes.push(Change::Forgotten(ti.key()));
+        self.dirty.push_back(task);
+        self.touched.push(task.run);
+        self.wake(task.run);
+    }
+
+    /// Clears in a run that is not under way and was fetched for that.
+    pub(crate) fn clear_fetched(
+        &mut self,
+        loaded: &mut LoadedRun,
+        clear: &Clear,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        if clear.restart_run {
+            // Tasks that are new since the run ended are part of it when it goes on.
+            self.fit(loaded, now, decisions);
+        }
+        let LoadedRun { run, structure, task_instances, suspensions, .. } = loaded;
+        let mut cleared = Vec::new();
+        for ti in task_instances.iter_mut().filter(|ti| clear.names(ti)) {
+            let Some(task) = structure.dag.find(ti.task_id.as_str()) else {
+                cleared.push(ti.clone());
+                continue;
+            };
+            archive(ti, now, decisions);
+            ti.id = self.ids.task_instance(now);
+            ti.state = TaskState::None;
+            if clear.restart_run || clear.on_latest_version {
+                ti.version = structure.version;
+            }
+            renew(ti, &structure.dag, task);
+            put(decisions, ti, Change::TaskInstance);
+            decisions.changes.push(Change::Forgotten(ti.key()));
+            let gone = suspensions.extract_if(.., |suspension| suspension.key == ti.key());
+            decisions.changes.extend(gone.map(|suspension| Change::NotSuspended(suspension.key)));
+            cleared.push(ti.clone());
+        }
+        if !cleared.is_empty() && clear.restart_run {
+            run.clear_number += 1;
+            run.queued_at = Some(now);
+            if clear.on_latest_version {
+                run.version = structure.version;
+            }
+            if run.state.is_finished() {
+                run.state = DagRunState::Queued;
+                run.start_date = None;
+                run.end_date = None;
+                run.last_scheduling_decision = None;
+            }
+            put(decisions, run, Change::Run);
+        }
+        let answer = Ok(Box::new(TasksChanged { run: run.clone(), task_instances: cleared }));
+        decisions.actions.push(Action::TasksChanged { to: clear.reply, answer });
+    }
+}
+
+/// Whether a process works on it, or may do so by now.
+fn is_running(state: TaskState) -> bool {
+    matches!(state, TaskState::Running | TaskState::Queued)
+}
+
+/// Puts the try that was into the history (`TaskInstanceHistory.record_ti`). What never had a try has none there.
+fn archive(ti: &mut TaskInstance, now: Timestamp, decisions: &mut Decisions) {
+    if ti.state == TaskState::None && ti.try_number == 0 {
+        return;
+    }
+    let mut archived = ti.clone();
+    if !ti.state.is_finished() {
+        ti.end_date = ti.end_date.or(Some(now));
+        archived.end_date = ti.end_date;
+        archived.state = TaskState::Failed;
+    }
+    put(decisions, &archived, Change::ArchivedTry);
+}
+
+/// A task instance that is to run again is as its task is now, and has all its retries.
+fn renew(ti: &mut TaskInstance, dag: &Dag, task: TaskIndex) {
+    ti.priority_weight = dag.weight(task);
+    let task = dag.task(task);
+    ti.max_tries = ti.try_number.saturating_add(task.retries);
+    ti.operator = task.operator.as_str().into();
+    ti.operator_name = task.operator_name.as_str().into();
+    ti.pool = task.pool.as_str().into();
+    ti.pool_slots = task.pool_slots;
+    ti.queue = task.queue.as_str().into();
+    ti.executor = task.executor.as_deref().map(std::sync::Arc::from);
+    ti.reschedule_date = None;
+    ti.retry_delay_override = None;
+}
