@@ -143,8 +143,20 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         events.extend(queued(&*self.store)?);
         // Last, because a Dag that is gone is forgotten unless it has runs.
         events.append(&mut gone);
-        self.work = Some(Work { events, ..Work::default() });
+        let refused = self.callbacks_left()?;
+        self.work = Some(Work { events, refused, ..Work::default() });
         self.retry(now)
+    }
+
+    /// The callbacks that the last process owed.
+    fn callbacks_left(&self) -> Result<Vec<Action>, StoreError> {
+        let mut left = Vec::new();
+        for callback in self.store.callbacks()? {
+            if let Some(run) = self.store.run(&callback.run)? {
+                left.push(Action::Call { callback: Box::new(callback), run: Box::new(run) });
+            }
+        }
+        Ok(left)
     }
 
     /// Takes the inputs, decides, makes the decisions durable, and returns what is to be done now.

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use model::{AttemptId, TriggerId};
+use model::{AttemptId, Callback, DagRun, TriggerId};
 use scheduler::{Action, ArmTrigger, Config, Event, IdSource, Obstacle, StartAttempt, StopReason};
 use store::{Store, StoreError};
 
@@ -35,6 +35,8 @@ pub trait Dispatch: Send {
     fn disarm(&mut self, trigger: TriggerId);
     /// The end that the attempt reported is durable.
     fn acknowledge(&mut self, attempt: AttemptId);
+    /// A callback is to be called, and to be owed until it has been.
+    fn call(&mut self, callback: Box<Callback>, run: Box<DagRun>);
     /// A run has ended.
     fn run_finished(&mut self, run: &model::DagRun, reason: &str);
     /// A task instance waits for somebody to do something; the try's log is where people look for why.
@@ -243,6 +245,7 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::HitlAnswered { to, answer } => self.replies.hitl(to, answer),
                 Action::RunChanged { to, answer } => self.replies.changed(to, answer),
                 Action::TasksChanged { to, answer } => self.replies.tasks_changed(to, answer),
+                Action::Call { callback, run } => self.dispatch.call(callback, run),
                 Action::RunFinished { run, reason } => self.dispatch.run_finished(&run, reason),
                 Action::AutoPaused { dag_id, failed_runs } => {
                     tracing::warn!("Pausing Dag {dag_id} because its last {failed_runs} runs have failed");

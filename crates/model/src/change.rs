@@ -1,6 +1,7 @@
 //! What one commit writes. Every change puts a whole record in place, so that writing it twice changes nothing.
 
 use crate::asset::{AssetEvent, Listener};
+use crate::callback::Callback;
 use crate::hitl::HitlResponse;
 use crate::id::{AssetEventId, DagId, RunId, RunKey, TaskId, TaskInstanceKey};
 use crate::run::{DagRun, DataInterval, TaskInstance};
@@ -40,6 +41,8 @@ pub enum Change {
     },
     /// The task instance goes on with the answer.
     HitlTold(TaskInstanceKey),
+    /// A callback is due.
+    CallbackDue(Box<Callback>),
     Schedule {
         dag_id: DagId,
         schedule: Box<DagSchedule>,

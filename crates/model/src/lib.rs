@@ -3,6 +3,7 @@
 //! This crate does no IO, reads no clock, knows no wire format and no database.
 
 pub mod asset;
+pub mod callback;
 pub mod change;
 pub mod dag;
 pub mod hitl;
@@ -25,6 +26,7 @@ pub mod weight;
 pub use asset::{
     Asset, AssetCondition, AssetEvent, AssetKey, AssetLike, AssetMark, AssetUpdate, Listener, OutletEvent, Outlets,
 };
+pub use callback::{Call, Callback, CallbackId, TryName};
 pub use change::{Change, DagSchedule};
 pub use dag::{Dag, DagBuilder, DagError, DagLimits};
 pub use hitl::{HitlDetail, HitlQuestion, HitlRefusal, HitlResponse, HitlUser};
@@ -37,7 +39,7 @@ pub use mapping::{ExpandInput, MapValue, MappedGroup, Relation, XComArg};
 pub use run::{DagRun, DataInterval, RunType, TaskInstance, TriggeredBy};
 pub use state::{DagRunState, TaskState};
 pub use suspension::{Suspension, TimerEvent, Trigger, TriggerTimer};
-pub use task::{Execution, NativeOperator, StartTrigger, Task, WeightRule};
+pub use task::{Execution, NativeOperator, Notices, StartTrigger, Task, WeightRule};
 pub use trigger_rule::TriggerRule;
 
 /// A JSON document as users write it: run configuration, XCom values, param defaults. Key order is kept.

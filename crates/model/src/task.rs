@@ -70,6 +70,17 @@ pub struct StartTrigger {
     pub next_kwargs: Json,
 }
 
+/// Who wants to know of a task's failures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Notices {
+    /// It has an `on_failure_callback`.
+    pub on_failure: bool,
+    /// It has an `on_retry_callback`.
+    pub on_retry: bool,
+    pub email_on_failure: bool,
+    pub email_on_retry: bool,
+}
+
 /// What a task pushes, and to whom it matters.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Task {
@@ -81,6 +92,8 @@ pub struct Task {
     pub operator_name: String,
     pub owner: String,
     pub email: Vec<String>,
+    /// What to do about a failure that the task's own process can't tell of any more.
+    pub notices: Notices,
     pub start_date: Option<Timestamp>,
     pub end_date: Option<Timestamp>,
 
@@ -151,6 +164,7 @@ impl Task {
             operator_name: "BaseOperator".into(),
             owner: "airflow".into(),
             email: Vec::new(),
+            notices: Notices::default(),
             start_date: None,
             end_date: None,
             upstream: Vec::new(),

@@ -23,6 +23,7 @@ const SHOWN_LINES: usize = 30;
 const HELPER: &str = include_str!("helper/updraft_helper.py");
 const IMPORTER: &str = include_str!("helper/updraft_import.py");
 const TRIGGERS: &str = include_str!("helper/updraft_triggers.py");
+const CALLBACKS: &str = include_str!("helper/updraft_callbacks.py");
 
 #[derive(Debug, thiserror::Error)]
 pub enum ForkError {
@@ -81,6 +82,8 @@ pub enum Job {
     Import { memory: u64 },
     /// All triggers that need Python, by the official trigger runner.
     Triggers,
+    /// A callback of a Dag or a task, by the official Dag processor.
+    Callback,
 }
 
 #[derive(Serialize)]
@@ -179,7 +182,12 @@ impl HelperFiles {
     pub fn write(folder: &Path) -> io::Result<PathBuf> {
         std::fs::create_dir_all(folder)?;
         let main = folder.join("updraft_helper.py");
-        let files = [("updraft_import.py", IMPORTER), ("updraft_triggers.py", TRIGGERS), ("updraft_helper.py", HELPER)];
+        let files = [
+            ("updraft_import.py", IMPORTER),
+            ("updraft_triggers.py", TRIGGERS),
+            ("updraft_callbacks.py", CALLBACKS),
+            ("updraft_helper.py", HELPER),
+        ];
         for (name, content) in files {
             let path = &folder.join(name);
             // Written only if it differs: another engine may be starting from the same files.

@@ -462,6 +462,22 @@ pub fn dag_run_fields(run: &DagRun, consumed: &[AssetEvent]) -> Json {
     })
 }
 
+/// A task instance as its own process sees it.
+pub fn task_instance_fields(ti: &TaskInstance, hostname: &str) -> Json {
+    json!({
+        "id": ti.id.to_string(),
+        "task_id": ti.task_id.as_str(),
+        "dag_id": ti.run.dag_id.as_str(),
+        "run_id": ti.run.run_id.as_str(),
+        "try_number": ti.try_number,
+        "dag_version_id": ti.version.to_string(),
+        "map_index": ti.map_index.0,
+        "hostname": hostname,
+        "context_carrier": {},
+        "queue": &*ti.queue,
+    })
+}
+
 /// What an attempt is told when it starts.
 #[derive(Clone, Debug)]
 pub struct Startup {
@@ -485,18 +501,7 @@ impl Startup {
         let ti = &self.ti;
         let mut message = json!({
             "type": "StartupDetails",
-            "ti": {
-                "id": ti.id.to_string(),
-                "task_id": ti.task_id.as_str(),
-                "dag_id": ti.run.dag_id.as_str(),
-                "run_id": ti.run.run_id.as_str(),
-                "try_number": ti.try_number,
-                "dag_version_id": ti.version.to_string(),
-                "map_index": ti.map_index.0,
-                "hostname": &*self.hostname,
-                "context_carrier": {},
-                "queue": &*ti.queue,
-            },
+            "ti": task_instance_fields(ti, &self.hostname),
             "dag_rel_path": self.dag_rel_path,
             "bundle_info": {"name": self.bundle_name, "version": self.bundle_version},
             "start_date": self.start_date.to_string(),

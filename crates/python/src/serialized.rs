@@ -14,7 +14,7 @@ use model::dag::Param;
 use model::task::BashSpec;
 use model::timetable::Timetable;
 use model::{
-    AssetLike, Dag, DagBuilder, DagError, DagLimits, Execution, ExpandInput, Json, MapValue, NativeOperator,
+    AssetLike, Dag, DagBuilder, DagError, DagLimits, Execution, ExpandInput, Json, MapValue, NativeOperator, Notices,
     StartTrigger, Task, TaskId, TriggerRule, WeightRule,
 };
 
@@ -287,6 +287,7 @@ fn read_task(
         operator,
         owner: fields.text("owner")?.unwrap_or(defaults.owner),
         email: read_email(&fields),
+        notices: read_notices(&fields)?,
         // The Dag's dates are those of every task that has none, once it is deserialized.
         start_date: fields.moment("start_date")?.or(dag.moment("start_date")?),
         end_date: fields.moment("end_date")?.or(dag.moment("end_date")?),
@@ -404,6 +405,17 @@ fn read_email(fields: &Fields<'_>) -> Vec<String> {
         Some(Json::Array(list)) => list.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Who wants to know of a failure. Nobody gets an e-mail where no address is.
+fn read_notices(fields: &Fields<'_>) -> Result<Notices, SerializedError> {
+    let has_address = !read_email(fields).is_empty();
+    Ok(Notices {
+        on_failure: fields.flag("has_on_failure_callback", false)?,
+        on_retry: fields.flag("has_on_retry_callback", false)?,
+        email_on_failure: has_address && fields.flag("email_on_failure", true)?,
+        email_on_retry: has_address && fields.flag("email_on_retry", true)?,
+    })
 }
 
 /// Where the task's work is done.

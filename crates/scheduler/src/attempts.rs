@@ -225,6 +225,9 @@ impl Scheduler {
             ti.rendered_map_index = rendered_map_index;
         }
         let may_retry = has_tries_left(ti.try_number, ti.max_tries);
+        if outcome == Outcome::Failed {
+            self.call_for_task(task, may_retry, false, now, decisions);
+        }
         match outcome {
             Outcome::Success => self.end_attempt(task, TaskTransition::Succeed, decisions),
             Outcome::Skipped => self.end_attempt(task, TaskTransition::Skip, decisions),

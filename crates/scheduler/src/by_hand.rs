@@ -220,7 +220,7 @@ impl Scheduler {
         if ending.teardown_is_open {
             return self.runs.get(&serial).map(|state| state.run.clone());
         }
-        self.finish_run(serial, end, "set_by_hand", now, decisions)
+        self.finish_run(serial, end, "set_by_hand", None, now, decisions)
     }
 
     pub(crate) fn delete_run(&mut self, key: &RunKey, reply: ReplyId, now: Timestamp, decisions: &mut Decisions) {

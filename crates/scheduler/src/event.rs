@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    AssetEvent, AssetEventId, AssetUpdate, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DataInterval,
+    AssetEvent, AssetEventId, AssetUpdate, AttemptId, Callback, Change, Dag, DagId, DagRun, DagRunState, DataInterval,
     HitlRefusal, HitlResponse, Json, MapIndex, RunId, RunKey, Suspension, TaskId, TaskIndex, TaskInstance,
     TaskInstanceId, TaskInstanceKey, TriggerId, TriggerTimer, TriggeredBy, VersionId,
 };
@@ -427,7 +427,13 @@ pub enum Action {
         to: ReplyId,
         answer: Result<Box<TasksChanged>, RunRefusal>,
     },
-    /// A run has ended; its Dag's callbacks are due.
+    /// A callback is due, and is called until it has been.
+    Call {
+        callback: Box<Callback>,
+        /// As it is for the callback.
+        run: Box<DagRun>,
+    },
+    /// A run has ended.
     RunFinished {
         run: Box<DagRun>,
         reason: &'static str,

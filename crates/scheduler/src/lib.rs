@@ -11,6 +11,7 @@
 mod assets;
 mod attempts;
 mod by_hand;
+mod callbacks;
 mod clear;
 mod dags;
 mod evaluate;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use model::transition::TaskTransition;
 use model::{
     Change, Dag, DagId, DagRun, DagRunState, Execution, MapIndex, RunKey, RunType, Task, TaskIndex, TaskInstance,
-    TaskState,
+    TaskState, TryName,
 };
 
 use crate::dags::{Hold, counts_as_active};
@@ -260,17 +260,18 @@ impl Scheduler {
                 None
             };
             if let Some((end, reason)) = end {
-                self.finish_run(serial, end, reason, now, decisions);
+                self.finish_run(serial, end, reason, None, now, decisions);
             }
         }
     }
 
-    /// Ends a run that is under way; gives it as it is then.
+    /// Ends a run that is under way; gives it as it is then. Its callbacks are told of `last`, if that is known.
     pub(crate) fn finish_run(
         &mut self,
         serial: RunSerial,
         end: DagRunState,
         reason: &'static str,
+        last: Option<TryName>,
         now: Timestamp,
         decisions: &mut Decisions,
     ) -> Option<DagRun> {
@@ -279,6 +280,7 @@ impl Scheduler {
         state.run.end_date = Some(now);
         state.run.last_scheduling_decision = Some(now);
         put(decisions, &state.run, Change::Run);
+        self.call_for_run(&state, last, reason, now, decisions);
         self.run_serials.remove(&state.run.key);
         self.keep_as_previous(serial, &state);
         self.run_ended_in_dag(serial, &state.run, reason, now);
@@ -293,10 +295,11 @@ impl Scheduler {
             Some(at) if at <= now && !self.is_dag_held(&state.run.key.dag_id) => {}
             _ => return,
         }
+        let last = self.last_unfinished(state);
         for task in state.refs(serial) {
             self.force(task, TaskTransition::TimeOut, StopReason::RunTimedOut, now, decisions);
         }
-        self.finish_run(serial, DagRunState::Failed, "timed_out", now, decisions);
+        self.finish_run(serial, DagRunState::Failed, "timed_out", last, now, decisions);
     }
 }
 

@@ -204,6 +204,9 @@ impl Scheduler {
         ti.start_date = ti.start_date.or(Some(now));
         ti.end_date = Some(now);
         let may_retry = has_tries_left(ti.try_number, ti.max_tries);
+        if end == TriggeredEnd::Failed {
+            self.call_for_task(task, may_retry, true, now, decisions);
+        }
         match end {
             TriggeredEnd::Success => self.end_attempt(task, TaskTransition::Succeed, decisions),
             TriggeredEnd::Skipped => self.end_attempt(task, TaskTransition::Skip, decisions),

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::trigger_rule::Verdict;
 use model::{Dag, DagRun, DagRunState, RunKey, RunType, Task, TaskId, TaskIndex, TaskInstance, TaskState};
 use scheduler::{Scheduler, StartAttempt};
-use store::{DagStore, Page, RunFilter, RunStore, XComStore};
+use store::{CallbackStore, DagStore, Page, RunFilter, RunStore, XComStore};
 
 use crate::dags::{SimDag, Version, wild_branches};
 use crate::hitl;
@@ -344,6 +344,8 @@ pub(crate) fn order_of_starts(world: &World, started: &[&StartAttempt]) -> Check
 pub(crate) fn at_the_end(world: &World) -> Check {
     promises(world)?;
     hitl::answers_are_kept(world)?;
+    let owed = read(world.store.callbacks())?;
+    ensure(owed.is_empty(), || format!("these callbacks were never called: {owed:?}"))?;
     let (runs, _) = read(world.store.runs(&RunFilter::default(), &[], Page::ALL))?;
     for run in &runs {
         let Some(sim) = world.dags.iter().find(|sim| sim.dag_id == run.key.dag_id) else { continue };
@@ -398,6 +400,7 @@ fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
             format!("the current try of {} is among its old ones", ti.key())
         })?;
     }
+    was_told(world, sim, run)?;
     if world.by_hand.contains(&run.key) {
         // What it came to depends on when.
         return Ok(());
@@ -412,6 +415,17 @@ fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
     let states = states_of(&task_instances);
     ensure(states == expected.states, || differing(&run.key, &states, &expected.states))?;
     ensure(run.state == expected.run, || format!("{} is {} and should be {}", run.key, run.state, expected.run))
+}
+
+/// Whoever wants to know of a run's end was called.
+fn was_told(world: &World, sim: &SimDag, run: &DagRun) -> Check {
+    let dag = &sim.newest().dag;
+    let wanted =
+        if run.state == DagRunState::Success { dag.has_on_success_callback } else { dag.has_on_failure_callback };
+    let may_differ = sim.versions.len() > 1 || world.by_hand.contains(&run.key);
+    ensure(!wanted || may_differ || world.called.contains(&run.key), || {
+        format!("{} is {}, and nobody was called", run.key, run.state)
+    })
 }
 
 /// The timetable has nothing left to ask for; with catchup every one of its dates has a run.

@@ -84,6 +84,8 @@ fn dag_options(rng: &mut Rng, dag: &mut Dag, start: Timestamp) {
         dag.limits.max_consecutive_failed_dag_runs = rng.range(1, 3) as u32;
     }
     dag.fail_fast = rng.percent(8);
+    dag.has_on_success_callback = rng.percent(30);
+    dag.has_on_failure_callback = rng.percent(30);
     if rng.percent(8) {
         dag.dagrun_timeout = Some(SignedDuration::from_secs(rng.range(20, 300) as i64));
     }
@@ -168,6 +170,8 @@ fn random_task(rng: &mut Rng, position: usize, on_past: bool, wild: bool) -> Tas
     task.depends_on_past = on_past && rng.percent(60);
     task.ignore_first_depends_on_past = task.depends_on_past && rng.percent(50);
     task.wait_for_downstream = task.depends_on_past && rng.percent(30);
+    task.notices.on_failure = rng.percent(20);
+    task.notices.on_retry = rng.percent(20);
     task.can_skip_downstream = rng.percent(if wild { 40 } else { 15 });
     task.execution = if rng.percent(20) { Execution::Empty } else { Execution::Runner { reason: None } };
     task

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::{Input, Started};
 use jiff::Timestamp;
-use model::{AttemptId, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
+use model::{AttemptId, CallbackId, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
 use scheduler::{
     Action, ArmTrigger, Event, Outcome, RunRefusal, StartAttempt, StopReason, TasksChanged, TriggerError, TriggerEvent,
     TriggeredEnd,
@@ -47,6 +47,11 @@ impl World {
             }
             Action::Stuck { ti, obstacle } => self.note(|| format!("{} is stuck: {obstacle}", ti.key())),
             Action::Reply { to, answer } => self.answered(to.0, answer.map(|run| run.key)),
+            Action::Call { callback, .. } => {
+                self.note(|| format!("{:?} of {} is called", callback.call, callback.run));
+                self.calling.insert(callback.id, callback.run.clone());
+                self.soon(20_000, Pending::Called(callback.id));
+            }
             Action::HitlAnswered { to, answer } => self.answer_heard(to, answer)?,
             Action::Done { to } => {
                 if let Some((dag_id, paused)) = self.unconfirmed.remove(&to.0) {
@@ -96,6 +101,13 @@ impl World {
             self.note(|| format!("{id} has ended, as it was asked to"));
             self.schedule(self.now, Pending::Deliver(ended(id, self.now, outcome, None)));
         }
+    }
+
+    pub(crate) fn called(&mut self, id: CallbackId) {
+        let Some(run) = self.calling.remove(&id) else { return };
+        self.note(|| format!("a callback of {run} was called"));
+        self.called.insert(run);
+        self.write(vec![Write::CallbackDone(id)]);
     }
 
     fn answered(&mut self, request: u64, answer: Result<RunKey, TriggerError>) {

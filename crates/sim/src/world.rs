@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use engine::{Core, DagSource, Input};
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    AttemptId, Dag, DagId, DagRunState, HitlResponse, RunKey, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
+    AttemptId, CallbackId, Dag, DagId, DagRunState, HitlResponse, RunKey, TaskInstanceId, TaskInstanceKey, TriggerId,
+    VersionId,
 };
 use scheduler::{Action, ArmTrigger, Config, Event, IdSource, NewRun, Outcome, StartAttempt};
 use store::memory::{CommitFault, MemoryStore};
@@ -33,6 +34,8 @@ pub(crate) enum Pending {
     DeliverLate(AttemptId),
     Trigger(DagId, Box<NewRun>),
     Pause(DagId, bool),
+    /// A callback has been called.
+    Called(CallbackId),
     /// Somebody answers what a task has asked.
     Answer(TaskInstanceKey),
     /// Somebody ends some run of a Dag, or puts it back into the queue.
@@ -67,6 +70,7 @@ impl Pending {
                 | Pending::Gone(_)
                 | Pending::Fire(_)
                 | Pending::Deliver(_)
+                | Pending::Called(_)
                 | Pending::Retry
                 | Pending::Wake
                 | Pending::Drain
@@ -115,6 +119,9 @@ pub struct World {
     /// Answers that people were told are taken, and those that they do not know about.
     pub(crate) answers: BTreeMap<TaskInstanceKey, HitlResponse>,
     pub(crate) unanswered_answers: BTreeMap<u64, TaskInstanceKey>,
+    /// Callbacks that are being called, and the runs of which some were.
+    pub(crate) calling: BTreeMap<CallbackId, RunKey>,
+    pub(crate) called: BTreeSet<RunKey>,
     /// Triggers that run.
     pub(crate) armed: BTreeMap<TriggerId, Box<ArmTrigger>>,
     pub(crate) may_start_again: HashSet<TaskInstanceId>,
@@ -174,6 +181,8 @@ impl World {
             asked: HashSet::new(),
             answers: BTreeMap::new(),
             unanswered_answers: BTreeMap::new(),
+            calling: BTreeMap::new(),
+            called: BTreeSet::new(),
             armed: BTreeMap::new(),
             may_start_again: HashSet::new(),
             requests: 0,
@@ -295,6 +304,7 @@ impl World {
                 Pending::Deliver(input) => self.held.push(input),
                 Pending::DeliverLate(attempt) => self.last_words(attempt),
                 Pending::Trigger(dag_id, run) => self.trigger(dag_id, run),
+                Pending::Called(id) => self.called(id),
                 Pending::Answer(key) => self.answer(key),
                 Pending::Pause(dag_id, paused) => self.pause(dag_id, paused),
                 Pending::SetState(dag_id, state) => self.set_state(dag_id, state),
@@ -420,6 +430,7 @@ impl World {
         self.draining = false;
         self.held.clear();
         self.armed.clear();
+        self.calling.clear();
         self.queue.retain(|_, pending| !pending.dies_with_engine());
         // Now and then something that it ran has not noticed, and speaks to the next one.
         for attempt in std::mem::take(&mut self.alive).into_keys() {

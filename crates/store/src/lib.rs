@@ -36,8 +36,8 @@ mod write;
 
 use jiff::Timestamp;
 use model::{
-    Asset, AssetEvent, AssetEventId, AssetKey, DagId, DagRun, HitlDetail, MapIndex, RunKey, Suspension, TaskId,
-    TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
+    Asset, AssetEvent, AssetEventId, AssetKey, Callback, DagId, DagRun, HitlDetail, MapIndex, RunKey, Suspension,
+    TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
 };
 
 pub use error::StoreError;
@@ -242,6 +242,12 @@ pub trait HitlStore {
     fn task_instance_named(&self, id: TaskInstanceId) -> Result<Option<TaskInstanceKey>>;
 }
 
+/// Callbacks that are due.
+pub trait CallbackStore {
+    /// Those that have not been called yet, in the order in which they became due.
+    fn callbacks(&self) -> Result<Vec<Callback>>;
+}
+
 /// What task instances keep for their own later tries.
 pub trait TaskStateStore {
     fn task_state(&self, ti: &TaskInstanceKey, key: &str) -> Result<Option<TaskStateEntry>>;
@@ -288,6 +294,7 @@ pub trait Store:
     + XComStore
     + AssetStore
     + HitlStore
+    + CallbackStore
     + TaskStateStore
     + VariableStore
     + ConnectionStore

@@ -1,7 +1,7 @@
 //! Everything that is ever written.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Change, DagId, HitlDetail, Json, TaskInstanceKey, VersionId};
+use model::{CallbackId, Change, DagId, HitlDetail, Json, TaskInstanceKey, VersionId};
 
 use crate::records::{Connection, DagAsset, Pool, TaskStateEntry, Variable, XCom, XComKey};
 
@@ -34,6 +34,8 @@ pub enum Write {
     },
     /// What a task instance asks people, and it is not answered; but see [`HitlDetail::asked_again`].
     HitlAsked(Box<HitlDetail>),
+    /// A callback has been called, whatever came of it. Nothing, if it was done before.
+    CallbackDone(CallbackId),
     /// A try of a task instance asked to be run again later.
     Rescheduled {
         key: TaskInstanceKey,

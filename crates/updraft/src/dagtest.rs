@@ -15,7 +15,7 @@ use regex::Regex;
 use scheduler::Event;
 use serde_json::{Value, json};
 use store::memory::MemoryStore;
-use store::{RunStore, Store};
+use store::{CallbackStore, RunStore, Store};
 
 use crate::args::{Output, TestArgs};
 use crate::commands::{Context, Usage, conf};
@@ -126,6 +126,7 @@ async fn follow(stack: &Stack, store: &MemoryStore, run: &DagRun, shown: &Shown)
             view.show(&current, &tasks)?;
         }
         if current.state.is_finished() {
+            called(store).await?;
             // Logs may still be written for a moment.
             stack.worker.drain(Duration::from_secs(2)).await;
             finish(&current, &tasks, shown)?;
@@ -147,6 +148,14 @@ async fn follow(stack: &Stack, store: &MemoryStore, run: &DagRun, shown: &Shown)
             }
         }
     }
+}
+
+/// Waits until the run's callbacks have been called; each of them has a time limit.
+async fn called(store: &MemoryStore) -> Result<()> {
+    while !store.callbacks()?.is_empty() {
+        tokio::time::sleep(REFRESH).await;
+    }
+    Ok(())
 }
 
 /// The tasks that wait for people, where nothing else is under way and no time-out ends that.

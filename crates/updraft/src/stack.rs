@@ -74,6 +74,8 @@ impl Stack {
         let reports = EngineReports { engine: handle.clone(), store: Arc::clone(&store), dags: dags.clone() };
         let mut options = WorkerOptions::here(log_folder);
         options.overtime = Duration::from_secs(config.get("core", "task_success_overtime", 20)?);
+        let seconds: f64 = config.get("dag_processor", "dag_file_processor_timeout", 50.0)?;
+        options.callback_timeout = Duration::try_from_secs_f64(seconds).unwrap_or(options.callback_timeout);
         let mask_rules = Arc::new(mask_rules(config)?);
         options.mask_rules = Arc::clone(&mask_rules);
         options.max_map_length = config.get("core", "max_map_length", 1024)?;

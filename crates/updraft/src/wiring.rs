@@ -6,8 +6,8 @@ use engine::triggering::{self, RunRequest};
 use engine::{AnswerFailure, DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
 use jiff::Timestamp;
 use model::{
-    AttemptId, Dag, DagRun, Execution, HitlResponse, Outlets, RunType, TaskInstance, TaskInstanceKey, TriggerId,
-    TriggeredBy, VersionId,
+    AttemptId, Callback, Dag, DagRun, Execution, HitlResponse, Outlets, RunType, TaskInstance, TaskInstanceKey,
+    TriggerId, TriggeredBy, VersionId,
 };
 use scheduler::{ArmTrigger, Event, Obstacle, Outcome, StartAttempt, StopReason, TriggerError};
 use store::Store;
@@ -159,6 +159,10 @@ impl Dispatch for WorkerDispatch {
 
     fn disarm(&mut self, trigger: TriggerId) {
         self.worker.disarm(trigger);
+    }
+
+    fn call(&mut self, callback: Box<Callback>, run: Box<DagRun>) {
+        self.worker.call(&self.runtime, callback, run);
     }
 
     fn stuck(&mut self, ti: &TaskInstance, obstacle: &Obstacle) {

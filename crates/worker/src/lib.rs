@@ -7,6 +7,7 @@
 mod answers;
 mod assets;
 mod attempt;
+mod callbacks;
 mod folders;
 mod hitl;
 mod log;
@@ -139,6 +140,8 @@ pub struct WorkerOptions {
     pub unixname: Arc<str>,
     /// After a task has told its end its process may go on for so long (`[core] task_success_overtime`).
     pub overtime: Duration,
+    /// How long a callback of a Dag may take (`[dag_processor] dag_file_processor_timeout`).
+    pub callback_timeout: Duration,
     pub mask_rules: Arc<MaskRules>,
     /// The longest text of a template field that is shown (`[core] max_templated_field_length`), in characters.
     pub max_rendered_field: usize,
@@ -158,6 +161,7 @@ impl WorkerOptions {
             hostname: hostname.unwrap_or_else(|| "localhost".into()).into(),
             unixname: user.unwrap_or_else(|| nix::unistd::getuid().to_string()).into(),
             overtime: Duration::from_secs(20),
+            callback_timeout: Duration::from_secs(50),
             mask_rules: Arc::new(MaskRules::new(true, &[], 5)),
             max_rendered_field: 4096,
             max_map_length: 1024,
@@ -189,6 +193,7 @@ struct Inner<R> {
     losses: Mutex<HashMap<TaskInstanceKey, u32>>,
     folders: Folders,
     triggers: triggers::Triggers,
+    callbacks: callbacks::Callbacks,
     /// What mapped tasks are mapped over, for a while.
     mapped: attempt::mapped::Kept,
     /// How many attempts are under way.
@@ -234,10 +239,22 @@ impl<R: Reports> Worker<R> {
             losses: Mutex::default(),
             folders: Folders::default(),
             triggers: triggers::Triggers::default(),
+            callbacks: callbacks::Callbacks::default(),
             mapped: attempt::mapped::Kept::default(),
             count,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Runs what blocks on a thread that may.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::Failed(error.to_string())),
+        }
     }
 
     /// The bundle of a version, from memory if it was asked for before: reading a version means reading a whole Dag.
@@ -317,9 +334,11 @@ impl<R: Reports> Worker<R> {
     /// Waits for the attempts that are under way, for `grace` at most; what has not ended by then is interrupted.
     pub async fn drain(&self, grace: Duration) {
         self.stop_triggers();
+        let _stop = StopCallbacks(self);
         let mut count = self.inner.count.subscribe();
-        if tokio::time::timeout(grace, count.wait_for(|count| *count == 0)).await.is_ok() {
-            return;
+        let deadline = tokio::time::Instant::now() + grace;
+        if tokio::time::timeout_at(deadline, count.wait_for(|count| *count == 0)).await.is_ok() {
+            return self.callbacks_called(deadline.saturating_duration_since(tokio::time::Instant::now())).await;
         }
         for running in self.running().values() {
             running.stop.send_replace(Some(Stop::Interrupted));
@@ -331,6 +350,15 @@ impl<R: Reports> Worker<R> {
     /// How many attempts are under way.
     pub fn count(&self) -> usize {
         *self.inner.count.borrow()
+    }
+}
+
+/// Stops what is called when the worker has ended.
+struct StopCallbacks<'a, R: Reports>(&'a Worker<R>);
+
+impl<R: Reports> Drop for StopCallbacks<'_, R> {
+    fn drop(&mut self) {
+        self.0.stop_callbacks();
     }
 }
 

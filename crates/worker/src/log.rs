@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use model::{Json, TaskInstance};
+use model::{Json, RunKey, TaskInstance};
 use serde_json::{Map, json};
 
 use crate::mask::Masker;
@@ -106,6 +106,15 @@ impl TaskLog {
             "try_number": ti.try_number,
             "map_index": ti.map_index.0,
         });
+        Self::named(path, identity, masker)
+    }
+
+    /// A log in the name of a run.
+    pub(crate) fn of_run(path: PathBuf, run: &RunKey, masker: Masker) -> Self {
+        Self::named(path, json!({"dag_id": run.dag_id.as_str(), "run_id": run.run_id.as_str()}), masker)
+    }
+
+    fn named(path: PathBuf, identity: Json, masker: Masker) -> Self {
         let identity = match identity {
             Json::Object(fields) => fields,
             _ => Map::new(),

@@ -8,6 +8,7 @@ Engine to helper:
     {"op": "task", "id": N, "env": {...}}      with 4 descriptors: requests, stdout, stderr, logs
     {"op": "import", "id": N, "memory": BYTES} with the same 4
     {"op": "triggers", "id": N}                with the same 4
+    {"op": "callback", "id": N}                with the same 4
 Helper to engine:
     {"op": "ready", "bundles": [...], ...}      once, when everything is warm
     {"op": "forked", "id": N, "pid": P}         or {"op": "failed", "id": N, "error": TEXT}
@@ -148,7 +149,7 @@ class Helper:
         if not packet:
             return False
         message = json.loads(packet)
-        target = {"task": run_task, "import": run_import, "triggers": run_triggers}[message["op"]]
+        target = {"task": run_task, "import": run_import, "triggers": run_triggers, "callback": run_callback}[message["op"]]
         sockets = [socket.socket(fileno=fd) for fd in fds]
         try:
             pid = os.fork()
@@ -241,6 +242,16 @@ def run_triggers(message, requests, stdout, stderr, logs):
 
     reseed_random()
     supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_triggers.main)
+
+
+def run_callback(message, requests, stdout, stderr, logs):
+    """A callback of a Dag or a task, by the official Dag processor."""
+    from airflow.sdk.execution_time import supervisor
+
+    import updraft_callbacks
+
+    reseed_random()
+    supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_callbacks.main)
 
 
 def limit_memory(limit):

@@ -111,6 +111,8 @@ fn dag_option(dag: &mut Dag, word: &str, paused: &mut bool) {
         "max_failed" => dag.limits.max_consecutive_failed_dag_runs = number(),
         "timeout" => dag.dagrun_timeout = Some(duration(value)),
         "fail_fast" => dag.fail_fast = true,
+        "on_success" => dag.has_on_success_callback = true,
+        "on_failure" => dag.has_on_failure_callback = true,
         "paused" => *paused = true,
         "assets" => dag.timetable = Timetable::Assets(condition(value)),
         "or_assets" => {
@@ -146,6 +148,9 @@ fn task_option(task: &mut Task, word: &str) {
         }
         "on_failure_fail_dagrun" => task.on_failure_fail_dagrun = true,
         "branch" => task.can_skip_downstream = true,
+        "on_failure" => task.notices.on_failure = true,
+        "on_retry" => task.notices.on_retry = true,
+        "email" => (task.notices.email_on_failure, task.notices.email_on_retry) = (true, true),
         "empty" => task.execution = Execution::Empty,
         "from_trigger" => {
             let nothing = json!({});
@@ -483,7 +488,7 @@ impl Play {
             let mut ended = Vec::new();
             for change in step.changes.iter().chain(&step.lazy_changes) {
                 match change {
-                    Change::NotSuspended(_) | Change::HitlTold(_) => {}
+                    Change::NotSuspended(_) | Change::HitlTold(_) | Change::CallbackDue(_) => {}
                     Change::HitlAnswered { key, response, untold } => {
                         let when = if *untold { ", which is still to be told" } else { "" };
                         let told = told(response);
@@ -572,6 +577,10 @@ impl Play {
             Action::Stop { attempt, reason } => {
                 let stopped = self.started.get(attempt).cloned();
                 format!("{} is stopped: {reason:?}", stopped.map_or_else(|| attempt.to_string(), |key| self.name(&key)))
+            }
+            Action::Call { callback, .. } => {
+                let of = callback.of.as_ref().map(|of| format!(" of {}", of.task_id)).unwrap_or_default();
+                format!("{:?} is called{of}: {}", callback.call, callback.message)
             }
             Action::RunFinished { run, reason } if *reason != run.state.name() => {
                 format!("{} ended: {reason}", self.names[&run.key])

@@ -302,6 +302,7 @@ impl Toy {
                 self.suspensions.insert(suspension.key.clone(), (**suspension).clone());
             }
             Change::NotSuspended(key) => drop(self.suspensions.remove(key)),
+            Change::CallbackDue(_) => {}
             Change::HitlAnswered { key, response, .. } => drop(self.answers.insert(key.clone(), (**response).clone())),
             Change::HitlTold(key) => assert!(self.answers.contains_key(key), "{key} is told what nobody has said"),
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,

@@ -16,15 +16,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use model::{
-    AssetEvent, AssetEventId, AssetKey, DagId, DagRun, HitlDetail, Json, RunKey, Suspension, TaskInstance,
-    TaskInstanceId, TaskInstanceKey, VersionId,
+    AssetEvent, AssetEventId, AssetKey, Callback, CallbackId, DagId, DagRun, HitlDetail, Json, RunKey, Suspension,
+    TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId,
 };
 
 use crate::records::{
     AssetRecord, Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, TaskStateEntry, Variable, XCom,
     XComKey,
 };
-use crate::{Commit, Result, Store, StoreError, Write};
+use crate::{CallbackStore, Commit, Result, Store, StoreError, Write};
 use table::{Journal, Table};
 
 /// A store whose every operation is simple enough to be seen to be right.
@@ -74,6 +74,7 @@ struct State {
     suspensions: Table<TaskInstanceKey, Suspension>,
     hitl: Table<TaskInstanceKey, HitlDetail>,
     hitl_tries: Table<(TaskInstanceKey, TaskInstanceId), HitlDetail>,
+    callbacks: Table<CallbackId, Callback>,
     xcoms: Table<XComKey, XCom>,
     assets: Table<AssetKey, Numbered<AssetRecord>>,
     /// With whether some task produces it.
@@ -100,7 +101,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 23] {
+    fn tables(&mut self) -> [&mut dyn Journal; 24] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -114,6 +115,7 @@ impl State {
             &mut self.suspensions,
             &mut self.hitl,
             &mut self.hitl_tries,
+            &mut self.callbacks,
             &mut self.xcoms,
             &mut self.assets,
             &mut self.dag_assets,
@@ -185,6 +187,12 @@ impl Commit for MemoryStore {
             Some(CommitFault::After) => Err(StoreError::Failed("simulated: written, but nobody was told".into())),
             _ => Ok(()),
         }
+    }
+}
+
+impl CallbackStore for MemoryStore {
+    fn callbacks(&self) -> Result<Vec<Callback>> {
+        Ok(self.state().callbacks.values().cloned().collect())
     }
 }
 

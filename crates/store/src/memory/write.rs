@@ -51,6 +51,7 @@ impl State {
                 self.require_run(&detail.key.run)?;
                 self.hitl_asked(*detail);
             }
+            Write::CallbackDone(id) => drop(self.callbacks.remove(&id)),
             Write::Rescheduled { key, try_number, start, .. } => {
                 self.require_run(&key.run)?;
                 let key = (key, try_number);
@@ -170,6 +171,10 @@ impl State {
             Change::HitlTold(key) => {
                 self.hitl.change(&key, |detail| detail.untold = false);
             }
+            Change::CallbackDue(callback) => {
+                self.require_run(&callback.run)?;
+                self.callbacks.put(callback.id, *callback);
+            }
             Change::AssetEvent { event, listeners } => self.asset_event(*event, listeners),
             Change::AssetEventsTaken { dag_id, run, events } => return self.asset_events_taken(&dag_id, run, &events),
             Change::Schedule { dag_id, schedule } => {
@@ -219,6 +224,7 @@ impl State {
         self.reschedules.remove_where(|(ti, _), _| ti.run == *key);
         self.suspensions.remove_where(|ti, _| ti.run == *key);
         self.hitl.remove_where(|ti, _| ti.run == *key);
+        self.callbacks.remove_where(|_, callback| callback.run == *key);
         self.hitl_tries.remove_where(|(ti, _), _| ti.run == *key);
         self.rendered.remove_where(|ti, _| ti.run == *key);
         self.xcoms.remove_where(|xcom, _| xcom.run == *key);

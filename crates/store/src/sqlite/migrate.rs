@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("asset.sql"),
     include_str!("hitl.sql"),
     include_str!("task_note.sql"),
+    include_str!("callback.sql"),
 ];
 
 /// The schema version that this program writes.

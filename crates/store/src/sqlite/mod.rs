@@ -6,6 +6,7 @@
 //! committer's.
 
 mod assets;
+mod callbacks;
 mod checkpoint;
 mod column;
 mod dags;

@@ -5,6 +5,7 @@
 mod assets;
 mod bash;
 mod by_hand;
+mod callbacks;
 mod clearing;
 mod contracts;
 mod failures;

@@ -5,7 +5,7 @@ mod conversation;
 pub(crate) mod mapped;
 mod native;
 mod runner;
-mod streams;
+pub(crate) mod streams;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

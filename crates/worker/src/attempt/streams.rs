@@ -9,18 +9,18 @@ use tokio::time::{Instant, timeout_at};
 use crate::log::{Level, Lines, TaskLog};
 
 /// How long output may trickle in after the process has ended: something that it started may hold the streams.
-pub(super) const DRAIN: Duration = Duration::from_secs(1);
+pub(crate) const DRAIN: Duration = Duration::from_secs(1);
 /// Bytes that are read at once.
 const PIECE: usize = 64 * 1024;
 
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Stdout,
     Stderr,
     Log,
 }
 
 /// Writes a stream of the child to the task's log, to its end.
-pub(super) fn forward(
+pub(crate) fn forward(
     mut stream: impl AsyncRead + Unpin + Send + 'static,
     log: TaskLog,
     kind: Stream,
@@ -41,7 +41,7 @@ pub(super) fn forward(
 }
 
 /// Waits for the streams to end, but not for long.
-pub(super) async fn drain(streams: Vec<JoinHandle<()>>) {
+pub(crate) async fn drain(streams: Vec<JoinHandle<()>>) {
     let deadline = Instant::now() + DRAIN;
     for mut stream in streams {
         if timeout_at(deadline, &mut stream).await.is_err() {

@@ -148,6 +148,10 @@ impl Writer {
                 &[&fields.to_string()],
             ),
             Write::HitlAsked(detail) => self.hitl_asked(detail),
+            Write::CallbackDone(id) => {
+                self.connection.prepare_cached("DELETE FROM callback WHERE id = ?1")?.execute([id.0.as_bytes()])?;
+                Ok(())
+            }
             Write::Rescheduled { key, try_number, start, end, until } => self.of_task(
                 "INSERT INTO task_reschedule (run_rid, task_id, map_index, try_number, start_date, end_date, reschedule_date)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -207,6 +211,7 @@ impl Writer {
             Change::NotSuspended(key) => self.not_suspended(key),
             Change::AssetEvent { event, listeners } => self.asset_event(event, listeners),
             Change::AssetEventsTaken { dag_id, run, events } => self.asset_events_taken(dag_id, run.as_ref(), events),
+            Change::CallbackDue(callback) => self.callback_due(callback),
             Change::Schedule { dag_id, schedule } => self.schedule(dag_id, schedule),
             Change::Paused { dag_id, paused } => {
                 self.connection

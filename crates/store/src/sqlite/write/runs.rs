@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use model::{DagId, DagRun, DagSchedule, RunKey, TaskInstance, TaskInstanceKey};
+use model::{Callback, DagId, DagRun, DagSchedule, RunKey, TaskInstance, TaskInstanceKey};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use super::super::column::{duration_micros, micros, opt_micros};
@@ -20,7 +20,7 @@ const TASK_COLUMNS: &str = "id, state, try_number, max_tries, version_id, operat
      retry_delay_override, reschedule_date";
 
 /// The tables that hold what belongs to runs.
-const OF_RUNS: [&str; 11] = [
+const OF_RUNS: [&str; 12] = [
     "task_instance",
     "task_try",
     "task_reschedule",
@@ -32,6 +32,7 @@ const OF_RUNS: [&str; 11] = [
     "asset_consumed",
     "hitl_detail",
     "hitl_detail_try",
+    "callback",
 ];
 
 static PUT_TASK_INSTANCE: LazyLock<String> = LazyLock::new(|| put_try("task_instance", "run_rid, task_id, map_index"));
@@ -255,6 +256,27 @@ impl Writer {
         let sql =
             format!("UPDATE task_instance SET {column} = ?4 WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3");
         self.of_task(&sql, &ti.key(), &[&opt_micros(date)])
+    }
+
+    pub(super) fn callback_due(&mut self, callback: &Callback) -> WriteResult<()> {
+        let rid = self.rid(&callback.run)?;
+        let of = callback.of.as_ref();
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO callback (id, run_rid, created_at, call, message, task_id, map_index, ti_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                callback.id.0.as_bytes(),
+                rid,
+                micros(callback.created_at),
+                callback.call.name(),
+                callback.message,
+                of.map(|of| of.task_id.as_str()),
+                of.map(|of| of.map_index.0),
+                of.map(|of| of.id.0.as_bytes()),
+            ])?;
+        Ok(())
     }
 
     pub(super) fn schedule(&self, dag_id: &DagId, schedule: &DagSchedule) -> WriteResult<()> {

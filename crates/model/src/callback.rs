@@ -1,0 +1,75 @@
+//! What people want to be called when a run or a task has ended, where the task's own process can't do it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::id::{MapIndex, RunKey, TaskId, TaskInstanceId};
+
+/// Names a callback that is due.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct CallbackId(pub Uuid);
+
+impl fmt::Display for CallbackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A callback that is due, until it has been called. A crash while it is called means that it is called again.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Callback {
+    pub id: CallbackId,
+    pub run: RunKey,
+    pub created_at: Timestamp,
+    pub call: Call,
+    /// The try that it tells of.
+    pub of: Option<TryName>,
+    /// Why it is called, for the one who is.
+    pub message: String,
+}
+
+/// A try of a task instance; whether it is still the current one does not matter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TryName {
+    pub task_id: TaskId,
+    pub map_index: MapIndex,
+    pub id: TaskInstanceId,
+}
+
+/// What is called.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Call {
+    /// `on_success_callback` of the Dag.
+    DagSuccess,
+    /// `on_failure_callback` of the Dag.
+    DagFailure,
+    /// `on_failure_callback` of a task whose process could not call it.
+    TaskFailure,
+    /// `on_retry_callback` of such a task.
+    TaskRetry,
+    /// An e-mail about such a task.
+    EmailFailure,
+    EmailRetry,
+}
+
+impl Call {
+    pub const ALL: [Call; 6] =
+        [Call::DagSuccess, Call::DagFailure, Call::TaskFailure, Call::TaskRetry, Call::EmailFailure, Call::EmailRetry];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Call::DagSuccess => "dag_success",
+            Call::DagFailure => "dag_failure",
+            Call::TaskFailure => "task_failure",
+            Call::TaskRetry => "task_retry",
+            Call::EmailFailure => "email_failure",
+            Call::EmailRetry => "email_retry",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Call> {
+        Self::ALL.into_iter().find(|call| call.name() == name)
+    }
+}

@@ -1,0 +1,37 @@
+//! Callbacks that are due.
+
+use model::{Call, Callback, CallbackId, Change, MapIndex, RunKey, TaskInstanceId, TryName};
+use store::{Store, Write};
+use uuid::Uuid;
+
+use crate::fixtures::{at, put_run, run};
+
+fn due(callback: &Callback) -> Write {
+    Write::Decision(Change::CallbackDue(Box::new(callback.clone())))
+}
+
+fn callback(run: &RunKey, number: u128, call: Call, of: Option<TryName>) -> Callback {
+    let id = CallbackId(Uuid::from_u128(number));
+    Callback { id, run: run.clone(), created_at: at(number as i64), call, of, message: format!("message {number}") }
+}
+
+pub fn callbacks_are_owed_until_they_are_called(store: &dyn Store) {
+    let (one, two) = (run("d", "one"), run("d", "two"));
+    let of = |id| TryName { task_id: "t".into(), map_index: MapIndex(3), id: TaskInstanceId(Uuid::from_u128(id)) };
+    let mut all: Vec<Callback> = Call::ALL
+        .into_iter()
+        .zip(1..)
+        .map(|(call, number)| callback(&one.key, number, call, (number % 2 == 0).then(|| of(number))))
+        .collect();
+    all.push(callback(&two.key, 90, Call::DagSuccess, None));
+    store.commit([put_run(&one), put_run(&two)].into_iter().chain(all.iter().rev().map(due)).collect()).unwrap();
+    assert_eq!(store.callbacks().unwrap(), all);
+    // Written twice it is owed once; done twice it is done.
+    store.commit(vec![due(&all[1]), Write::CallbackDone(all[0].id)]).unwrap();
+    assert_eq!(store.callbacks().unwrap(), all[1..]);
+    store.commit(vec![Write::CallbackDone(all[0].id)]).unwrap();
+    store.commit(vec![Write::Decision(Change::RunDeleted(one.key.clone()))]).unwrap();
+    assert_eq!(store.callbacks().unwrap(), all[all.len() - 1..]);
+    store.commit(vec![Write::Decision(Change::DagDeleted("d".into()))]).unwrap();
+    assert_eq!(store.callbacks().unwrap(), []);
+}
