@@ -162,14 +162,17 @@ impl EngineHandle {
         self.change_tasks(|reply| Event::Clear(Box::new(Clear { reply, ..clear }))).await
     }
 
+    /// As [`Self::clear`], from a thread that may block.
+    pub fn clear_blocking(&self, clear: Clear) -> Result<TasksChanged, ChangeFailure> {
+        let (reply, answer) = self.replies.expect();
+        self.tell_blocking(Input::Event(Event::Clear(Box::new(Clear { reply, ..clear }))))?;
+        tasks_of(answer.blocking_recv().map_err(|_| EngineStopped)?)
+    }
+
     async fn change_tasks(&self, event: impl FnOnce(ReplyId) -> Event) -> Result<TasksChanged, ChangeFailure> {
         let (reply, answer) = self.replies.expect();
         self.tell(Input::Event(event(reply))).await?;
-        match answer.await.map_err(|_| EngineStopped)? {
-            Answer::TasksChanged(answer) => Ok(*answer?),
-            // Nobody answers such a request like that.
-            Answer::Run(_) | Answer::Changed(_) | Answer::Hitl(_) | Answer::Done => Err(EngineStopped.into()),
-        }
+        tasks_of(answer.await.map_err(|_| EngineStopped)?)
     }
 
     /// Deletes a run that is not running. Returns when that is durable.
@@ -216,6 +219,14 @@ impl EngineHandle {
             // Nobody answers such a request like that.
             Answer::Run(_) | Answer::Hitl(_) | Answer::TasksChanged(_) | Answer::Done => Err(EngineStopped.into()),
         }
+    }
+}
+
+fn tasks_of(answer: Answer) -> Result<TasksChanged, ChangeFailure> {
+    match answer {
+        Answer::TasksChanged(answer) => Ok(*answer?),
+        // Nobody answers such a request like that.
+        Answer::Run(_) | Answer::Changed(_) | Answer::Hitl(_) | Answer::Done => Err(EngineStopped.into()),
     }
 }
 

@@ -71,7 +71,16 @@ impl Stack {
         let helper = Helper::new(host.clone());
         let dags = StoredDags(Arc::clone(&store));
         let (handle, inbox) = Engine::channel();
-        let reports = EngineReports { engine: handle.clone(), store: Arc::clone(&store), dags: dags.clone() };
+        let rerun_with_latest_version = match config.text("core", "rerun_with_latest_version") {
+            Some(_) => Some(config.flag("core", "rerun_with_latest_version", false)?),
+            None => None,
+        };
+        let reports = EngineReports {
+            engine: handle.clone(),
+            store: Arc::clone(&store),
+            dags: dags.clone(),
+            rerun_with_latest_version,
+        };
         let mut options = WorkerOptions::here(log_folder);
         options.overtime = Duration::from_secs(config.get("core", "task_success_overtime", 20)?);
         let seconds: f64 = config.get("dag_processor", "dag_file_processor_timeout", 50.0)?;

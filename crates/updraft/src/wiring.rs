@@ -6,10 +6,10 @@ use engine::triggering::{self, RunRequest};
 use engine::{AnswerFailure, DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
 use jiff::Timestamp;
 use model::{
-    AttemptId, Callback, Dag, DagRun, Execution, HitlResponse, Outlets, RunType, TaskInstance, TaskInstanceKey,
+    AttemptId, Callback, Dag, DagRun, Execution, HitlResponse, Outlets, RunKey, RunType, TaskInstance, TaskInstanceKey,
     TriggerId, TriggeredBy, VersionId,
 };
-use scheduler::{ArmTrigger, Event, Obstacle, Outcome, StartAttempt, StopReason, TriggerError};
+use scheduler::{ArmTrigger, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt, StopReason, TriggerError};
 use store::Store;
 use worker::{AnswerRefused, Report, Reports, TriggerFromTask, TriggerRefused, Worker};
 
@@ -31,6 +31,31 @@ pub struct EngineReports {
     pub engine: EngineHandle,
     pub store: Arc<dyn Store>,
     pub dags: StoredDags,
+    /// `[core] rerun_with_latest_version`, if anybody has set it.
+    pub rerun_with_latest_version: Option<bool>,
+}
+
+impl EngineReports {
+    /// A run that a task wants is there already, and is to run again (`clear_dag_run` of the execution API).
+    fn reset(&self, run: &RunKey) -> Result<(), TriggerRefused> {
+        let refused = |status: u16, message: String| TriggerRefused::Refused { status, message };
+        let broken = |error: store::StoreError| refused(500, error.to_string());
+        if self.store.run(run).map_err(broken)?.is_none() {
+            return Err(refused(404, format!("Dag run with run_id: '{}' not found", run.run_id)));
+        }
+        let task_instances = self.store.task_instances_of(run).map_err(broken)?;
+        let version = self.store.latest_version(&run.dag_id).map_err(broken)?;
+        let of_dag = version.and_then(|version| version.serialized["dag"]["rerun_with_latest_version"].as_bool());
+        let clear = Clear {
+            reply: ReplyId(0),
+            run: run.clone(),
+            tasks: task_instances.into_iter().map(|ti| (ti.task_id, Some(ti.map_index))).collect(),
+            restart_run: true,
+            on_latest_version: of_dag.or(self.rerun_with_latest_version).unwrap_or(false),
+            keep_running: false,
+        };
+        self.engine.clear_blocking(clear).map(drop).map_err(|error| refused(500, error.to_string()))
+    }
 }
 
 fn started(told: worker::Started) -> Started {
@@ -89,7 +114,11 @@ impl Reports for EngineReports {
         match self.engine.trigger_blocking(dag_id, run) {
             Ok(_) => Ok(()),
             Err(TriggerFailure::Refused(TriggerError::RunIdTaken { .. } | TriggerError::LogicalDateTaken { .. })) => {
-                Err(TriggerRefused::Exists(trigger.key))
+                if trigger.reset {
+                    self.reset(&trigger.key)
+                } else {
+                    Err(TriggerRefused::Exists(trigger.key))
+                }
             }
             Err(error) => Err(refused(500, error.to_string())),
         }

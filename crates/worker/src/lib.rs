@@ -101,6 +101,8 @@ pub struct TriggerFromTask {
     pub conf: model::Json,
     pub note: Option<String>,
     pub triggering_user: Option<String>,
+    /// A run that has this id runs again, as it was made.
+    pub reset: bool,
 }
 
 /// Why a task gets no run.

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::Server;
 
-use crate::support::{TestRun, assert_states, context, dag_file, read_log, shown, trigger_at, wait_until};
+use crate::support::{TestRun, assert_states, context, dag_file, log_of, read_log, shown, trigger_at, wait_until};
 
 #[test]
 fn tasks_leave_their_process_and_go_on_in_another_one() {
@@ -73,6 +73,26 @@ fn triggers_in_python_run_in_the_official_trigger_runner() {
     let said = lines.iter().find(|line| line.event == "this is said by the trigger of payload");
     assert_eq!(said.map(|line| line.fields["task_id"].clone()), Some("payload".into()), "{}", shown(&lines));
     assert!(lines.iter().any(|line| line.event == "Trigger fired event"), "{}", shown(&lines));
+}
+
+#[test]
+fn a_run_that_is_there_already_runs_again_when_it_is_reset() {
+    let context = context();
+    context.write_dag("resetting.py", &dag_file("resetting.py"));
+    let server = Server::start(&context);
+    server.wait_for_dag("again");
+    server.unpause("again");
+    let (run_id, state) = server.run_dag("resets", &json!({}));
+    assert_eq!(state, "failed");
+    assert_states(&context, &server, "resets", &run_id, |task| if task == "fails" { "failed" } else { "success" });
+    assert_states(&context, &server, "again", "the_same", |_| "success");
+    // It ran once for each, in the same run and as it was made.
+    assert_eq!(server.task_instances("again", "the_same")["counts"]["try_number"], 3);
+    for try_number in 1..=3 {
+        let log = shown(&log_of(&context, "again", "the_same", "counts", try_number));
+        assert!(log.contains(&format!("try {try_number} with {{'n': 1}}")), "{log}");
+    }
+    server.kill();
 }
 
 #[test]

@@ -231,8 +231,9 @@ impl<'a, R: Reports> Conversation<'a, R> {
                     conf: conf.filter(|conf| !conf.is_null()).unwrap_or_else(|| json!({})),
                     note,
                     triggering_user: self.attempt.start.run.triggering_user.clone(),
+                    reset: reset_dag_run.unwrap_or(false),
                 };
-                self.trigger(id, trigger, reset_dag_run.unwrap_or(false)).await
+                self.trigger(id, trigger).await
             }
             ToSupervisor::DeferTask(deferral) => {
                 self.told.rendered_map_index =
@@ -312,15 +313,11 @@ impl<'a, R: Reports> Conversation<'a, R> {
         }
     }
 
-    async fn trigger(&mut self, id: i64, trigger: TriggerFromTask, reset: bool) -> Result<(), FrameError> {
+    async fn trigger(&mut self, id: i64, trigger: TriggerFromTask) -> Result<(), FrameError> {
         let reports = self.attempt.worker.inner.reports.clone();
         let dag_id = trigger.key.dag_id.to_string();
         match tokio::task::spawn_blocking(move || reports.trigger(trigger)).await {
             Ok(Ok(())) => self.writer.answer(id, Some(&json!({"type": "OKResponse", "ok": true}))).await,
-            Ok(Err(TriggerRefused::Exists(key))) if reset => {
-                let message = format!("{key} exists, and this version of Updraft does not reset runs (reset_dag_run)");
-                self.writer.refuse(id, &server_error(501, &message)).await
-            }
             Ok(Err(TriggerRefused::Exists(_))) => {
                 let error = ErrorType::DagRunAlreadyExists.response(json!({"dag_id": dag_id}));
                 self.writer.answer(id, Some(&error)).await
