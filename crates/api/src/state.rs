@@ -42,6 +42,8 @@ pub struct ApiConfig {
     pub unixname: String,
     /// `[core] rerun_with_latest_version`, if anybody has set it: whether what is cleared goes on with the newest version.
     pub rerun_with_latest_version: Option<bool>,
+    /// `[state_store] clear_on_success`: whether a task that has succeeded forgets what it kept for later tries.
+    pub clear_state_on_success: bool,
 }
 
 /// A section of the configuration: its name, and its options with their values. Secrets are hidden when it is shown.
@@ -62,6 +64,7 @@ impl Default for ApiConfig {
             hostname: String::new(),
             unixname: String::new(),
             rerun_with_latest_version: None,
+            clear_state_on_success: false,
         }
     }
 }

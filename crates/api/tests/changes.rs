@@ -12,7 +12,12 @@ async fn clears() {
     recorded::replay(RECORDING, "clears", true).await;
 }
 
+#[tokio::test]
+async fn marks() {
+    recorded::replay(RECORDING, "marks", true).await;
+}
+
 #[test]
 fn every_scenario_is_replayed() {
-    assert_eq!(recorded::scenarios(RECORDING), ["clears"]);
+    assert_eq!(recorded::scenarios(RECORDING), ["marks", "clears"]);
 }

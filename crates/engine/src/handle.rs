@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{DagId, DagRun, DagRunState, HitlRefusal, HitlResponse, RunKey, TaskInstanceKey};
-use scheduler::{Clear, Event, NewRun, ReplyId, RunRefusal, TasksChanged, TriggerError};
+use scheduler::{Clear, Event, Mark, NewRun, ReplyId, RunRefusal, TasksChanged, TriggerError};
 use tokio::sync::oneshot;
 
 use crate::core::{Input, TriggerRequest};
@@ -167,6 +167,12 @@ impl EngineHandle {
         let (reply, answer) = self.replies.expect();
         self.tell_blocking(Input::Event(Event::Clear(Box::new(Clear { reply, ..clear }))))?;
         tasks_of(answer.blocking_recv().map_err(|_| EngineStopped)?)
+    }
+
+    /// Gives task instances a state. Gives those that were in another one, as they were then, when that is durable; the
+    /// reply's id is set here.
+    pub async fn mark(&self, mark: Mark) -> Result<TasksChanged, ChangeFailure> {
+        self.change_tasks(|reply| Event::Mark(Box::new(Mark { reply, ..mark }))).await
     }
 
     async fn change_tasks(&self, event: impl FnOnce(ReplyId) -> Event) -> Result<TasksChanged, ChangeFailure> {

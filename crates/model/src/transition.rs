@@ -39,7 +39,7 @@ pub enum TaskTransition {
     FailFast,
     /// Its run took longer than `dagrun_timeout`.
     TimeOut,
-    /// Somebody has ended its run, and it is to look like that.
+    /// Somebody has ended its run, and it is to look like that, or has given it this state.
     MarkSuccess,
     MarkFailed,
     MarkSkipped,
@@ -131,7 +131,7 @@ pub fn next_state(state: TaskState, transition: TaskTransition) -> Result<TaskSt
         // Instances of a mapped task share what is decided about those that run.
         (T::MarkSuccess, state) if state != S::Success => S::Success,
         (T::MarkFailed, state) if state != S::Failed => S::Failed,
-        (T::MarkSkipped, state) if !state.is_finished() => S::Skipped,
+        (T::MarkSkipped, state) if state != S::Skipped => S::Skipped,
 
         _ => return Err(NoTransition { state, transition }),
     })
@@ -164,7 +164,7 @@ mod tests {
         TimeOut      skipped skipped skipped skipped - skipped - skipped skipped - - - skipped skipped
         MarkSuccess  success success success success - success success success success success success success success success
         MarkFailed   failed failed failed failed failed failed - failed failed failed failed failed failed failed
-        MarkSkipped  skipped skipped skipped skipped - skipped - skipped skipped - - - skipped skipped
+        MarkSkipped  skipped skipped skipped skipped skipped skipped skipped skipped skipped skipped - skipped skipped skipped
     ";
 
     #[test]

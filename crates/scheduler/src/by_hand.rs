@@ -10,6 +10,7 @@ use model::{Change, Dag, DagId, DagRun, DagRunState, RunKey, TaskIndex, TaskStat
 
 use crate::clear::Clear;
 use crate::event::{Action, Decisions, LoadedRun, Need, ReplyId, RunRefusal, StopReason};
+use crate::mark::Mark;
 use crate::run_state::{Previous, RunSerial, TaskRef};
 use crate::structure::NewestStructure;
 use crate::{Scheduler, put};
@@ -20,6 +21,7 @@ pub(crate) enum Wish {
     /// It is to end, or to be put back into the queue.
     State(DagRunState, ReplyId),
     Clear(Clear),
+    Mark(Mark),
 }
 
 /// What people want of a run that is being fetched for it.
@@ -152,6 +154,7 @@ impl Scheduler {
         for wish in wishes {
             match wish {
                 Wish::Clear(clear) => self.clear_fetched(&mut loaded, &clear, now, decisions),
+                Wish::Mark(mark) => self.mark_fetched(&mut loaded, &mark, now, decisions),
                 Wish::State(state, to) => {
                     match state {
                         DagRunState::Queued => requeue(&mut loaded.run, now),
@@ -181,7 +184,9 @@ impl Scheduler {
             let refusal = RunRefusal::NoStructure(key.dag_id.clone());
             decisions.actions.push(match wish {
                 Wish::State(_, to) => Action::RunChanged { to, answer: Err(refusal) },
-                Wish::Clear(clear) => Action::TasksChanged { to: clear.reply, answer: Err(refusal) },
+                Wish::Clear(Clear { reply: to, .. }) | Wish::Mark(Mark { reply: to, .. }) => {
+                    Action::TasksChanged { to, answer: Err(refusal) }
+                }
             });
         }
         if let (Some(run), Some(entry)) = (waiting, self.dags.get_mut(&key.dag_id)) {

@@ -93,7 +93,7 @@ impl Scheduler {
         decisions.actions.push(Action::TasksChanged { to, answer });
     }
 
-    fn clear_instance(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
+    pub(crate) fn clear_instance(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
         let is_cleared = |state: &RunState| state.ti(task).state == TaskState::Restarting;
         if self.runs.get(&task.run).is_none_or(is_cleared) {
             return;
@@ -154,42 +154,62 @@ impl Scheduler {
             // Tasks that are new since the run ended are part of it when it goes on.
             self.fit(loaded, now, decisions);
         }
-        let LoadedRun { run, structure, task_instances, suspensions, .. } = loaded;
-        let mut cleared = Vec::new();
-        for ti in task_instances.iter_mut().filter(|ti| clear.names(ti)) {
-            let Some(task) = structure.dag.find(ti.task_id.as_str()) else {
-                cleared.push(ti.clone());
-                continue;
-            };
-            archive(ti, now, decisions);
-            ti.id = self.ids.task_instance(now);
-            ti.state = TaskState::None;
-            if clear.restart_run || clear.on_latest_version {
-                ti.version = structure.version;
-            }
-            renew(ti, &structure.dag, task);
-            put(decisions, ti, Change::TaskInstance);
-            decisions.changes.push(Change::Forgotten(ti.key()));
-            let gone = suspensions.extract_if(.., |suspension| suspension.key == ti.key());
-            decisions.changes.extend(gone.map(|suspension| Change::NotSuspended(suspension.key)));
-            cleared.push(ti.clone());
-        }
+        let follows = clear.restart_run || clear.on_latest_version;
+        let cleared = self.clear_where(loaded, |ti| clear.names(ti), follows, now, decisions);
+        let LoadedRun { run, structure, .. } = loaded;
         if !cleared.is_empty() && clear.restart_run {
-            run.clear_number += 1;
-            run.queued_at = Some(now);
             if clear.on_latest_version {
                 run.version = structure.version;
             }
-            if run.state.is_finished() {
-                run.state = DagRunState::Queued;
-                run.start_date = None;
-                run.end_date = None;
-                run.last_scheduling_decision = None;
-            }
+            requeue_cleared(run, now);
             put(decisions, run, Change::Run);
         }
         let answer = Ok(Box::new(TasksChanged { run: run.clone(), task_instances: cleared }));
         decisions.actions.push(Action::TasksChanged { to: clear.reply, answer });
+    }
+
+    /// Clears some task instances of a run that is not under way, and gives them as they are then. `follows`: they go to
+    /// the version that the run goes on with.
+    pub(crate) fn clear_where(
+        &mut self,
+        loaded: &mut LoadedRun,
+        is_meant: impl Fn(&TaskInstance) -> bool,
+        follows: bool,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) -> Vec<TaskInstance> {
+        let LoadedRun { structure, task_instances, suspensions, .. } = loaded;
+        let mut cleared = Vec::new();
+        for ti in task_instances.iter_mut().filter(|ti| is_meant(ti)) {
+            // What the Dag no longer has can't run.
+            if let Some(task) = structure.dag.find(ti.task_id.as_str()) {
+                archive(ti, now, decisions);
+                ti.id = self.ids.task_instance(now);
+                ti.state = TaskState::None;
+                if follows {
+                    ti.version = structure.version;
+                }
+                renew(ti, &structure.dag, task);
+                put(decisions, ti, Change::TaskInstance);
+                decisions.changes.push(Change::Forgotten(ti.key()));
+                let gone = suspensions.extract_if(.., |suspension| suspension.key == ti.key());
+                decisions.changes.extend(gone.map(|suspension| Change::NotSuspended(suspension.key)));
+            }
+            cleared.push(ti.clone());
+        }
+        cleared
+    }
+}
+
+/// Puts a run of which something was cleared back into the queue, unless it has not ended.
+pub(crate) fn requeue_cleared(run: &mut DagRun, now: Timestamp) {
+    run.clear_number += 1;
+    run.queued_at = Some(now);
+    if run.state.is_finished() {
+        run.state = DagRunState::Queued;
+        run.start_date = None;
+        run.end_date = None;
+        run.last_scheduling_decision = None;
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Event {
     },
     /// Somebody wants task instances of a run to run again; the answer is [`Action::TasksChanged`].
     Clear(Box<crate::Clear>),
+    /// Somebody gives task instances of a run a state; the answer is [`Action::TasksChanged`].
+    Mark(Box<crate::Mark>),
     /// Somebody deletes a run and everything that belongs to it. One that is running is kept.
     DeleteRun {
         run: RunKey,
@@ -532,6 +534,8 @@ pub enum StopReason {
     Removed,
     /// Somebody has ended its run.
     SetByHand,
+    /// Somebody has given it a state.
+    MarkedByHand,
     /// It is to run again. Its end is waited for: it must be told.
     Cleared,
 }

@@ -20,6 +20,7 @@ mod expand;
 mod ids;
 mod input;
 mod inputs;
+mod mark;
 mod previous;
 mod run_queue;
 mod run_state;
@@ -43,6 +44,7 @@ pub use event::{
 };
 pub use expand::MAX_INSTANCES;
 pub use ids::IdSource;
+pub use mark::{Mark, MarkAs};
 
 use dags::DagEntry;
 use run_state::{RunSerial, RunState, TaskRef};
@@ -197,6 +199,7 @@ impl Scheduler {
                 self.run_unavailable(&key, now);
             }
             Event::SetRunState { run, state, reply } => self.set_run_state(&run, state, reply, now, decisions),
+            Event::Mark(mark) => self.mark(*mark, now, decisions),
             Event::Clear(clear) => self.clear(*clear, now, decisions),
             Event::DeleteRun { run, reply } => self.delete_run(&run, reply, now, decisions),
             Event::DeleteDag { dag_id, reply } => self.delete_dag(&dag_id, reply, decisions),

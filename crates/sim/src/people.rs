@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::{Input, TriggerRequest, facts_to_json};
 use jiff::{SignedDuration, Timestamp};
 use model::{DagId, DagRun, DagRunState, RunId, RunType, TriggeredBy};
-use scheduler::{Clear, Event, NewRun, ReplyId};
+use scheduler::{Clear, Event, Mark, MarkAs, NewRun, ReplyId};
 use serde_json::json;
 use store::{Commit, DagStore, ImportedDag, ImportedFile, Page, Pool, PoolStore, RunFilter, RunStore, Write};
 
@@ -135,8 +135,30 @@ impl World {
         for _ in 0..self.rng.range(1, 5) {
             let latest = if self.rng.percent(40) { 200 } else { 1700 };
             let at = self.random_moment(latest);
-            self.schedule(at, Pending::Clear(dag_id.clone()));
+            let change =
+                if self.rng.percent(25) { Pending::Mark(dag_id.clone()) } else { Pending::Clear(dag_id.clone()) };
+            self.schedule(at, change);
         }
+    }
+
+    pub(crate) fn mark(&mut self, dag_id: &DagId) {
+        let Some(run) = self.some_run(dag_id).filter(|_| self.core.is_some()) else { return };
+        let Ok(task_instances) = self.store.task_instances_of(&run.key) else { return };
+        let mark_as = *self.rng.pick(&[MarkAs::Success, MarkAs::Failed, MarkAs::Skipped]);
+        let (mut tasks, mut resume) = (Vec::new(), Vec::new());
+        for ti in task_instances {
+            if self.rng.percent(25) {
+                tasks.push((ti.task_id, Some(ti.map_index)));
+            } else if self.rng.percent(50) {
+                resume.push(ti.task_id);
+            }
+        }
+        self.by_hand.insert(run.key.clone());
+        self.cleared.entry(run.key.clone()).or_default();
+        self.note(|| format!("somebody marks {tasks:?} of {} as {mark_as:?}, and {resume:?} go on", run.key));
+        self.requests += 1;
+        let mark = Mark { reply: ReplyId(self.requests), run: run.key, mark_as, tasks, resume };
+        self.tell(Input::Event(Event::Mark(Box::new(mark))));
     }
 
     pub(crate) fn clear(&mut self, dag_id: &DagId) {

@@ -44,6 +44,8 @@ pub(crate) enum Pending {
     Delete(DagId),
     /// Somebody has some task instances of some run of a Dag run again.
     Clear(DagId),
+    /// Somebody gives some task instances of some run of a Dag a state.
+    Mark(DagId),
     /// The process of an attempt that was cleared has ended.
     Gone(AttemptId),
     Pool(&'static str, Option<u32>),
@@ -310,6 +312,7 @@ impl World {
                 Pending::SetState(dag_id, state) => self.set_state(dag_id, state),
                 Pending::Delete(dag_id) => self.delete(dag_id),
                 Pending::Clear(dag_id) => self.clear(&dag_id),
+                Pending::Mark(dag_id) => self.mark(&dag_id),
                 Pending::Gone(attempt) => self.cleared_attempt_ends(attempt),
                 Pending::Pool(name, slots) => self.change_pool(name, slots),
                 Pending::Edit(dag) => self.edit(dag),

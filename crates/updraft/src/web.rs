@@ -36,6 +36,7 @@ pub fn state(
         mask_rules: Arc::clone(&stack.mask_rules),
         hostname: stack.hostname.clone(),
         unixname: stack.unixname.clone(),
+        clear_state_on_success: config.flag("state_store", "clear_on_success", false)?,
         rerun_with_latest_version: match config.text("core", "rerun_with_latest_version") {
             Some(_) => Some(config.flag("core", "rerun_with_latest_version", false)?),
             None => None,

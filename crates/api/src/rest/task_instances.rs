@@ -5,6 +5,7 @@ pub(crate) mod clear;
 mod filter;
 mod hitl;
 mod links;
+mod patch;
 mod tries;
 
 use std::rc::Rc;
@@ -44,6 +45,10 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .get(&at("/{task_id}/tries/{task_try_number}"), Access::ReadDags, tries::get)
         .get(&at("/{task_id}/{map_index}/tries/{task_try_number}"), Access::ReadDags, tries::get_mapped)
         .get(&at("/{task_id}/links"), Access::ReadDags, links::get)
+        .patch(&at("/{task_id}"), Access::WriteDags, patch::patch)
+        .patch(&at("/{task_id}/{map_index}"), Access::WriteDags, patch::patch_mapped)
+        .patch(&at("/{task_id}/dry_run"), Access::WriteDags, patch::dry_run)
+        .patch(&at("/{task_id}/{map_index}/dry_run"), Access::WriteDags, patch::dry_run_mapped)
         .post("/dags/{dag_id}/clearTaskInstances", Access::WriteDags, clear::clear)
 }
 

@@ -61,6 +61,41 @@ def clears():
     )
 
 
+def marks():
+    at = "/dags/days2/dagRuns"
+    patch = lambda run_id, task, query="", **body: ("PATCH", f"{at}/{run_id}/taskInstances/{task}{query}", body)  # noqa: E731
+    yield from (
+        patch("r1", "none", new_state="failed"), patch("none", "a", new_state="failed"), patch("m", "last", new_state="failed"), patch("r1", "mapped/7", new_state="failed"),
+        patch("r1", "mapped/x", new_state="failed"), ("PATCH", "/dags/none/dagRuns/r1/taskInstances/a", {"new_state": "failed"}), patch("r1", "a", new_state=None),
+        patch("r1", "a", new_state="queued"), patch("r1", "a", note="x" * 1001), patch("r1", "a", note=5), patch("r1", "a", colour="red"), patch("r1", "a"),
+        patch("r1", "a", new_state="success"), patch("r1", "a", new_state="success", note="lost"), ("GET", f"{at}/r1/taskInstances/a"),
+    )
+    # What would be.
+    for query, body in (
+        ("a/dry_run", {"new_state": "failed"}), ("a/dry_run", {"new_state": "success"}), ("a/dry_run", {}), ("mapped/dry_run", {"new_state": "failed"}),
+        ("mapped/1/dry_run", {"new_state": "skipped"}), ("mapped/1/dry_run", {"new_state": "failed", "include_upstream": True}),
+        ("c/dry_run", {"new_state": "failed", "include_downstream": True}), ("a/dry_run", {"new_state": "failed", "include_downstream": True}),
+        ("a/dry_run", {"new_state": "failed", "include_future": True}), ("a/dry_run", {"new_state": "failed", "include_past": True}),
+        ("none/dry_run", {"new_state": "failed"}), ("a/dry_run", {"new_state": "x"}),
+    ):
+        yield patch("r1", query, **body)
+    yield patch("r2", "a/dry_run", new_state="failed", include_past=True, include_future=True)
+    yield patch("m", "a/dry_run", new_state="success", include_past=True, include_future=True)
+    # And now it is.
+    yield from (
+        patch("r1", "a", note="why"), patch("r1", "a", note=None), patch("r1", "a", "?update_mask=new_state", note="not taken"),
+        patch("r1", "a", "?update_mask=note", new_state="failed", note="taken"), patch("r1", "mapped", note="all"), patch("r1", "mapped/1", note="one"),
+        ("GET", f"{at}/r1/taskInstances?limit=100"), patch("r1", "a", "?update_mask=note", note=None), patch("r1", "mapped", note=""),
+        patch("r1", "b", new_state="SKIPPED", note="skipped"), patch("r1", "b", new_state="skipped"), ("GET", f"{at}/r1"),
+        patch("r2", "c", new_state="success"), ("GET", f"{at}/r2"), ("GET", f"{at}/r2/taskInstances?limit=100"), ("GET", f"{at}/r2/taskInstances/c/tries"),
+        ("GET", f"{at}/r2/taskInstances/last/tries"), patch("r3", "mapped", new_state="success", include_upstream=True), ("GET", f"{at}/r3/taskInstances?limit=100"), ("GET", f"{at}/r3"),
+        patch("r2", "a", new_state="skipped", include_past=True, include_future=True),
+        *(("GET", f"{at}/{run_id}/taskInstances?limit=100") for run_id in ("r1", "r2", "r3", "m")), patch("m", "a", new_state="success", include_future=True),
+        ("GET", f"{at}/m/taskInstances?limit=100"), ("GET", f"{at}/m"),
+    )
+
+
 SCENARIOS = {
+    "marks": list(marks()),
     "clears": list(clears()),
 }

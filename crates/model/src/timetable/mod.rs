@@ -2,6 +2,7 @@
 //!
 //! The answers are Airflow's, to the microsecond; `tests/timetables.rs` replays recordings of the real classes.
 
+mod between;
 mod cron;
 mod delta;
 mod describe;

@@ -13,7 +13,8 @@ use model::{
     WeightRule,
 };
 use scheduler::{
-    Action, Answered, Clear, Config, Deferral, Event, Outcome, ReplyId, TriggerEvent, TriggeredEnd, Waiting,
+    Action, Answered, Clear, Config, Deferral, Event, Mark, MarkAs, Outcome, ReplyId, TriggerEvent, TriggeredEnd,
+    Waiting,
 };
 use serde_json::{Value, json};
 
@@ -263,6 +264,22 @@ fn clear(run: RunKey, words: &[&str]) -> Clear {
     clear
 }
 
+/// Tasks, and behind `resumes` those that go on if they have failed.
+fn mark(run: RunKey, mark_as: &str, words: &[&str]) -> Mark {
+    let mark_as = match mark_as {
+        "success" => MarkAs::Success,
+        "failed" => MarkAs::Failed,
+        "skipped" => MarkAs::Skipped,
+        _ => panic!("nothing is marked as {mark_as}"),
+    };
+    let (tasks, resume) = match words.iter().position(|word| *word == "resumes") {
+        Some(at) => (&words[..at], &words[at + 1..]),
+        None => (words, &[][..]),
+    };
+    let tasks = tasks.iter().map(|task| ((*task).into(), None)).collect();
+    Mark { reply: ReplyId(0), run, mark_as, tasks, resume: resume.iter().map(|task| (*task).into()).collect() }
+}
+
 /// One transcript, played.
 pub struct Play {
     toy: Toy,
@@ -388,6 +405,10 @@ impl Play {
             ["clear", run, rest @ ..] => {
                 let run = self.run(run);
                 self.toy.tell(Event::Clear(Box::new(clear(run, rest))))
+            }
+            ["mark", run, "as", mark_as, rest @ ..] => {
+                let run = self.run(run);
+                self.toy.tell(Event::Mark(Box::new(mark(run, mark_as, rest))))
             }
             ["delete", "dag", dag_id] => {
                 self.toy.tell(Event::DeleteDag { dag_id: (*dag_id).into(), reply: ReplyId(0) })

@@ -136,6 +136,44 @@ fn what_runs_is_asked_to_end_and_starts_anew() {
 }
 
 #[test]
+fn what_is_marked_is_stopped_and_what_is_below_goes_on() {
+    let context = context();
+    let place = Place::new(&context);
+    place.write("wait", "");
+    let server = place.start(&context);
+    let mark = |run_id: &str, task_id: &str, body: &Value| {
+        let path = format!("/api/v2/dags/again/dagRuns/{run_id}/taskInstances/{task_id}");
+        let reply = server.client.patch(&path, body);
+        (reply.status, reply.body["task_instances"][0]["state"].clone())
+    };
+    begin(&server, "again", "r", Value::Null);
+    wait_until("it works", || place.pids().len() == 1);
+    server.wait_for("it is running", |_| (server.states("again", "r").contains("work=running")).then_some(()));
+    assert_eq!(mark("r", "work/dry_run", &json!({"new_state": "success"})), (200, json!("running")));
+    assert_eq!(mark("r", "work", &json!({"new_state": "success", "note": "good enough"})), (200, json!("success")));
+    wait_until("the process is gone", || !is_alive(&place.pids()[0]));
+    assert_eq!(server.wait_for_run("again", "r"), "success");
+    assert_eq!(mark("r", "work", &json!({"new_state": "success"})).0, 409);
+    assert_eq!(server.task_instances("again", "r")["work"]["note"], "good enough");
+    let log = log_of(&context, "again", "r", "work", 1);
+    assert!(shown(&log).contains("Task is stopped: somebody has given it another state"), "{}", shown(&log));
+    place.remove("wait");
+    place.write("fail", "");
+    begin(&server, "again", "s", Value::Null);
+    assert_eq!(server.wait_for_run("again", "s"), "failed");
+    // What could not run because of it runs now.
+    assert_eq!(mark("s", "work", &json!({"new_state": "success"})), (200, json!("success")));
+    server.wait_for("the run has gone on", |client| {
+        (client.get("/api/v2/dags/again/dagRuns/s").body["state"] == "success").then_some(())
+    });
+    assert_eq!(server.states("again", "s"), "begun=success later=success work=success");
+    server.kill();
+    let server = place.start(&context);
+    assert_eq!(server.states("again", "s"), "begun=success later=success work=success");
+    assert_eq!(server.task_instances("again", "r")["work"]["note"], "good enough");
+}
+
+#[test]
 fn a_run_that_failed_goes_on_where_it_is_cleared() {
     let context = context();
     let place = Place::new(&context);

@@ -209,6 +209,7 @@ impl<R: Reports> Attempt<'_, R> {
             Stop::Decided(StopReason::FailFast) => "another task failed, and the Dag has fail_fast",
             Stop::Decided(StopReason::Removed) => "it is no longer part of its Dag",
             Stop::Decided(StopReason::SetByHand) => "somebody has ended its Dag run",
+            Stop::Decided(StopReason::MarkedByHand) => "somebody has given it another state",
             Stop::Cleared | Stop::Decided(StopReason::Cleared) => "it was cleared, and will run again",
             Stop::Interrupted => "the engine is being shut down; the task will run again when it is back",
         };

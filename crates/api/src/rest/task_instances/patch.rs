@@ -1,0 +1,394 @@
+//! Task instances that people give a state, or a note.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use engine::ChangeFailure;
+use engine::selection::{Named, Selection};
+use jiff::Timestamp;
+use model::{Dag, DagId, DagRun, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstance, TaskInstanceKey, TaskState};
+use scheduler::{Mark, MarkAs, ReplyId};
+use serde_json::Value;
+use store::{Page, RunFilter, Span, Write};
+
+use super::clear::{all, newest_structure, write_notes};
+use super::{TaskInstanceCollection, narrow};
+use crate::args::Args;
+use crate::body::{Fields, JsonBody};
+use crate::error::{ApiError, ApiResult};
+use crate::parse::{self, Fault, Parsed};
+use crate::rest::dag_runs::patch::MAX_NOTE;
+use crate::rest::lookup::Lookup;
+use crate::state::ApiState;
+
+const STATES: [(&str, MarkAs); 3] =
+    [("success", MarkAs::Success), ("failed", MarkAs::Failed), ("skipped", MarkAs::Skipped)];
+
+/// `PatchTaskInstanceBody`, as far as `update_mask` lets it count.
+pub(super) struct PatchBody {
+    pub(super) new_state: Option<MarkAs>,
+    /// `None` where it was not given, or where null takes nothing away.
+    pub(super) note: Option<String>,
+    pub(super) relatives: Relatives,
+}
+
+/// What is meant beside the task itself.
+#[derive(Clone, Copy)]
+pub(super) struct Relatives {
+    upstream: bool,
+    downstream: bool,
+    future: bool,
+    past: bool,
+}
+
+fn new_state(input: &Value) -> Parsed<MarkAs> {
+    let Some(text) = input.as_str().map(str::to_lowercase) else {
+        return Err(match input {
+            Value::Null => Fault::value_error("'new_state' should not be empty"),
+            _ => Fault::new("string_type", "Input should be a valid string"),
+        });
+    };
+    let found = STATES.iter().find(|(name, _)| *name == text).map(|(_, state)| *state);
+    found.ok_or_else(|| Fault::value_error(format!("'{text}' is not one of ['success', 'failed', 'skipped']")))
+}
+
+impl PatchBody {
+    pub(super) fn read(fields: &mut Fields<'_>, mask: &[String]) -> Self {
+        let asked = |name: &str| mask.is_empty() || mask.iter().any(|field| field == name);
+        let state = fields.has("new_state").then(|| fields.required("new_state", |input| new_state(input).map(Some)));
+        let given = fields.has("note") && asked("note");
+        let note = fields.optional("note", parse::text_up_to(MAX_NOTE));
+        let mut flag = |name| fields.or(name, false, parse::boolean);
+        let relatives = Relatives {
+            upstream: flag("include_upstream"),
+            downstream: flag("include_downstream"),
+            future: flag("include_future"),
+            past: flag("include_past"),
+        };
+        Self {
+            new_state: state.flatten().filter(|_| asked("new_state")),
+            // Null counts only where it was asked for by name.
+            note: note.or_else(|| (!mask.is_empty()).then(String::new)).filter(|_| given),
+            relatives,
+        }
+    }
+}
+
+/// A task, or one of its instances, in a run.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) run: RunKey,
+    pub(super) task_id: String,
+    /// `None` for all instances.
+    pub(super) map_index: Option<i32>,
+}
+
+impl Place {
+    fn of(args: &mut Args, is_mapped: bool) -> Self {
+        Self {
+            map_index: is_mapped.then(|| narrow(args.path_as("map_index", parse::integer))),
+            run: RunKey::new(DagId::from(args.path("dag_id")), RunId::from(args.path("dag_run_id"))),
+            task_id: Some(args.path("task_id")).filter(|id| !id.is_empty()).unwrap_or_else(|| "list".into()),
+        }
+    }
+}
+
+/// What a request is about: the newest structure of the Dag, and the task instances that are named. Blocks.
+pub(super) fn find(state: &ApiState, place: &Place) -> Result<(Arc<Dag>, Vec<TaskInstance>), ApiError> {
+    let Place { run: RunKey { dag_id, run_id }, task_id, map_index } = place;
+    let dag = newest_structure(&Lookup::new(state), dag_id)?;
+    if dag.find(task_id).is_none() {
+        return Err(ApiError::not_found(format!("Task '{task_id}' not found in Dag '{dag_id}'")));
+    }
+    let selection = Selection {
+        dag: Arc::clone(&dag),
+        run: Some(run_id.clone()),
+        from: None,
+        to: None,
+        tasks: Some(named(place)),
+        states: Vec::new(),
+    };
+    let mut found = selection.find(state.store())?;
+    found.sort_by_key(|ti| ti.map_index);
+    if found.is_empty() {
+        let index = map_index.map_or_else(|| "None".to_owned(), |index| index.to_string());
+        let message = format!(
+            "The Task Instance with dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and map_index: `{index}` \
+             was not found"
+        );
+        // Airflow's message is a tuple of one.
+        return Err(ApiError::not_found(Value::Array(vec![message.into()])));
+    }
+    Ok((dag, found))
+}
+
+fn named(place: &Place) -> Named {
+    match place.map_index {
+        None => Named::tasks([place.task_id.as_str()]),
+        Some(index) => Named { whole: BTreeSet::new(), instances: BTreeSet::from([(place.task_id.clone(), index)]) },
+    }
+}
+
+/// What is to be marked, and what is to go on then.
+pub(super) struct Plan {
+    /// Task instances that are not in the state yet.
+    pub(super) marked: Vec<TaskInstance>,
+    /// Tasks below, of which what has failed runs again.
+    resume: Vec<TaskId>,
+    /// The runs with something to go on.
+    resumed_runs: BTreeSet<RunKey>,
+}
+
+/// Blocks.
+pub(super) fn plan(
+    state: &ApiState,
+    dag: &Arc<Dag>,
+    place: &Place,
+    mark_as: MarkAs,
+    relatives: Relatives,
+) -> Result<Plan, ApiError> {
+    let mut tasks = named(place);
+    if let Some(task) = dag.find(&place.task_id) {
+        tasks.whole.extend(flat_relatives(dag, task, relatives));
+    }
+    let runs = runs_of(state, dag, &place.run, relatives)?;
+    let all = |tasks: Named, states: Vec<TaskState>, run: &RunId| {
+        let (dag, run) = (Arc::clone(dag), Some(run.clone()));
+        Selection { dag, run, from: None, to: None, tasks: Some(tasks), states }.find(state.store())
+    };
+    let mut marked = Vec::new();
+    for run in &runs {
+        let found = all(tasks.clone(), Vec::new(), &run.run_id)?;
+        marked.extend(found.into_iter().filter(|ti| ti.state != state_of(mark_as)));
+    }
+    let resume = below(dag, &place.task_id);
+    let mut resumed_runs: BTreeSet<RunKey> = runs.into_iter().collect();
+    if relatives.future || relatives.past {
+        // Of runs that are not marked too, if they are in the span.
+        resumed_runs.extend(failed_in_span(state, dag, &place.run, relatives, &resume)?);
+    }
+    Ok(Plan { marked, resume, resumed_runs })
+}
+
+fn state_of(mark_as: MarkAs) -> TaskState {
+    match mark_as {
+        MarkAs::Success => TaskState::Success,
+        MarkAs::Failed => TaskState::Failed,
+        MarkAs::Skipped => TaskState::Skipped,
+    }
+}
+
+/// `find_task_relatives`: teardowns below are left as they are.
+fn flat_relatives(dag: &Dag, task: TaskIndex, relatives: Relatives) -> Vec<String> {
+    let mut found = Vec::new();
+    if relatives.downstream {
+        let below = dag.flat_relatives(task, false).into_iter().filter(|task| !dag.task(*task).is_teardown);
+        found.extend(below);
+    }
+    if relatives.upstream {
+        found.extend(dag.flat_relatives(task, true));
+    }
+    found.into_iter().map(|task| dag.task(task).task_id.to_string()).collect()
+}
+
+/// What is below a task, with the setups and teardowns that belong to it.
+fn below(dag: &Dag, task_id: &str) -> Vec<TaskId> {
+    let own: BTreeSet<TaskIndex> = dag.find(task_id).into_iter().collect();
+    let found = dag.relatives(&own, false, true);
+    found.into_iter().filter(|task| !own.contains(task)).map(|task| dag.task(task).task_id.clone()).collect()
+}
+
+/// The runs that are meant (`get_run_ids`): those of the timetable, before and after the one that is named. Blocks.
+fn runs_of(state: &ApiState, dag: &Dag, run: &RunKey, relatives: Relatives) -> Result<Vec<RunKey>, ApiError> {
+    let logical_date = state.store().run(run)?.and_then(|run| run.logical_date);
+    let Some(logical_date) = logical_date.filter(|_| relatives.future || relatives.past) else {
+        return Ok(vec![run.clone()]);
+    };
+    let timetable = &dag.timetable;
+    if timetable.can_be_scheduled() && !timetable.is_periodic() {
+        return Ok(vec![run.clone()]);
+    }
+    let (from, to) = span(logical_date, relatives);
+    let runs: Vec<DagRun> = dated_runs(state, dag, from, to)?;
+    let dates: Vec<Timestamp> = runs.iter().filter_map(|run| run.logical_date).collect();
+    let (first, last) = (dates.iter().min().copied(), dates.iter().max().copied().unwrap_or(logical_date));
+    let of_timetable: BTreeSet<Timestamp> =
+        timetable.between(first, last, Timestamp::now()).map(|next| next.logical_date()).collect();
+    let is_meant =
+        |date: Timestamp| !timetable.can_be_scheduled() || date == logical_date || of_timetable.contains(&date);
+    Ok(runs.into_iter().filter(|run| run.logical_date.is_some_and(is_meant)).map(|run| run.key).collect())
+}
+
+fn span(logical_date: Timestamp, relatives: Relatives) -> (Option<Timestamp>, Option<Timestamp>) {
+    (Some(logical_date).filter(|_| !relatives.past), Some(logical_date).filter(|_| !relatives.future))
+}
+
+fn dated_runs(
+    state: &ApiState,
+    dag: &Dag,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+) -> Result<Vec<DagRun>, ApiError> {
+    let logical_date = Span { from, to, or_missing: false };
+    let filter = RunFilter { dag_id: Some(dag.dag_id.clone()), logical_date, ..RunFilter::default() };
+    let order = [(store::RunOrder::LogicalDate, store::Direction::Ascending)];
+    let (mut runs, _) = state.store().runs(&filter, &order, Page::ALL)?;
+    runs.retain(|run| run.logical_date.is_some());
+    Ok(runs)
+}
+
+/// Runs of a span of dates in which some of these tasks have failed. Blocks.
+fn failed_in_span(
+    state: &ApiState,
+    dag: &Arc<Dag>,
+    run: &RunKey,
+    relatives: Relatives,
+    tasks: &[TaskId],
+) -> Result<BTreeSet<RunKey>, ApiError> {
+    let Some(logical_date) = state.store().run(run)?.and_then(|run| run.logical_date) else {
+        return Ok(BTreeSet::new());
+    };
+    let (from, to) = span(logical_date, relatives);
+    let selection = Selection {
+        dag: Arc::clone(dag),
+        run: None,
+        from,
+        to,
+        tasks: Some(Named::tasks(tasks.iter().map(TaskId::as_str))),
+        states: vec![TaskState::Failed, TaskState::UpstreamFailed],
+    };
+    Ok(selection.find(state.store())?.into_iter().map(|ti| ti.run).collect())
+}
+
+pub(super) async fn patch(state: State<ApiState>, args: Args, body: JsonBody) -> ApiResult<TaskInstanceCollection> {
+    patch_place(state, args, body, false).await
+}
+
+pub(super) async fn patch_mapped(
+    state: State<ApiState>,
+    args: Args,
+    body: JsonBody,
+) -> ApiResult<TaskInstanceCollection> {
+    patch_place(state, args, body, true).await
+}
+
+async fn patch_place(
+    State(state): State<ApiState>,
+    mut args: Args,
+    body: JsonBody,
+    is_mapped: bool,
+) -> ApiResult<TaskInstanceCollection> {
+    let (place, body) = read(&mut args, &body, is_mapped)?;
+    let found = apply(&state, place, body).await?;
+    let own = state.clone();
+    state.blocking(move || all(&own, found)).await.map(Json)
+}
+
+fn read(args: &mut Args, body: &JsonBody, is_mapped: bool) -> Result<(Place, PatchBody), ApiError> {
+    let place = Place::of(args, is_mapped);
+    let mask = args.texts("update_mask");
+    let mut fields = body.fields(&mut args.issues);
+    let body = PatchBody::read(&mut fields, &mask);
+    fields.forbid_others();
+    args.finish()?;
+    Ok((place, body))
+}
+
+/// Writes the note and gives the state; gives the task instances that are named as they are then.
+pub(super) async fn apply(state: &ApiState, place: Place, body: PatchBody) -> Result<Vec<TaskInstance>, ApiError> {
+    let own = state.clone();
+    let wanted = place.clone();
+    let (new_state, relatives) = (body.new_state, body.relatives);
+    let look = move || {
+        let (dag, found) = find(&own, &wanted)?;
+        let plan = new_state.map(|mark_as| plan(&own, &dag, &wanted, mark_as, relatives)).transpose()?;
+        if plan.as_ref().is_some_and(|plan| plan.marked.is_empty()) {
+            return Err(nothing_to_mark(&wanted, new_state));
+        }
+        Ok((found, plan))
+    };
+    let (mut found, plan) = state.blocking(look).await?;
+    if let Some(note) = body.note {
+        write_notes(state, &found, note).await?;
+    }
+    if let (Some(mark_as), Some(plan)) = (new_state, plan) {
+        let changed = mark_all(state, mark_as, plan).await?;
+        if changed.is_empty() {
+            // Somebody was quicker.
+            return Err(nothing_to_mark(&place, new_state));
+        }
+        for ti in &mut found {
+            if let Some(changed) = changed.get(&ti.key()) {
+                *ti = changed.clone();
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn nothing_to_mark(place: &Place, mark_as: Option<MarkAs>) -> ApiError {
+    let state = mark_as.and_then(|mark_as| state_of(mark_as).name()).unwrap_or_default();
+    ApiError::conflict(format!("Task id {} is already in {state} state", place.task_id))
+}
+
+async fn mark_all(
+    state: &ApiState,
+    mark_as: MarkAs,
+    plan: Plan,
+) -> Result<BTreeMap<TaskInstanceKey, TaskInstance>, ApiError> {
+    let mut by_run: BTreeMap<RunKey, Vec<(TaskId, Option<MapIndex>)>> =
+        plan.resumed_runs.iter().map(|run| (run.clone(), Vec::new())).collect();
+    for ti in plan.marked {
+        by_run.entry(ti.run).or_default().push((ti.task_id, Some(ti.map_index)));
+    }
+    let mut changed = BTreeMap::new();
+    for (run, tasks) in by_run {
+        let resume = if plan.resumed_runs.contains(&run) { plan.resume.clone() } else { Vec::new() };
+        let dag_id = run.dag_id.clone();
+        let mark = Mark { reply: ReplyId(0), run, mark_as, tasks, resume };
+        let marked = state.engine().mark(mark).await.map_err(|failure| match failure {
+            ChangeFailure::Stopped(stopped) => stopped.into(),
+            ChangeFailure::Refused(_) => ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")),
+        })?;
+        changed.extend(marked.task_instances.into_iter().map(|ti| (ti.key(), ti)));
+    }
+    if mark_as == MarkAs::Success && state.config().clear_state_on_success {
+        let keys: Vec<TaskInstanceKey> = changed.keys().cloned().collect();
+        let forget = |ti| Write::ClearTaskState { ti, all_map_indices: false };
+        let own = state.clone();
+        state.blocking(move || Ok(own.store().commit(keys.into_iter().map(forget).collect())?)).await?;
+    }
+    Ok(changed)
+}
+
+pub(super) async fn dry_run(state: State<ApiState>, args: Args, body: JsonBody) -> ApiResult<TaskInstanceCollection> {
+    dry_run_place(state, args, body, false).await
+}
+
+pub(super) async fn dry_run_mapped(
+    state: State<ApiState>,
+    args: Args,
+    body: JsonBody,
+) -> ApiResult<TaskInstanceCollection> {
+    dry_run_place(state, args, body, true).await
+}
+
+async fn dry_run_place(
+    State(state): State<ApiState>,
+    mut args: Args,
+    body: JsonBody,
+    is_mapped: bool,
+) -> ApiResult<TaskInstanceCollection> {
+    let (place, body) = read(&mut args, &body, is_mapped)?;
+    let own = state.clone();
+    let look = move || {
+        let (dag, mut found) = find(&own, &place)?;
+        if let Some(mark_as) = body.new_state {
+            found = plan(&own, &dag, &place, mark_as, body.relatives)?.marked;
+        }
+        all(&own, found)
+    };
+    state.blocking(look).await.map(Json)
+}
