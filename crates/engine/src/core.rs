@@ -114,6 +114,7 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         let mut events = vec![
             Event::TriggersFrom(self.store.last_trigger()?),
             Event::AssetEventsFrom(self.store.last_asset_event()?),
+            Event::DeadlinesFound(self.store.deadlines()?),
         ];
         for pool in self.store.pools(None, Page::ALL)?.0 {
             events.push(pool_event(&pool));
@@ -152,9 +153,7 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
     fn callbacks_left(&self) -> Result<Vec<Action>, StoreError> {
         let mut left = Vec::new();
         for callback in self.store.callbacks()? {
-            if let Some(run) = self.store.run(&callback.run)? {
-                left.push(Action::Call { callback: Box::new(callback), run: Box::new(run) });
-            }
+            left.push(Action::Call { callback: Box::new(callback), run: None });
         }
         Ok(left)
     }

@@ -2,6 +2,7 @@
 
 mod assets;
 mod core;
+mod deadlines;
 mod facts;
 mod handle;
 mod hitl;

@@ -8,6 +8,7 @@ use model::{Dag, DagId, DagRun, DagRunState, RunKey, TaskId, VersionId};
 use scheduler::{Event, LengthOf, LoadedRun, Need, PreviousRun, Skip, SkipDecision, Structure};
 use store::{Direction, Page, RunExists, RunFilter, RunOrder, Store, StoreError};
 
+use crate::deadlines;
 use crate::hitl;
 use crate::lengths::map_lengths;
 
@@ -80,6 +81,16 @@ impl<S: Store + ?Sized, D: DagSource> Lookup<S, D> {
             }
             Need::MapLengths { run, tasks } => {
                 Event::MapLengths { run: run.clone(), lengths: map_lengths(&*self.store, run, tasks)? }
+            }
+            Need::Deadlines { run, at } => {
+                let moments = match self.store.run(run)? {
+                    Some(made) => match self.dags.get(made.version) {
+                        Some(dag) => deadlines::moments(&*self.store, &dag, &made, *at)?,
+                        None => Vec::new(),
+                    },
+                    None => Vec::new(),
+                };
+                Event::DeadlinesSet { run: run.clone(), moments }
             }
             Need::HitlAnswer { key, at } => hitl::found(&*self.store, key, *at)?,
             Need::LastRuns { dag_id, count } => {

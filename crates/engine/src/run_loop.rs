@@ -36,7 +36,7 @@ pub trait Dispatch: Send {
     /// The end that the attempt reported is durable.
     fn acknowledge(&mut self, attempt: AttemptId);
     /// A callback is to be called, and to be owed until it has been.
-    fn call(&mut self, callback: Box<Callback>, run: Box<DagRun>);
+    fn call(&mut self, callback: Box<Callback>, run: Option<Box<DagRun>>);
     /// A run has ended.
     fn run_finished(&mut self, run: &model::DagRun, reason: &str);
     /// A task instance waits for somebody to do something; the try's log is where people look for why.

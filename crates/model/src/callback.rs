@@ -26,7 +26,7 @@ pub struct Callback {
     pub call: Call,
     /// The try that it tells of.
     pub of: Option<TryName>,
-    /// Why it is called, for the one who is.
+    /// Why it is called, for the one who is. Of a deadline a JSON document that says which one was missed.
     pub message: String,
 }
 
@@ -52,11 +52,20 @@ pub enum Call {
     /// An e-mail about such a task.
     EmailFailure,
     EmailRetry,
+    /// That of a deadline of the Dag that was missed.
+    Deadline,
 }
 
 impl Call {
-    pub const ALL: [Call; 6] =
-        [Call::DagSuccess, Call::DagFailure, Call::TaskFailure, Call::TaskRetry, Call::EmailFailure, Call::EmailRetry];
+    pub const ALL: [Call; 7] = [
+        Call::DagSuccess,
+        Call::DagFailure,
+        Call::TaskFailure,
+        Call::TaskRetry,
+        Call::EmailFailure,
+        Call::EmailRetry,
+        Call::Deadline,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -66,6 +75,7 @@ impl Call {
             Call::TaskRetry => "task_retry",
             Call::EmailFailure => "email_failure",
             Call::EmailRetry => "email_retry",
+            Call::Deadline => "deadline",
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::asset::{AssetEvent, Listener};
 use crate::callback::Callback;
+use crate::deadline::{Deadline, DeadlineId};
 use crate::hitl::HitlResponse;
 use crate::id::{AssetEventId, DagId, RunId, RunKey, TaskId, TaskInstanceKey};
 use crate::run::{DagRun, DataInterval, TaskInstance};
@@ -41,6 +42,10 @@ pub enum Change {
     },
     /// The task instance goes on with the answer.
     HitlTold(TaskInstanceKey),
+    /// A run has a deadline, or has it at another moment.
+    Deadline(Box<Deadline>),
+    /// A deadline is met or missed.
+    DeadlineGone(DeadlineId),
     /// A callback is due.
     CallbackDue(Box<Callback>),
     Schedule {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Json;
+use crate::deadline::DeadlineAlert;
 use crate::id::{DagId, GroupIndex, TaskId, TaskIndex};
 use crate::links::{Link, Links, links_of};
 use crate::mapping::MappedGroup;
@@ -66,6 +67,7 @@ pub struct Dag {
     pub render_template_as_native_obj: bool,
     pub has_on_success_callback: bool,
     pub has_on_failure_callback: bool,
+    pub deadlines: Vec<DeadlineAlert>,
     pub is_paused_upon_creation: Option<bool>,
     /// The kinds of runs that are allowed; `None` for all.
     pub allowed_run_types: Option<Vec<String>>,
@@ -228,6 +230,7 @@ impl DagBuilder {
                 render_template_as_native_obj: false,
                 has_on_success_callback: false,
                 has_on_failure_callback: false,
+                deadlines: Vec::new(),
                 is_paused_upon_creation: None,
                 allowed_run_types: None,
                 groups: Vec::new(),

@@ -6,6 +6,7 @@ pub mod asset;
 pub mod callback;
 pub mod change;
 pub mod dag;
+pub mod deadline;
 pub mod hitl;
 pub mod id;
 pub mod links;
@@ -29,6 +30,7 @@ pub use asset::{
 pub use callback::{Call, Callback, CallbackId, TryName};
 pub use change::{Change, DagSchedule};
 pub use dag::{Dag, DagBuilder, DagError, DagLimits};
+pub use deadline::{Deadline, DeadlineAlert, DeadlineId, DeadlineInterval, DeadlineReference};
 pub use hitl::{HitlDetail, HitlQuestion, HitlRefusal, HitlResponse, HitlUser};
 pub use id::{
     AssetEventId, AttemptId, DagId, GroupIndex, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstanceId,

@@ -3,6 +3,7 @@
 //! The form is that of `airflow/serialization/schema.json`, version 3: fields that have their default are left out,
 //! dates are seconds since 1970, and values that JSON does not have are wrapped as `{"__type": …, "__var": …}`.
 
+mod deadline;
 mod mapping;
 mod value;
 
@@ -223,6 +224,13 @@ fn read_dag_fields(dag: &mut Dag, fields: &Fields<'_>) -> Result<(), SerializedE
     dag.render_template_as_native_obj = fields.flag("render_template_as_native_obj", false)?;
     dag.has_on_success_callback = fields.flag("has_on_success_callback", false)?;
     dag.has_on_failure_callback = fields.flag("has_on_failure_callback", false)?;
+    dag.deadlines = match fields.raw("deadline").and_then(Json::as_array) {
+        Some(list) => {
+            let read = |alert: &Json| deadline::read(alert).ok_or_else(|| fields.error("deadline", "a deadline alert"));
+            list.iter().map(read).collect::<Result<_, _>>()?
+        }
+        None => Vec::new(),
+    };
     dag.is_paused_upon_creation = fields.typed("is_paused_upon_creation", "true or false", Json::as_bool)?;
     dag.allowed_run_types = fields.raw("allowed_run_types").map(|_| fields.texts("allowed_run_types")).transpose()?;
     Ok(())

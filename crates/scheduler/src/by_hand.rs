@@ -235,6 +235,7 @@ impl Scheduler {
         }
         self.take_waiting(key);
         decisions.changes.push(Change::RunDeleted(key.clone()));
+        self.deadlines.forget(|run| run == key);
         decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(None) });
         self.forget_previous(key);
         self.start_queued_runs(&key.dag_id, now);
@@ -264,6 +265,7 @@ impl Scheduler {
         self.run_serials.retain(|key, _| key.dag_id != *dag_id);
         self.dags.remove(dag_id);
         self.assets.dag_deleted(dag_id);
+        self.deadlines.forget(|run| run.dag_id == *dag_id);
         decisions.changes.push(Change::DagDeleted(dag_id.clone()));
         decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(None) });
     }

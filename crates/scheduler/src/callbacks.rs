@@ -74,7 +74,7 @@ impl Scheduler {
         let id = self.ids.callback(now);
         let callback = Callback { id, run: run.key.clone(), created_at: now, call, of, message };
         decisions.changes.push(Change::CallbackDue(Box::new(callback.clone())));
-        decisions.actions.push(Action::Call { callback: Box::new(callback), run: Box::new(run.clone()) });
+        decisions.actions.push(Action::Call { callback: Box::new(callback), run: Some(Box::new(run.clone())) });
     }
 
     /// The one of a run's unfinished task instances that began last: what a run that took too long is told by.

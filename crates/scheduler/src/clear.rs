@@ -87,7 +87,10 @@ impl Scheduler {
                 state.run.version = state.version;
             }
             put(decisions, &state.run, Change::Run);
+            let (run, dag) = (state.run.clone(), state.dag.clone());
+            self.deadlines_requeued(&run, &dag, decisions);
         }
+        let Some(state) = self.runs.get(&serial) else { return };
         let task_instances = tasks.iter().map(|task| state.ti(*task).clone()).collect();
         let answer = Ok(Box::new(TasksChanged { run: state.run.clone(), task_instances }));
         decisions.actions.push(Action::TasksChanged { to, answer });
@@ -163,6 +166,7 @@ impl Scheduler {
             }
             requeue_cleared(run, now);
             put(decisions, run, Change::Run);
+            self.deadlines_requeued(run, &structure.dag, decisions);
         }
         let answer = Ok(Box::new(TasksChanged { run: run.clone(), task_instances: cleared }));
         decisions.actions.push(Action::TasksChanged { to: clear.reply, answer });

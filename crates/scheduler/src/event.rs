@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::{
     AssetEvent, AssetEventId, AssetUpdate, AttemptId, Callback, Change, Dag, DagId, DagRun, DagRunState, DataInterval,
-    HitlRefusal, HitlResponse, Json, MapIndex, RunId, RunKey, Suspension, TaskId, TaskIndex, TaskInstance,
+    Deadline, HitlRefusal, HitlResponse, Json, MapIndex, RunId, RunKey, Suspension, TaskId, TaskIndex, TaskInstance,
     TaskInstanceId, TaskInstanceKey, TriggerId, TriggerTimer, TriggeredBy, VersionId,
 };
 
@@ -127,6 +127,13 @@ pub enum Event {
     TriggerFailed {
         trigger: TriggerId,
         traceback: Option<Vec<String>>,
+    },
+    /// At start: the deadlines of runs that are neither met nor missed.
+    DeadlinesFound(Vec<Deadline>),
+    /// The answer to [`Need::Deadlines`]: by their place in the Dag; `None` for one that has no moment.
+    DeadlinesSet {
+        run: RunKey,
+        moments: Vec<(u32, Option<Timestamp>)>,
     },
     /// Somebody has answered what a task asked people.
     HitlAnswered(Box<Answered>),
@@ -342,6 +349,8 @@ pub enum Need {
     Structure { run: RunKey },
     /// How long that is what tasks of a run have left for others to map over; `None` for one that left nothing of the kind.
     MapLengths { run: RunKey, tasks: Vec<LengthOf> },
+    /// When the deadlines of a run are that was made, or queued again, at that moment.
+    Deadlines { run: RunKey, at: Timestamp },
     /// The answer that a task instance waits for, or what counts as one at that moment if its time is up.
     HitlAnswer { key: TaskInstanceKey, at: Timestamp },
     /// The states of a Dag's last runs, whatever made them, in the order in which they are to run.
@@ -432,8 +441,8 @@ pub enum Action {
     /// A callback is due, and is called until it has been.
     Call {
         callback: Box<Callback>,
-        /// As it is for the callback.
-        run: Box<DagRun>,
+        /// As it is for the callback; `None` where the store knows it.
+        run: Option<Box<DagRun>>,
     },
     /// A run has ended.
     RunFinished {

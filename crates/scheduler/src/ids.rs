@@ -1,7 +1,7 @@
 //! Ids without a source of randomness: the seed comes from outside, once.
 
 use jiff::Timestamp;
-use model::{AttemptId, CallbackId, TaskInstanceId, VersionId};
+use model::{AttemptId, CallbackId, DeadlineId, TaskInstanceId, VersionId};
 use uuid::Uuid;
 
 /// Makes UUIDs of version 7 from the time it is given and a sequence that its seed determines.
@@ -33,6 +33,10 @@ impl IdSource {
 
     pub fn callback(&mut self, now: Timestamp) -> CallbackId {
         CallbackId(self.uuid(now))
+    }
+
+    pub fn deadline(&mut self, now: Timestamp) -> DeadlineId {
+        DeadlineId(self.uuid(now))
     }
 
     pub fn version(&mut self, now: Timestamp) -> VersionId {

@@ -14,6 +14,7 @@ mod by_hand;
 mod callbacks;
 mod clear;
 mod dags;
+mod deadlines;
 mod evaluate;
 mod event;
 mod expand;
@@ -79,6 +80,7 @@ pub struct Scheduler {
     triggers: HashMap<TriggerId, TaskRef>,
     last_trigger: TriggerId,
     assets: assets::Assets,
+    deadlines: deadlines::Deadlines,
     pools: Pools,
     waiting: WaitLists,
     /// Task instances that became ready in this step; admitted in order of priority when the step ends.
@@ -112,6 +114,7 @@ impl Scheduler {
             triggers: HashMap::new(),
             last_trigger: TriggerId(0),
             assets: assets::Assets::default(),
+            deadlines: deadlines::Deadlines::default(),
             pools: Pools::default(),
             waiting: WaitLists::default(),
             fresh: BTreeMap::new(),
@@ -224,6 +227,8 @@ impl Scheduler {
             Event::TriggersFrom(last) => self.last_trigger = last,
             Event::TriggerFired { trigger, event } => self.trigger_fired(trigger, event, now, decisions),
             Event::TriggerFailed { trigger, traceback } => self.trigger_failed(trigger, traceback, now, decisions),
+            Event::DeadlinesFound(found) => self.deadlines_found(found, now),
+            Event::DeadlinesSet { run, moments } => self.deadlines_set(&run, &moments, decisions),
             Event::HitlAnswered(answered) => self.hitl_answered(*answered, now, decisions),
             Event::HitlFound { key, answer } => self.hitl_found(&key, answer, now, decisions),
             Event::PoolChanged { name, slots, include_deferred } => {
@@ -244,6 +249,7 @@ impl Scheduler {
                 timers::Timer::LogicalDate(serial) => self.logical_date_is_due(serial),
                 timers::Timer::TryAgain(task) => self.dirty.push_back(task),
                 timers::Timer::Trigger(trigger) => self.timer_fired(trigger, now, decisions),
+                timers::Timer::Deadline(id) => self.deadline_is_due(id, now, decisions),
                 timers::Timer::WaitTimeout(task) => self.waited_too_long(task, now, decisions),
             }
         }

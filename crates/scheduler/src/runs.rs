@@ -75,6 +75,7 @@ impl Scheduler {
         for ti in &task_instances {
             put(decisions, ti, Change::TaskInstance);
         }
+        self.promise_deadlines(&run.key, structure.dag.deadlines.len(), now, decisions);
         if self.may_start(&run, now) {
             let loaded = LoadedRun {
                 run: run.clone(),
@@ -281,6 +282,9 @@ impl Scheduler {
         state.run.last_scheduling_decision = Some(now);
         put(decisions, &state.run, Change::Run);
         self.call_for_run(&state, last, reason, now, decisions);
+        if end == DagRunState::Success {
+            self.deadlines_met(&state.run, decisions);
+        }
         self.run_serials.remove(&state.run.key);
         self.keep_as_previous(serial, &state);
         self.run_ended_in_dag(serial, &state.run, reason, now);

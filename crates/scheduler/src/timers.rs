@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use model::{DagId, TriggerId};
+use model::{DagId, DeadlineId, TriggerId};
 
 use crate::run_state::{RunSerial, TaskRef};
 
@@ -21,6 +21,7 @@ pub(crate) enum Timer {
     TryAgain(TaskRef),
     /// The moment has come that a trigger is for.
     Trigger(TriggerId),
+    Deadline(DeadlineId),
     /// A task instance has waited as long as it may.
     WaitTimeout(TaskRef),
 }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use model::trigger_rule::Verdict;
-use model::{Dag, DagRun, DagRunState, RunKey, RunType, Task, TaskId, TaskIndex, TaskInstance, TaskState};
+use model::{
+    Dag, DagRun, DagRunState, DeadlineAlert, DeadlineInterval, RunKey, RunType, Task, TaskId, TaskIndex, TaskInstance,
+    TaskState,
+};
 use scheduler::{Scheduler, StartAttempt};
 use store::{CallbackStore, DagStore, Page, RunFilter, RunStore, XComStore};
 
@@ -345,6 +348,8 @@ pub(crate) fn at_the_end(world: &World) -> Check {
     promises(world)?;
     hitl::answers_are_kept(world)?;
     let owed = read(world.store.callbacks())?;
+    let open = read(world.store.deadlines())?;
+    ensure(open.is_empty(), || format!("these deadlines were never met or missed: {open:?}"))?;
     ensure(owed.is_empty(), || format!("these callbacks were never called: {owed:?}"))?;
     let (runs, _) = read(world.store.runs(&RunFilter::default(), &[], Page::ALL))?;
     for run in &runs {
@@ -401,6 +406,7 @@ fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
         })?;
     }
     was_told(world, sim, run)?;
+    deadline(world, sim, run)?;
     if world.by_hand.contains(&run.key) {
         // What it came to depends on when.
         return Ok(());
@@ -425,6 +431,19 @@ fn was_told(world: &World, sim: &SimDag, run: &DagRun) -> Check {
     let may_differ = sim.versions.len() > 1 || world.by_hand.contains(&run.key);
     ensure(!wanted || may_differ || world.called.contains(&run.key), || {
         format!("{} is {}, and nobody was called", run.key, run.state)
+    })
+}
+
+/// Somebody was told of a run that did not succeed in time, and of no other.
+fn deadline(world: &World, sim: &SimDag, run: &DagRun) -> Check {
+    let alert = sim.newest().dag.deadlines.first();
+    let Some(DeadlineAlert { interval: DeadlineInterval::Fixed(interval), .. }) = alert else { return Ok(()) };
+    let may_differ = sim.versions.len() > 1 || world.by_hand.contains(&run.key) || run.clear_number > 0;
+    let at = run.queued_at.and_then(|queued_at| queued_at.checked_add(*interval).ok());
+    let in_time = run.state == DagRunState::Success && at.is_some_and(|at| run.end_date.is_some_and(|end| end <= at));
+    let missed = world.missed.contains(&(run.key.clone(), 0));
+    ensure(may_differ || missed != in_time, || {
+        format!("{} is {} at {:?}, its deadline was {at:?}, and missed is {missed}", run.key, run.state, run.end_date)
     })
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
-    Dag, DagBuilder, DagId, Execution, Json, Task, TaskId, TaskInstance, TaskState, TimerEvent, TriggerRule,
-    TriggerTimer, VersionId,
+    Dag, DagBuilder, DagId, DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, Json, Task, TaskId,
+    TaskInstance, TaskState, TimerEvent, TriggerRule, TriggerTimer, VersionId,
 };
 use scheduler::{Deferral, Outcome};
 use serde_json::json;
@@ -84,11 +84,32 @@ fn dag_options(rng: &mut Rng, dag: &mut Dag, start: Timestamp) {
         dag.limits.max_consecutive_failed_dag_runs = rng.range(1, 3) as u32;
     }
     dag.fail_fast = rng.percent(8);
+    if rng.percent(20) {
+        dag.deadlines = random_deadlines(rng);
+    }
     dag.has_on_success_callback = rng.percent(30);
     dag.has_on_failure_callback = rng.percent(30);
     if rng.percent(8) {
         dag.dagrun_timeout = Some(SignedDuration::from_secs(rng.range(20, 300) as i64));
     }
+}
+
+/// The first one is counted from when a run is queued.
+fn random_deadlines(rng: &mut Rng) -> Vec<DeadlineAlert> {
+    let others = [
+        DeadlineReference::LogicalDate,
+        DeadlineReference::AverageRuntime { max_runs: 3, min_runs: 2 },
+        DeadlineReference::Custom("own.Reference".to_owned()),
+    ];
+    let mut references = vec![DeadlineReference::QueuedAt];
+    if rng.percent(40) {
+        references.push(rng.pick(&others).clone());
+    }
+    let mut alert = |reference| {
+        let interval = DeadlineInterval::Fixed(SignedDuration::from_secs(rng.range(5, 400) as i64));
+        DeadlineAlert { reference, interval }
+    };
+    references.into_iter().map(&mut alert).collect()
 }
 
 fn random_tasks(rng: &mut Rng, seed: u64, builder: &mut DagBuilder) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::{Input, Started};
 use jiff::Timestamp;
-use model::{AttemptId, CallbackId, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
+use model::{AttemptId, Call, CallbackId, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
 use scheduler::{
     Action, ArmTrigger, Event, Outcome, RunRefusal, StartAttempt, StopReason, TasksChanged, TriggerError, TriggerEvent,
     TriggeredEnd,
@@ -50,6 +50,10 @@ impl World {
             Action::Call { callback, .. } => {
                 self.note(|| format!("{:?} of {} is called", callback.call, callback.run));
                 self.calling.insert(callback.id, callback.run.clone());
+                if callback.call == Call::Deadline {
+                    let missed: model::Json = serde_json::from_str(&callback.message).unwrap_or_default();
+                    self.missed.insert((callback.run.clone(), missed["alert"].as_u64().unwrap_or(u64::MAX)));
+                }
                 self.soon(20_000, Pending::Called(callback.id));
             }
             Action::HitlAnswered { to, answer } => self.answer_heard(to, answer)?,

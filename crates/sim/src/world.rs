@@ -124,6 +124,8 @@ pub struct World {
     /// Callbacks that are being called, and the runs of which some were.
     pub(crate) calling: BTreeMap<CallbackId, RunKey>,
     pub(crate) called: BTreeSet<RunKey>,
+    /// Runs of which a deadline was missed, by its place in the Dag.
+    pub(crate) missed: BTreeSet<(RunKey, u64)>,
     /// Triggers that run.
     pub(crate) armed: BTreeMap<TriggerId, Box<ArmTrigger>>,
     pub(crate) may_start_again: HashSet<TaskInstanceId>,
@@ -185,6 +187,7 @@ impl World {
             unanswered_answers: BTreeMap::new(),
             calling: BTreeMap::new(),
             called: BTreeSet::new(),
+            missed: BTreeSet::new(),
             armed: BTreeMap::new(),
             may_start_again: HashSet::new(),
             requests: 0,

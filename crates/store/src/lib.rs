@@ -36,8 +36,8 @@ mod write;
 
 use jiff::Timestamp;
 use model::{
-    Asset, AssetEvent, AssetEventId, AssetKey, Callback, DagId, DagRun, HitlDetail, MapIndex, RunKey, Suspension,
-    TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
+    Asset, AssetEvent, AssetEventId, AssetKey, Callback, DagId, DagRun, Deadline, HitlDetail, MapIndex, RunKey,
+    Suspension, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
 };
 
 pub use error::StoreError;
@@ -242,10 +242,13 @@ pub trait HitlStore {
     fn task_instance_named(&self, id: TaskInstanceId) -> Result<Option<TaskInstanceKey>>;
 }
 
-/// Callbacks that are due.
+/// Callbacks that are due, and deadlines that will be.
 pub trait CallbackStore {
     /// Those that have not been called yet, in the order in which they became due.
     fn callbacks(&self) -> Result<Vec<Callback>>;
+
+    /// The deadlines of runs that are neither met nor missed, in the order in which they were made.
+    fn deadlines(&self) -> Result<Vec<Deadline>>;
 }
 
 /// What task instances keep for their own later tries.

@@ -190,7 +190,7 @@ impl Dispatch for WorkerDispatch {
         self.worker.disarm(trigger);
     }
 
-    fn call(&mut self, callback: Box<Callback>, run: Box<DagRun>) {
+    fn call(&mut self, callback: Box<Callback>, run: Option<Box<DagRun>>) {
         self.worker.call(&self.runtime, callback, run);
     }
 

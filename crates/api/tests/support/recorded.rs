@@ -30,7 +30,7 @@ impl DagSource for Stored {
 struct Idle;
 
 impl Dispatch for Idle {
-    fn call(&mut self, _: Box<model::Callback>, _: Box<model::DagRun>) {}
+    fn call(&mut self, _: Box<model::Callback>, _: Option<Box<model::DagRun>>) {}
     fn start(&mut self, _: Box<StartAttempt>) {}
     fn stop(&mut self, _: AttemptId, _: StopReason) {}
     fn arm(&mut self, _: Box<ArmTrigger>) {}

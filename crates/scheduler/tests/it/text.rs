@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
     Asset, AssetCondition, AssetKey, AssetLike, AssetUpdate, AttemptId, Change, Dag, DagBuilder, DagRunState,
-    Execution, MapIndex, RunKey, StartTrigger, Task, TaskInstanceKey, TaskState, TimerEvent, TriggerId, TriggerTimer,
-    WeightRule,
+    DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, MapIndex, RunKey, StartTrigger, Task,
+    TaskInstanceKey, TaskState, TimerEvent, TriggerId, TriggerTimer, WeightRule,
 };
 use scheduler::{
     Action, Answered, Clear, Config, Deferral, Event, Mark, MarkAs, Outcome, ReplyId, TriggerEvent, TriggeredEnd,
@@ -112,6 +112,10 @@ fn dag_option(dag: &mut Dag, word: &str, paused: &mut bool) {
         "max_failed" => dag.limits.max_consecutive_failed_dag_runs = number(),
         "timeout" => dag.dagrun_timeout = Some(duration(value)),
         "fail_fast" => dag.fail_fast = true,
+        "deadline" => dag.deadlines.push(DeadlineAlert {
+            reference: if value == "never" { DeadlineReference::LogicalDate } else { DeadlineReference::QueuedAt },
+            interval: DeadlineInterval::Fixed(if value == "never" { SignedDuration::ZERO } else { duration(value) }),
+        }),
         "on_success" => dag.has_on_success_callback = true,
         "on_failure" => dag.has_on_failure_callback = true,
         "paused" => *paused = true,
@@ -509,7 +513,15 @@ impl Play {
             let mut ended = Vec::new();
             for change in step.changes.iter().chain(&step.lazy_changes) {
                 match change {
-                    Change::NotSuspended(_) | Change::HitlTold(_) | Change::CallbackDue(_) => {}
+                    Change::NotSuspended(_)
+                    | Change::HitlTold(_)
+                    | Change::CallbackDue(_)
+                    | Change::DeadlineGone(_) => {}
+                    Change::Deadline(deadline) => {
+                        let Some(moment) = deadline.at else { continue };
+                        let name = self.names.get(&deadline.run).map_or("the run", String::as_str);
+                        writeln!(self.out, "  {at}  {name} is to succeed by {}", clock(moment)).unwrap();
+                    }
                     Change::HitlAnswered { key, response, untold } => {
                         let when = if *untold { ", which is still to be told" } else { "" };
                         let told = told(response);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
-    AssetEvent, AssetEventId, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule, HitlResponse, HitlUser,
-    Json, MapIndex, RunId, RunKey, RunType, Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy,
-    VersionId,
+    AssetEvent, AssetEventId, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule, Deadline, DeadlineAlert,
+    DeadlineId, DeadlineInterval, DeadlineReference, HitlResponse, HitlUser, Json, MapIndex, RunId, RunKey, RunType,
+    Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy, VersionId,
 };
 use scheduler::{
     Action, Config, DagFacts, Decisions, Event, HitlAnswer, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome,
@@ -61,6 +61,7 @@ pub struct Toy {
     pub answers: BTreeMap<TaskInstanceKey, HitlResponse>,
     /// What counts when the time is up.
     pub defaults: BTreeMap<TaskInstanceKey, String>,
+    pub deadlines: BTreeMap<DeadlineId, Deadline>,
     pub last_asset_event: AssetEventId,
     /// The events that wait for each Dag, and whether they count.
     pub asset_events: BTreeMap<DagId, Vec<(AssetEvent, bool)>>,
@@ -94,6 +95,7 @@ impl Toy {
             returned: HashMap::new(),
             suspensions: BTreeMap::new(),
             answers: BTreeMap::new(),
+            deadlines: BTreeMap::new(),
             defaults: BTreeMap::new(),
             last_asset_event: AssetEventId(0),
             asset_events: BTreeMap::new(),
@@ -259,6 +261,7 @@ impl Toy {
             .collect();
         events.extend(self.dags.keys().map(|dag_id| Event::DagChanged(Box::new(self.facts(dag_id)))));
         events.push(Event::TriggersFrom(last));
+        events.push(Event::DeadlinesFound(self.deadlines.values().cloned().collect()));
         events.push(Event::AssetEventsFrom(self.last_asset_event));
         for key in &self.order {
             let run = &self.runs[key];
@@ -303,6 +306,8 @@ impl Toy {
             }
             Change::NotSuspended(key) => drop(self.suspensions.remove(key)),
             Change::CallbackDue(_) => {}
+            Change::Deadline(deadline) => drop(self.deadlines.insert(deadline.id, (**deadline).clone())),
+            Change::DeadlineGone(id) => drop(self.deadlines.remove(id)),
             Change::HitlAnswered { key, response, .. } => drop(self.answers.insert(key.clone(), (**response).clone())),
             Change::HitlTold(key) => assert!(self.answers.contains_key(key), "{key} is told what nobody has said"),
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
@@ -417,6 +422,16 @@ impl Toy {
                 run,
             },
             Need::MapLengths { run, tasks } => Event::MapLengths { lengths: self.lengths_of(&run, &tasks), run },
+            Need::Deadlines { run, .. } => {
+                let queued_at = self.runs[&run].queued_at.unwrap();
+                let alerts = &self.dags[&run.dag_id].structure.dag.deadlines;
+                let moment = |alert: &DeadlineAlert| match (&alert.reference, &alert.interval) {
+                    (DeadlineReference::QueuedAt, DeadlineInterval::Fixed(interval)) => Some(queued_at + *interval),
+                    _ => None,
+                };
+                let moments = alerts.iter().enumerate().map(|(at, alert)| (at as u32, moment(alert))).collect();
+                Event::DeadlinesSet { run, moments }
+            }
             Need::HitlAnswer { key, at } => {
                 let given = self.answers.get(&key).map(|given| HitlAnswer::Given { payload: told(given) });
                 let default = self.defaults.get(&key).map(|option| {

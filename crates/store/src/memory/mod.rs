@@ -16,8 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use model::{
-    AssetEvent, AssetEventId, AssetKey, Callback, CallbackId, DagId, DagRun, HitlDetail, Json, RunKey, Suspension,
-    TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId,
+    AssetEvent, AssetEventId, AssetKey, Callback, CallbackId, DagId, DagRun, Deadline, DeadlineId, HitlDetail, Json,
+    RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId,
 };
 
 use crate::records::{
@@ -75,6 +75,7 @@ struct State {
     hitl: Table<TaskInstanceKey, HitlDetail>,
     hitl_tries: Table<(TaskInstanceKey, TaskInstanceId), HitlDetail>,
     callbacks: Table<CallbackId, Callback>,
+    deadlines: Table<DeadlineId, Deadline>,
     xcoms: Table<XComKey, XCom>,
     assets: Table<AssetKey, Numbered<AssetRecord>>,
     /// With whether some task produces it.
@@ -101,7 +102,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 24] {
+    fn tables(&mut self) -> [&mut dyn Journal; 25] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -116,6 +117,7 @@ impl State {
             &mut self.hitl,
             &mut self.hitl_tries,
             &mut self.callbacks,
+            &mut self.deadlines,
             &mut self.xcoms,
             &mut self.assets,
             &mut self.dag_assets,
@@ -193,6 +195,10 @@ impl Commit for MemoryStore {
 impl CallbackStore for MemoryStore {
     fn callbacks(&self) -> Result<Vec<Callback>> {
         Ok(self.state().callbacks.values().cloned().collect())
+    }
+
+    fn deadlines(&self) -> Result<Vec<Deadline>> {
+        Ok(self.state().deadlines.values().cloned().collect())
     }
 }
 

@@ -171,6 +171,11 @@ impl State {
             Change::HitlTold(key) => {
                 self.hitl.change(&key, |detail| detail.untold = false);
             }
+            Change::Deadline(deadline) => {
+                self.require_run(&deadline.run)?;
+                self.deadlines.put(deadline.id, *deadline);
+            }
+            Change::DeadlineGone(id) => drop(self.deadlines.remove(&id)),
             Change::CallbackDue(callback) => {
                 self.require_run(&callback.run)?;
                 self.callbacks.put(callback.id, *callback);
@@ -225,6 +230,7 @@ impl State {
         self.suspensions.remove_where(|ti, _| ti.run == *key);
         self.hitl.remove_where(|ti, _| ti.run == *key);
         self.callbacks.remove_where(|_, callback| callback.run == *key);
+        self.deadlines.remove_where(|_, deadline| deadline.run == *key);
         self.hitl_tries.remove_where(|(ti, _), _| ti.run == *key);
         self.rendered.remove_where(|ti, _| ti.run == *key);
         self.xcoms.remove_where(|xcom, _| xcom.run == *key);

@@ -1,6 +1,6 @@
 //! Callbacks that are due.
 
-use model::{Call, Callback, CallbackId, MapIndex, RunKey, TaskId, TaskInstanceId, TryName};
+use model::{Call, Callback, CallbackId, Deadline, DeadlineId, MapIndex, RunKey, TaskId, TaskInstanceId, TryName};
 use rusqlite::Row;
 
 use super::SqliteStore;
@@ -34,7 +34,29 @@ impl std::str::FromStr for CallName {
     }
 }
 
+fn read_deadline(row: &Row<'_>) -> rusqlite::Result<Deadline> {
+    let mut columns = Columns::new(row);
+    Ok(Deadline {
+        id: DeadlineId(columns.uuid()?),
+        run: RunKey::new(columns.get::<String>()?, columns.get::<String>()?),
+        alert: columns.get()?,
+        at: columns.opt_moment()?,
+    })
+}
+
 impl CallbackStore for SqliteStore {
+    fn deadlines(&self) -> Result<Vec<Deadline>> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT d.id, r.dag_id, r.run_id, d.alert, d.at FROM deadline AS d
+                     JOIN dag_run AS r ON r.rid = d.run_rid ORDER BY d.id",
+                )?
+                .query_map([], read_deadline)?
+                .collect()
+        })
+    }
+
     fn callbacks(&self) -> Result<Vec<Callback>> {
         self.read(|connection| {
             connection

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("hitl.sql"),
     include_str!("task_note.sql"),
     include_str!("callback.sql"),
+    include_str!("deadline.sql"),
 ];
 
 /// The schema version that this program writes.

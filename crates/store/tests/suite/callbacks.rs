@@ -1,10 +1,10 @@
-//! Callbacks that are due.
+//! Callbacks that are due, and deadlines that will be.
 
-use model::{Call, Callback, CallbackId, Change, MapIndex, RunKey, TaskInstanceId, TryName};
+use model::{Call, Callback, CallbackId, Change, Deadline, DeadlineId, MapIndex, RunKey, TaskInstanceId, TryName};
 use store::{Store, Write};
 use uuid::Uuid;
 
-use crate::fixtures::{at, put_run, run};
+use crate::fixtures::{at, put_run, run, some};
 
 fn due(callback: &Callback) -> Write {
     Write::Decision(Change::CallbackDue(Box::new(callback.clone())))
@@ -34,4 +34,26 @@ pub fn callbacks_are_owed_until_they_are_called(store: &dyn Store) {
     assert_eq!(store.callbacks().unwrap(), all[all.len() - 1..]);
     store.commit(vec![Write::Decision(Change::DagDeleted("d".into()))]).unwrap();
     assert_eq!(store.callbacks().unwrap(), []);
+}
+
+pub fn deadlines_are_kept_until_they_are_gone(store: &dyn Store) {
+    let (one, two) = (run("d", "one"), run("e", "two"));
+    let deadline = |run: &RunKey, number: u128, at| {
+        let id = DeadlineId(Uuid::from_u128(number));
+        Deadline { id, run: run.clone(), alert: number as u32, at }
+    };
+    let put = |deadline: &Deadline| Write::Decision(Change::Deadline(Box::new(deadline.clone())));
+    let open = deadline(&one.key, 1, None);
+    let (later, other) = (deadline(&one.key, 2, some(5)), deadline(&two.key, 3, some(4)));
+    store.commit(vec![put_run(&one), put_run(&two), put(&other), put(&later), put(&open)]).unwrap();
+    assert_eq!(store.deadlines().unwrap(), [open.clone(), later.clone(), other.clone()]);
+    let set = Deadline { at: some(9), ..open };
+    for _ in 0..2 {
+        store.commit(vec![put(&set), Write::Decision(Change::DeadlineGone(later.id))]).unwrap();
+        assert_eq!(store.deadlines().unwrap(), [set.clone(), other.clone()]);
+    }
+    store.commit(vec![Write::Decision(Change::RunDeleted(one.key.clone()))]).unwrap();
+    assert_eq!(store.deadlines().unwrap(), [other]);
+    store.commit(vec![Write::Decision(Change::DagDeleted("e".into()))]).unwrap();
+    assert_eq!(store.deadlines().unwrap(), []);
 }

@@ -79,7 +79,7 @@ cases!(
             a_suspension_is_read_back_as_it_was_written,
             suspensions_are_replaced_and_end,
             the_last_trigger_is_the_highest_that_is_waited_for;
-        callbacks: callbacks_are_owed_until_they_are_called;
+        callbacks: callbacks_are_owed_until_they_are_called, deadlines_are_kept_until_they_are_gone;
         hitl: questions_are_asked_and_answered, a_question_that_is_asked_again_forgets_the_answer_that_was_told,
             tries_keep_what_they_have_asked, filters_of_questions;
         assets: assets_are_active_while_a_dag_has_them,

@@ -124,3 +124,48 @@ fn a_callback_that_was_cut_off_is_called_again() {
     assert_eq!(names(&context), ["begun", "begun", "done", "first", "second"]);
     server.kill();
 }
+
+#[test]
+fn deadlines_that_are_missed_are_told_of() {
+    let context = context();
+    context.write_dag("deadlines.py", &dag_file("deadlines.py"));
+    let server = Server::start(&context);
+    for (key, value) in [("seconds", "3"), ("said", "v")] {
+        let reply = server.client.post("/api/v2/variables", &json!({"key": key, "value": value}));
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+    let (_, state) = server.run_dag("deadlines", &json!({"quick": true}));
+    assert_eq!(state, "success");
+    let date = "2026-01-05T00:00:00Z";
+    let run_id = crate::support::trigger_at(&server, "deadlines", date, &json!({}));
+    // The engine that finds the deadline missed need not be the one that made the run.
+    wait_until("the task runs", || server.states("deadlines", &run_id) == "waits=running");
+    server.kill();
+    let server = Server::start(&context);
+    wait_until("both are called", || {
+        ["in_turn", "meanwhile"].iter().all(|name| names(&context).contains(&(*name).into()))
+    });
+    // What was being called when the server was killed is called again.
+    let mut lines = called(&context);
+    lines.sort_by_key(|line| line["name"].to_string());
+    lines.dedup();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let wanted = [("in_turn", "hello"), ("meanwhile", "2026-01-02T00:00:00+00:00")];
+    for (line, (name, more)) in lines.iter().zip(wanted) {
+        assert_eq!((&line["name"], &line["more"]), (&json!(name), &json!(more)), "{line}");
+        assert_eq!((&line["run_id"], &line["state"]), (&json!(run_id), &json!("running")), "{line}");
+        assert_eq!(line["variable"], "v", "{line}");
+    }
+    assert_eq!(lines[1]["deadline"], "2026-01-05T00:00:03+00:00");
+    let logs = context.home().join("logs/executor_callbacks/deadlines").join(&run_id);
+    let said = || -> String {
+        let entries = std::fs::read_dir(&logs).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
+        let texts = entries.iter().map(|entry| std::fs::read_to_string(entry.path()).unwrap_or_default());
+        texts.map(|text| shown(&read_log(&text))).collect()
+    };
+    wait_until("the one that breaks says so", || said().contains("ValueError: no luck with the deadline"));
+    std::fs::write(context.home().join("go"), "").unwrap();
+    assert_eq!(server.wait_for_run("deadlines", &run_id), "success");
+    assert_eq!(names(&context).iter().filter(|name| *name == "in_turn").count(), 1, "{:?}", called(&context));
+    server.kill();
+}

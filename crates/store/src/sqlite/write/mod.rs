@@ -211,6 +211,11 @@ impl Writer {
             Change::NotSuspended(key) => self.not_suspended(key),
             Change::AssetEvent { event, listeners } => self.asset_event(event, listeners),
             Change::AssetEventsTaken { dag_id, run, events } => self.asset_events_taken(dag_id, run.as_ref(), events),
+            Change::Deadline(deadline) => self.deadline(deadline),
+            Change::DeadlineGone(id) => {
+                self.connection.prepare_cached("DELETE FROM deadline WHERE id = ?1")?.execute([id.0.as_bytes()])?;
+                Ok(())
+            }
             Change::CallbackDue(callback) => self.callback_due(callback),
             Change::Schedule { dag_id, schedule } => self.schedule(dag_id, schedule),
             Change::Paused { dag_id, paused } => {

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use model::{Callback, DagId, DagRun, DagSchedule, RunKey, TaskInstance, TaskInstanceKey};
+use model::{Callback, DagId, DagRun, DagSchedule, Deadline, RunKey, TaskInstance, TaskInstanceKey};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use super::super::column::{duration_micros, micros, opt_micros};
@@ -20,7 +20,7 @@ const TASK_COLUMNS: &str = "id, state, try_number, max_tries, version_id, operat
      retry_delay_override, reschedule_date";
 
 /// The tables that hold what belongs to runs.
-const OF_RUNS: [&str; 12] = [
+const OF_RUNS: [&str; 13] = [
     "task_instance",
     "task_try",
     "task_reschedule",
@@ -33,6 +33,7 @@ const OF_RUNS: [&str; 12] = [
     "hitl_detail",
     "hitl_detail_try",
     "callback",
+    "deadline",
 ];
 
 static PUT_TASK_INSTANCE: LazyLock<String> = LazyLock::new(|| put_try("task_instance", "run_rid, task_id, map_index"));
@@ -256,6 +257,14 @@ impl Writer {
         let sql =
             format!("UPDATE task_instance SET {column} = ?4 WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3");
         self.of_task(&sql, &ti.key(), &[&opt_micros(date)])
+    }
+
+    pub(super) fn deadline(&mut self, deadline: &Deadline) -> WriteResult<()> {
+        let rid = self.rid(&deadline.run)?;
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO deadline (id, run_rid, alert, at) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![deadline.id.0.as_bytes(), rid, deadline.alert, opt_micros(deadline.at)])?;
+        Ok(())
     }
 
     pub(super) fn callback_due(&mut self, callback: &Callback) -> WriteResult<()> {

@@ -4,6 +4,8 @@
 //! Whatever comes of it is said in its own log and nowhere else. A callback is owed until it has been called: one that is
 //! cut off by the end of the engine is called again.
 
+mod deadline;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,14 +68,14 @@ impl<R: Reports> Drop for UnderWay<R> {
 
 impl<R: Reports> Worker<R> {
     /// Calls a callback, when it is its turn. Returns at once.
-    pub fn call(&self, runtime: &tokio::runtime::Handle, callback: Box<Callback>, run: Box<DagRun>) {
+    pub fn call(&self, runtime: &tokio::runtime::Handle, callback: Box<Callback>, run: Option<Box<DagRun>>) {
         let under_way = UnderWay::begin(self);
         let worker = self.clone();
         runtime.spawn(async move {
             let _under_way = under_way;
             let mut stop = worker.inner.callbacks.stop.subscribe();
             tokio::select! {
-                () = call(&worker, &callback, &run) => {}
+                () = call(&worker, &callback, run.as_deref()) => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         });
@@ -100,16 +102,18 @@ enum Ended {
     Impossible(String),
 }
 
-async fn call<R: Reports>(worker: &Worker<R>, callback: &Callback, run: &DagRun) {
+async fn call<R: Reports>(worker: &Worker<R>, callback: &Callback, run: Option<&DagRun>) {
     let Ok(_slot) = worker.inner.callbacks.slots.acquire().await else { return };
     let mut losses = 0;
     loop {
         let looking = {
-            let (worker, callback, run) = (worker.clone(), callback.clone(), run.clone());
+            let (worker, callback, run) = (worker.clone(), callback.clone(), run.cloned());
             move || scene(&worker, &callback, run)
         };
         let scene = match worker.blocking(looking).await {
-            Ok(scene) => scene,
+            Ok(Some(scene)) => scene,
+            // Its run was deleted, and the callback with it.
+            Ok(None) => return,
             Err(error) => {
                 tracing::error!(%error, callback = %callback.id, "a callback waits for the database");
                 tokio::time::sleep(PAUSE).await;
@@ -142,14 +146,19 @@ async fn call<R: Reports>(worker: &Worker<R>, callback: &Callback, run: &DagRun)
 /// All that a call needs.
 struct Scene {
     log: TaskLog,
-    /// What the child is told.
-    request: Json,
+    /// What the child is told; else why there is nothing to call.
+    request: Result<Json, String>,
     masker: Masker,
 }
 
 /// Blocks.
-fn scene<R: Reports>(worker: &Worker<R>, callback: &Callback, run: DagRun) -> Result<Scene, StoreError> {
+fn scene<R: Reports>(
+    worker: &Worker<R>,
+    callback: &Callback,
+    run: Option<DagRun>,
+) -> Result<Option<Scene>, StoreError> {
     let store = &worker.inner.store;
+    let Some(run) = run.map_or_else(|| store.run(&callback.run), |run| Ok(Some(run)))? else { return Ok(None) };
     let dag = store.dag(&run.key.dag_id)?;
     let of = callback.of.as_ref().map(|of| find_try(worker, &run, of)).transpose()?.flatten();
     let version = of.as_ref().map_or(run.version, |ti| ti.version);
@@ -159,26 +168,47 @@ fn scene<R: Reports>(worker: &Worker<R>, callback: &Callback, run: DagRun) -> Re
     let consumed = store.consumed_asset_events(&run.key)?;
     let masker = Masker::new(Arc::clone(&worker.inner.options.mask_rules));
     let log = open_log(worker, callback, of.as_ref(), &bundle, &file, masker.clone());
-    let context = dag_run_fields(&run, &consumed);
-    let mut request = json!({
-        "filepath": file,
-        "bundle_name": &*bundle.name,
-        "bundle_version": bundle.version.as_deref().filter(|_| run.bundle_version.is_some()),
-        "msg": callback.message,
-    });
-    let ti = of.as_ref().map(|ti| task_instance_fields(ti, &worker.inner.options.hostname));
+    let pinned = bundle.version.as_deref().filter(|_| run.bundle_version.is_some());
+    let mut request = match callback.call {
+        Call::Deadline => deadline::request(&**store, callback, &run, &file)?,
+        _ => {
+            let head = json!({
+                "filepath": file,
+                "bundle_name": &*bundle.name,
+                "bundle_version": pinned,
+                "msg": callback.message,
+            });
+            let hostname = &worker.inner.options.hostname;
+            of_processor(callback, head, &dag_run_fields(&run, &consumed), of.as_ref(), hostname)
+        }
+    };
+    if let Ok(request) = &mut request {
+        request["bundle"] = json!({"name": &*bundle.name, "version": pinned});
+    }
+    Ok(Some(Scene { log, request, masker }))
+}
+
+/// A request to the Dag processor, beside what all of them have.
+fn of_processor(
+    callback: &Callback,
+    mut request: Json,
+    context: &Json,
+    of: Option<&TaskInstance>,
+    hostname: &str,
+) -> Result<Json, String> {
+    let ti = of.map(|ti| task_instance_fields(ti, hostname));
     match callback.call {
-        Call::DagSuccess | Call::DagFailure => {
+        Call::DagSuccess | Call::DagFailure | Call::Deadline => {
             request["type"] = "DagCallbackRequest".into();
-            request["dag_id"] = run.key.dag_id.as_str().into();
-            request["run_id"] = run.key.run_id.as_str().into();
+            request["dag_id"] = callback.run.dag_id.as_str().into();
+            request["run_id"] = callback.run.run_id.as_str().into();
             request["is_failure_callback"] = (callback.call == Call::DagFailure).into();
             request["context_from_server"] = json!({"dag_run": context, "last_ti": ti});
         }
         Call::TaskFailure | Call::TaskRetry | Call::EmailFailure | Call::EmailRetry => {
-            let max_tries = of.as_ref().map_or(0, |ti| ti.max_tries);
-            request["ti"] = ti.unwrap_or(Json::Null);
-            request["context_from_server"] = json!({"dag_run": context, "max_tries": max_tries});
+            let gone = || "The try that a callback was to tell of is gone; nothing is called".to_owned();
+            request["ti"] = ti.ok_or_else(gone)?;
+            request["context_from_server"] = json!({"dag_run": context, "max_tries": of.map(|ti| ti.max_tries)});
             let retries = matches!(callback.call, Call::TaskRetry | Call::EmailRetry);
             if matches!(callback.call, Call::TaskFailure | Call::TaskRetry) {
                 request["type"] = "TaskCallbackRequest".into();
@@ -189,7 +219,12 @@ fn scene<R: Reports>(worker: &Worker<R>, callback: &Callback, run: DagRun) -> Re
             }
         }
     }
-    Ok(Scene { log, request, masker })
+    Ok(json!({
+        "type": "DagFileParseRequest",
+        "file": request["filepath"],
+        "bundle_name": request["bundle_name"],
+        "callback_requests": [request],
+    }))
 }
 
 /// The try that a callback tells of: it may have given way to another one meanwhile. Blocks.
@@ -203,7 +238,8 @@ fn find_try<R: Reports>(worker: &Worker<R>, run: &DagRun, of: &TryName) -> Resul
     Ok(archived.into_iter().map(|archived| archived.task_instance).find(|ti| ti.id == of.id))
 }
 
-/// What is called for a task says so in the task's own log. For a Dag the log is where Airflow's Dag processor has it.
+/// What is called for a task says so in the task's own log. For a Dag the log is where Airflow's Dag processor has it, for
+/// a deadline where its executors have theirs.
 fn open_log<R: Reports>(
     worker: &Worker<R>,
     callback: &Callback,
@@ -216,6 +252,10 @@ fn open_log<R: Reports>(
     match (callback.call, of) {
         (Call::TaskFailure | Call::TaskRetry | Call::EmailFailure | Call::EmailRetry, Some(ti)) => {
             TaskLog::at(log_path(base, ti, ti.try_number), ti, masker)
+        }
+        (Call::Deadline, _) => {
+            let of_run = format!("{}/{}/{}", callback.run.dag_id, callback.run.run_id, callback.id);
+            TaskLog::of_run(base.join("executor_callbacks").join(of_run), &callback.run, masker)
         }
         _ => {
             let day = Timestamp::now().strftime("%Y-%m-%d").to_string();
@@ -233,9 +273,10 @@ fn open_log<R: Reports>(
 
 /// One call, from the start of its process to the end. The process is gone when this is dropped.
 async fn run_child<R: Reports>(worker: &Worker<R>, scene: &Scene) -> Ended {
-    if scene.request.get("ti").is_some_and(Json::is_null) {
-        return Ended::Impossible("The try that a callback was to tell of is gone; nothing is called".to_owned());
-    }
+    let request = match &scene.request {
+        Ok(request) => request,
+        Err(reason) => return Ended::Impossible(reason.clone()),
+    };
     let child = match worker.inner.helper.fork(&Job::Callback).await {
         Ok(child) => child,
         Err(error) => {
@@ -260,7 +301,7 @@ async fn run_child<R: Reports>(worker: &Worker<R>, scene: &Scene) -> Ended {
         max_map_length: worker.inner.options.max_map_length,
     };
     let (reader, writer) = requests.into_split();
-    let talked = timeout_at(deadline, hold(scene, answers, reader, FrameWriter::new(writer))).await;
+    let talked = timeout_at(deadline, hold(request, answers, reader, FrameWriter::new(writer))).await;
     let exit = match &talked {
         Ok(_) => timeout_at(deadline.min(Instant::now() + KILL_GRACE), &mut exited).await.ok(),
         Err(_) => None,
@@ -304,19 +345,12 @@ impl Drop for Leash {
 
 /// Tells the child what to call, and answers it until it closes the connection.
 async fn hold(
-    scene: &Scene,
+    request: &Json,
     answers: StoreAnswers,
     reader: OwnedReadHalf,
     mut writer: FrameWriter<OwnedWriteHalf>,
 ) -> Result<(), FrameError> {
-    let start = json!({
-        "type": "DagFileParseRequest",
-        "file": scene.request["filepath"],
-        "bundle_path": "",
-        "bundle_name": scene.request["bundle_name"],
-        "callback_requests": [scene.request],
-    });
-    writer.answer(0, Some(&start)).await?;
+    writer.answer(0, Some(request)).await?;
     let mut reader = FrameReader::new(reader);
     while let Some(frame) = reader.read().await? {
         let request: ToSupervisor = match serde_json::from_value(frame.body) {
