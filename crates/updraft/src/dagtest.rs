@@ -159,7 +159,7 @@ async fn called(store: &MemoryStore) -> Result<()> {
 }
 
 /// The tasks that wait for people, where nothing else is under way and no time-out ends that.
-fn nobody_answers(store: &MemoryStore, tasks: &[TaskInstance]) -> Result<Option<String>> {
+pub fn nobody_answers(store: &MemoryStore, tasks: &[TaskInstance]) -> Result<Option<String>> {
     let waits = |ti: &&TaskInstance| ti.state == TaskState::AwaitingInput;
     let stands_still = |ti: &TaskInstance| ti.state.is_finished() || ti.state == TaskState::None || waits(&ti);
     if !tasks.iter().all(stands_still) {

@@ -96,6 +96,35 @@ fn a_test_does_not_wait_for_people_who_can_not_answer() {
     assert!(stuck.code == 1 && stuck.out.contains("soon success"), "{stuck:?}");
     assert!(stuck.err.contains("asks wait for people, and nobody can answer in a test"), "{stuck:?}");
     cli.ok(&["dags", "test", file.to_str().unwrap(), "--mark-success-pattern", "asks"]);
+    let alone = cli.run(&["tasks", "test", file.to_str().unwrap(), "asks"]);
+    assert!(alone.code == 1 && alone.err.contains("asks waits for people"), "{alone:?}");
+}
+
+const CALLING: &str = r#"
+from airflow.sdk import DAG, task
+
+def told(context):
+    with open("{place}", "a") as file:
+        print(context["reason"], file=file)
+
+with DAG("calling", schedule=None, on_success_callback=told):
+    @task
+    def last():
+        pass
+    last()
+"#;
+
+#[test]
+fn callbacks_of_a_dag_are_called_before_its_test_ends() {
+    let cli = Cli::new();
+    let place = cli.context.home().join("told");
+    cli.context.write_dag("calling.py", &CALLING.replace("{place}", place.to_str().unwrap()));
+    let file = cli.context.dags().join("calling.py");
+    cli.ok(&["dags", "test", file.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(&place).unwrap(), "success\n");
+    // A task alone is no run that ends.
+    cli.ok(&["tasks", "test", file.to_str().unwrap(), "last"]);
+    assert_eq!(std::fs::read_to_string(&place).unwrap(), "success\n");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod failures;
 mod human;
 mod import;
 mod kill;
+mod listeners;
 mod support;
 mod task_states;
 mod waiting;

@@ -60,7 +60,7 @@ with DAG("good", on_success_callback=[told("first"), breaks, told("second")], on
 
 with DAG("bad", on_failure_callback=told("bad"), on_success_callback=told("wrong")):
 
-    @task(on_failure_callback=told("own"))
+    @task(on_failure_callback=told("own"), email=["bob@example.org"])
     def fails():
         raise ValueError("on purpose")
 
