@@ -6,8 +6,8 @@ use engine::{DagSource, Dispatch, Engine, EngineOptions, facts_to_json};
 use jiff::Timestamp;
 use model::timetable::NextRun;
 use model::{
-    AttemptId, Change, Dag, DagRun, DagSchedule, DataInterval, MapIndex, RunKey, TaskInstance, TaskInstanceId,
-    TaskState, TriggerId, TriggeredBy, VersionId,
+    AttemptId, Change, Dag, DagRun, DagSchedule, DataInterval, HitlDetail, HitlQuestion, HitlResponse, HitlUser,
+    MapIndex, RunKey, TaskInstance, TaskInstanceId, TaskState, TriggerId, TriggeredBy, VersionId,
 };
 use scheduler::{ArmTrigger, Obstacle, StartAttempt, StopReason};
 use serde_json::{Value, json};
@@ -181,6 +181,49 @@ fn fill(server: &Server, fixture: &Value) {
         let xcom = XCom { key, value: row[5].clone(), at, mapped_length: None, dag_result: false };
         server.write(vec![Write::XCom(Box::new(xcom))]);
     }
+    for row in fixture["asked"].as_array().into_iter().flatten() {
+        let writes = asked(row, &*server.store);
+        server.write(writes);
+    }
+}
+
+/// A question of a task, or of one of its tries that gave way.
+fn asked(row: &Value, store: &dyn Store) -> Vec<Write> {
+    let texts = |value: &Value| -> Option<Vec<String>> { Some(value.as_array()?.iter().map(text).collect()) };
+    let user =
+        |value: &Value| Some(HitlUser { id: value["id"].as_str()?.into(), name: value["name"].as_str()?.into() });
+    let key = model::TaskInstanceKey {
+        run: RunKey::new(text(&row[0]), text(&row[1])),
+        task_id: text(&row[2]).into(),
+        map_index: MapIndex(number(&row[3]) as i32),
+    };
+    let question = HitlQuestion {
+        options: texts(&row[5]).unwrap(),
+        subject: text(&row[6]),
+        body: row[7].as_str().map(str::to_owned),
+        defaults: texts(&row[8]),
+        multiple: row[9].as_bool().unwrap(),
+        params: row[10].clone(),
+        assigned_users: row[11].as_array().unwrap().iter().filter_map(user).collect(),
+    };
+    let created_at = moment(&row[12]).unwrap();
+    let detail = HitlDetail { key: key.clone(), question, created_at, response: None, untold: false };
+    let mut writes = vec![Write::HitlAsked(Box::new(detail))];
+    if let Some(answer) = row[13].as_array() {
+        let response = Box::new(HitlResponse {
+            at: moment(&answer[0]).unwrap(),
+            by: user(&answer[1]),
+            chosen_options: texts(&answer[2]).unwrap(),
+            params_input: answer[3].clone(),
+        });
+        writes.push(Write::Decision(Change::HitlAnswered { key: key.clone(), response, untold: false }));
+    }
+    if let Some(number) = row[4].as_u64() {
+        let tries = store.archived_tries(&key).unwrap().into_iter().map(|archived| archived.task_instance);
+        let of_try = tries.into_iter().find(|ti| u64::from(ti.try_number) == number).unwrap();
+        writes.push(Write::Decision(Change::ArchivedTry(Box::new(of_try))));
+    }
+    writes
 }
 
 /// The deployment that was asked, with an engine that answers or without one.

@@ -22,6 +22,11 @@ fn matches(expected: &Value, found: &Value, server: &Server) -> bool {
                 let at: Option<Timestamp> = found.parse().ok();
                 at.is_some_and(|at| Timestamp::now().duration_since(at) < JUST_NOW) && found.ends_with('Z')
             }
+            expected if expected.contains("<id>") => {
+                let (before, after) = expected.split_once("<id>").unwrap();
+                let id = found.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                id.is_some_and(|id| id.parse::<uuid::Uuid>().is_ok())
+            }
             expected => {
                 let logs = server.logs().display().to_string();
                 let temporary = std::env::temp_dir().display().to_string();

@@ -283,7 +283,7 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<impl S
         dag_id: (dag_id != "~").then(|| DagId::from(dag_id)),
         run_id: (run_id != "~").then(|| RunId::from(run_id)),
         dag_ids: TextFilter { pattern: args.pattern("dag_id_pattern"), prefix: args.prefix("dag_id_prefix_pattern") },
-        task_id: args.text("task_id"),
+        task_id: args.text("task_id").filter(|task_id| !task_id.is_empty()),
         task_ids: TextFilter {
             pattern: args.pattern("task_id_pattern"),
             prefix: args.prefix("task_id_prefix_pattern"),
