@@ -58,12 +58,15 @@ struct Fields<'a> {
     fields: &'a serde_json::Map<String, Json>,
     /// For a mapped task: what was given to `partial`.
     partial: Option<&'a serde_json::Map<String, Json>>,
+    /// For a task: what the configuration makes of fields that are left out (`client_defaults`).
+    defaults: Option<&'a serde_json::Map<String, Json>>,
 }
 
 impl<'a> Fields<'a> {
     fn raw(&self, name: &str) -> Option<&'a Json> {
         let partial = self.partial.and_then(|partial| partial.get(name));
-        partial.or_else(|| self.fields.get(name)).filter(|value| !value.is_null())
+        let own = partial.or_else(|| self.fields.get(name));
+        own.or_else(|| self.defaults?.get(name)).filter(|value| !value.is_null())
     }
 
     fn get(&self, name: &str) -> Option<Json> {
@@ -136,11 +139,16 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     if !version.as_i64().is_some_and(|version| VERSIONS.contains(&version)) {
         return Err(SerializedError::Version { found: version });
     }
-    let whole =
-        Fields { place: "the serialized Dag".into(), fields: serialized.as_object().unwrap_or(&EMPTY), partial: None };
+    let whole = Fields {
+        place: "the serialized Dag".into(),
+        fields: serialized.as_object().unwrap_or(&EMPTY),
+        partial: None,
+        defaults: None,
+    };
+    let defaults = serialized.pointer("/client_defaults/tasks").and_then(Json::as_object);
     let dag = serialized.get("dag").and_then(Json::as_object).ok_or_else(|| whole.error("dag", "an object"))?;
     let dag_id = dag.get("dag_id").and_then(Json::as_str).ok_or_else(|| whole.error("dag_id", "a text"))?;
-    let fields = Fields { place: format!("Dag {dag_id}"), fields: dag, partial: None };
+    let fields = Fields { place: format!("Dag {dag_id}"), fields: dag, partial: None, defaults: None };
 
     let timetable = dag.get("timetable").cloned().unwrap_or(Json::Null);
     let mut builder = DagBuilder::new(dag_id, read_timetable(&fields, &timetable)?);
@@ -151,7 +159,7 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     let mut mapped = MappedGroups::read(&fields.place, dag.get("task_group"))?;
     builder.dag_mut().groups = std::mem::take(&mut mapped.groups);
     for task in dag.get("tasks").and_then(Json::as_array).into_iter().flatten() {
-        let (mut task, downstream, limited) = read_task(&fields, &dag_params, task, extras)?;
+        let (mut task, downstream, limited) = read_task(&fields, defaults, &dag_params, task, extras)?;
         task.mapped_group = mapped.of_task.get(task.task_id.as_str()).copied();
         listing.has_task_concurrency_limits |= limited;
         if !listing.owners.contains(&task.owner) {
@@ -274,6 +282,7 @@ fn read_params(fields: &Fields<'_>) -> Result<Vec<Param>, SerializedError> {
 /// A task, the ids below it, and whether it has limits of its own.
 fn read_task(
     dag: &Fields<'_>,
+    defaults: Option<&serde_json::Map<String, Json>>,
     dag_params: &[Param],
     encoded: &Json,
     extras: &Json,
@@ -286,6 +295,7 @@ fn read_task(
         place: format!("{}, task {task_id}", dag.place),
         fields: object,
         partial: object.get("partial_kwargs").filter(|_| is_mapped).and_then(Json::as_object),
+        defaults,
     };
     let defaults = Task::new(task_id);
     let operator = fields.text("task_type")?.unwrap_or(defaults.operator);

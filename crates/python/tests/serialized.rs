@@ -270,6 +270,35 @@ fn what_the_import_asked_for_keeps_commands_from_the_engine() {
     assert_eq!(*execution, Execution::Runner { reason: Some("its Dag file asks".into()) });
 }
 
+#[test]
+fn what_a_task_leaves_out_is_as_the_configuration_has_it() {
+    // As `DagSerialization.to_dict` gives it with `[core] default_task_retries = 2` and others.
+    let task = |fields: Json| json!({"__type": "operator", "__var": fields});
+    let named = |name: &str| json!({"task_id": name, "task_type": "BashOperator", "email": "a@b.c"});
+    let mut own = named("own");
+    (own["retries"], own["queue"], own["email_on_failure"]) = (json!(1), json!("q"), json!(true));
+    let mut mapped = named("mapped");
+    mapped["_is_mapped"] = json!(true);
+    mapped["_expand_input_attr"] = json!("expand_input");
+    mapped["expand_input"] = json!({"type": "dict-of-lists", "value": {"__type": "dict", "__var": {"env": [1]}}});
+    mapped["partial_kwargs"] = json!({"retries": 5, "email": "a@b.c"});
+    let serialized = json!({
+        "__version": 3,
+        "dag": {"dag_id": "d", "tasks": [task(named("plain")), task(own), task(mapped)]},
+        "client_defaults": {"tasks": {"retries": 2, "queue": "zz", "retry_delay": 7.0, "email_on_failure": false}},
+    });
+    let (dag, _) = read(&serialized, &json!({})).unwrap();
+    let found: Vec<(&str, u32, &str, i64, bool)> = dag
+        .tasks()
+        .iter()
+        .map(|task| {
+            let delay = task.retry_delay.as_secs();
+            (task.task_id.as_str(), task.retries, task.queue.as_str(), delay, task.notices.email_on_failure)
+        })
+        .collect();
+    assert_eq!(found, [("plain", 2, "zz", 7, false), ("own", 1, "q", 7, true), ("mapped", 5, "zz", 7, false)]);
+}
+
 /// Airflow's deserializer gives every task the dates of its Dag that it has not itself.
 #[test]
 fn tasks_have_the_dates_of_their_dag() {

@@ -161,6 +161,9 @@ fn reduce(dag: &mut ImportedDag, task_id: &str) -> Result<()> {
         }
     }
     *tasks = vec![task];
+    if let Some(defaults) = dag.serialized.pointer_mut("/client_defaults/tasks").and_then(Json::as_object_mut) {
+        DEPENDENCIES.iter().for_each(|name| drop(defaults.shift_remove(*name)));
+    }
     // Nobody is told of a run that is none.
     if let Some(fields) = dag.serialized.pointer_mut("/dag").and_then(Json::as_object_mut) {
         fields.retain(|name, _| !["has_on_success_callback", "has_on_failure_callback", "deadline"].contains(&&**name));

@@ -15,28 +15,33 @@ pub(crate) struct Encoded<'a> {
     fields: Option<&'a Map<String, Json>>,
     /// For a mapped task: what was given to `partial`.
     partial: Option<&'a Map<String, Json>>,
+    /// What the configuration makes of fields that a task leaves out.
+    defaults: Option<&'a Map<String, Json>>,
+    is_task: bool,
 }
 
 impl<'a> Encoded<'a> {
     /// The Dag itself.
     pub(crate) fn dag(serialized: &'a Json) -> Self {
-        Self { fields: serialized.get("dag").and_then(Json::as_object), partial: None }
+        let defaults = serialized.pointer("/client_defaults/tasks").and_then(Json::as_object);
+        Self { fields: serialized.get("dag").and_then(Json::as_object), partial: None, defaults, is_task: false }
     }
 
     /// Its tasks.
     pub(crate) fn tasks(self) -> impl Iterator<Item = Encoded<'a>> {
         let tasks = self.fields.and_then(|dag| dag.get("tasks")).and_then(Json::as_array);
-        tasks.into_iter().flatten().map(|task| {
+        tasks.into_iter().flatten().map(move |task| {
             let fields = task.get("__var").and_then(Json::as_object);
             let partial = fields.and_then(|fields| fields.get("partial_kwargs")).and_then(Json::as_object);
-            Encoded { fields, partial }
+            Encoded { fields, partial, defaults: self.defaults, is_task: true }
         })
     }
 
     /// What stands in a field, still wrapped; nothing where it is null.
     pub(crate) fn raw(self, name: &str) -> Option<&'a Json> {
         let partial = self.partial.and_then(|partial| partial.get(name));
-        partial.or_else(|| self.fields.and_then(|fields| fields.get(name))).filter(|value| !value.is_null())
+        let own = partial.or_else(|| self.fields.and_then(|fields| fields.get(name)));
+        own.or_else(|| self.defaults.filter(|_| self.is_task)?.get(name)).filter(|value| !value.is_null())
     }
 
     pub(crate) fn text(self, name: &str) -> Option<String> {

@@ -3,6 +3,22 @@
 use crate::support::{Line, TestRun, context, dag_file, shown};
 
 #[test]
+fn tasks_are_tried_again_as_the_configuration_says() {
+    let context = context();
+    context.write_dag(
+        "plain.py",
+        "from airflow.providers.standard.operators.bash import BashOperator\nfrom airflow.sdk import DAG\n\
+         with DAG('plain'):\n\
+         \x20   BashOperator(task_id='by_default', bash_command='exit 1')\n\
+         \x20   BashOperator(task_id='once', bash_command='exit 1', retries=0)\n",
+    );
+    let env = [("AIRFLOW__CORE__DEFAULT_TASK_RETRIES", "2"), ("AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY", "0")];
+    let run = TestRun::new(&context, "plain.py", &[], &env);
+    let tries = |task: &str| (run.tasks[task].0.as_str(), run.tasks[task].1);
+    assert_eq!((tries("by_default"), tries("once")), (("failed", 3), ("failed", 1)), "{}", run.stderr);
+}
+
+#[test]
 fn every_bad_end_is_an_outcome_with_a_log_line() {
     let context = context();
     context.write_dag("failures.py", &dag_file("failures.py"));
