@@ -86,6 +86,10 @@ impl Routes {
         self.add("POST", MethodFilter::POST, path, access, handler)
     }
 
+    pub(crate) fn put<T: 'static>(self, path: &str, access: Access, handler: impl Handler<T, ApiState>) -> Self {
+        self.add("PUT", MethodFilter::PUT, path, access, handler)
+    }
+
     pub(crate) fn patch<T: 'static>(self, path: &str, access: Access, handler: impl Handler<T, ApiState>) -> Self {
         self.add("PATCH", MethodFilter::PATCH, path, access, handler)
     }

@@ -17,7 +17,12 @@ async fn marks() {
     recorded::replay(RECORDING, "marks", true).await;
 }
 
+#[tokio::test]
+async fn backfills() {
+    recorded::replay(RECORDING, "backfills", true).await;
+}
+
 #[test]
 fn every_scenario_is_replayed() {
-    assert_eq!(recorded::scenarios(RECORDING), ["marks", "clears"]);
+    assert_eq!(recorded::scenarios(RECORDING), ["backfills", "marks", "clears"]);
 }

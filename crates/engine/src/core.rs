@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use model::timetable::NextRun;
 use model::{AttemptId, Change, DagId, Outlets, RunKey, TaskInstanceKey, TriggerId};
 use scheduler::{
     Action, Config, Decisions, Event, IdSource, Need, NewRun, Outcome, Refusal, ReplyId, Scheduler, Trigger,
@@ -14,6 +15,7 @@ use scheduler::{
 use store::{DagFilter, DagRecord, Page, RunExists, Store, StoreError, Write};
 
 use crate::assets::{queued, resolve};
+use crate::backfilling::BackfillRequest;
 use crate::facts::facts_of;
 use crate::hitl::{self, AnswerRequest};
 use crate::lookup::{DagSource, Lookup};
@@ -24,6 +26,12 @@ pub enum Input {
     Event(Event),
     /// Somebody asks for a run; the answer is an [`Action::Reply`].
     Trigger(Box<TriggerRequest>),
+    /// Somebody asks for a backfill of these dates; the answer is an [`Action::BackfillChanged`].
+    Backfill {
+        reply: ReplyId,
+        request: Box<BackfillRequest>,
+        dates: Vec<NextRun>,
+    },
     /// An attempt ended, and leaves something to be written together with its end.
     AttemptEnded {
         attempt: AttemptId,
@@ -115,6 +123,7 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             Event::TriggersFrom(self.store.last_trigger()?),
             Event::AssetEventsFrom(self.store.last_asset_event()?),
             Event::DeadlinesFound(self.store.deadlines()?),
+            Event::BackfillsFrom(self.store.last_backfill()?),
         ];
         for pool in self.store.pools(None, Page::ALL)?.0 {
             events.push(pool_event(&pool));
@@ -126,9 +135,9 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             seen.insert(record.dag_id);
         }
         let runs = self.store.active_runs()?;
+        let backfills = self.store.open_backfills()?;
         let mut gone = Vec::new();
-        for run in &runs {
-            let dag_id = &run.key.dag_id;
+        for dag_id in runs.iter().map(|run| &run.key.dag_id).chain(backfills.iter().map(|backfill| &backfill.dag_id)) {
             if seen.insert(dag_id.clone())
                 && let Some(record) = self.store.dag(dag_id)?
             {
@@ -137,6 +146,8 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             }
         }
         let readable: HashSet<DagId> = events.iter().filter_map(known_dag).cloned().collect();
+        // Before their runs, so that these are known as such.
+        events.extend(backfills.into_iter().map(|backfill| Event::BackfillFound(Box::new(backfill))));
         for run in runs.into_iter().filter(|run| readable.contains(&run.key.dag_id)) {
             events.extend(self.lookup.take_up(run)?);
         }
@@ -278,6 +289,13 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                 Ok(event) => events.push(event),
                 Err(reply) => refused.push(reply),
             },
+            Input::Backfill { reply, request, dates } => {
+                events.push(Event::BackfillsFrom(self.store.last_backfill()?));
+                match self.lookup.backfill(&*self.store, *reply, request, dates)? {
+                    Ok(event) => events.push(event),
+                    Err(refusal) => refused.push(refusal),
+                }
+            }
             Input::AttemptEnded { attempt, started, at, outcome, rendered_map_index, writes: own, outlets } => {
                 if self.scheduler.is_current(*attempt) && ended.insert(*attempt) {
                     writes.extend_from_slice(own);
@@ -394,6 +412,8 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         }
         // The runs of a Dag whose facts could not be read before.
         if !is_known && !events.is_empty() {
+            let open = self.store.open_backfills()?.into_iter().filter(|backfill| backfill.dag_id == *dag_id);
+            events.extend(open.map(|backfill| Event::BackfillFound(Box::new(backfill))));
             for run in self.lookup.active_runs_of(dag_id)? {
                 events.extend(self.lookup.take_up(run)?);
             }

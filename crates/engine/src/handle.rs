@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{DagId, DagRun, DagRunState, HitlRefusal, HitlResponse, RunKey, TaskInstanceKey};
-use scheduler::{Clear, Event, Mark, NewRun, ReplyId, RunRefusal, TasksChanged, TriggerError};
+use model::timetable::NextRun;
+use model::{Backfill, BackfillId, DagId, DagRun, DagRunState, HitlRefusal, HitlResponse, RunKey, TaskInstanceKey};
+use scheduler::{
+    BackfillRefusal, BackfillWish, Clear, Event, Mark, NewRun, ReplyId, RunRefusal, TasksChanged, TriggerError,
+};
 use tokio::sync::oneshot;
 
+use crate::backfilling::BackfillRequest;
 use crate::core::{Input, TriggerRequest};
 use crate::hitl::AnswerRequest;
 use crate::pulse::Pulse;
@@ -44,11 +48,21 @@ pub enum AnswerFailure {
     Stopped(#[from] EngineStopped),
 }
 
+/// Why there is no backfill, or it is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum BackfillFailure {
+    #[error(transparent)]
+    Refused(#[from] BackfillRefusal),
+    #[error(transparent)]
+    Stopped(#[from] EngineStopped),
+}
+
 enum Answer {
     Hitl(Result<Box<HitlResponse>, HitlRefusal>),
     Run(Result<Box<DagRun>, TriggerError>),
     Changed(Result<Option<Box<DagRun>>, RunRefusal>),
     TasksChanged(Result<Box<TasksChanged>, RunRefusal>),
+    Backfill(Result<Box<Backfill>, BackfillRefusal>),
     Done,
 }
 
@@ -81,6 +95,10 @@ impl Replies {
 
     pub(crate) fn tasks_changed(&self, id: ReplyId, answer: Result<Box<TasksChanged>, RunRefusal>) {
         self.send(id, Answer::TasksChanged(answer));
+    }
+
+    pub(crate) fn backfill_changed(&self, id: ReplyId, answer: Result<Box<Backfill>, BackfillRefusal>) {
+        self.send(id, Answer::Backfill(answer));
     }
 
     pub(crate) fn done(&self, id: ReplyId) {
@@ -157,6 +175,29 @@ impl EngineHandle {
         self.change_run(|reply| Event::SetRunState { run, state, reply }).await
     }
 
+    /// Makes a backfill of these dates. The answer comes when it is durable with all its runs.
+    pub async fn backfill(
+        &self,
+        request: BackfillRequest,
+        dates: Vec<NextRun>,
+    ) -> Result<Box<Backfill>, BackfillFailure> {
+        let (reply, answer) = self.replies.expect();
+        self.tell(Input::Backfill { reply, request: Box::new(request), dates }).await?;
+        backfill_of(answer.await.map_err(|_| EngineStopped)?)
+    }
+
+    /// Pauses a backfill that is under way, lets it go on or cancels it. Gives it as it is then, when that is durable.
+    pub async fn set_backfill(
+        &self,
+        dag_id: DagId,
+        id: BackfillId,
+        wish: BackfillWish,
+    ) -> Result<Box<Backfill>, BackfillFailure> {
+        let (reply, answer) = self.replies.expect();
+        self.tell(Input::Event(Event::SetBackfill { dag_id, id, wish, reply })).await?;
+        backfill_of(answer.await.map_err(|_| EngineStopped)?)
+    }
+
     /// Has task instances run again. Gives them as they were then, when that is durable; the reply's id is set here.
     pub async fn clear(&self, clear: Clear) -> Result<TasksChanged, ChangeFailure> {
         self.change_tasks(|reply| Event::Clear(Box::new(Clear { reply, ..clear }))).await
@@ -223,7 +264,9 @@ impl EngineHandle {
         match answer.await.map_err(|_| EngineStopped)? {
             Answer::Changed(answer) => Ok(answer?),
             // Nobody answers such a request like that.
-            Answer::Run(_) | Answer::Hitl(_) | Answer::TasksChanged(_) | Answer::Done => Err(EngineStopped.into()),
+            Answer::Run(_) | Answer::Hitl(_) | Answer::TasksChanged(_) | Answer::Backfill(_) | Answer::Done => {
+                Err(EngineStopped.into())
+            }
         }
     }
 }
@@ -232,7 +275,9 @@ fn tasks_of(answer: Answer) -> Result<TasksChanged, ChangeFailure> {
     match answer {
         Answer::TasksChanged(answer) => Ok(*answer?),
         // Nobody answers such a request like that.
-        Answer::Run(_) | Answer::Changed(_) | Answer::Hitl(_) | Answer::Done => Err(EngineStopped.into()),
+        Answer::Run(_) | Answer::Changed(_) | Answer::Hitl(_) | Answer::Backfill(_) | Answer::Done => {
+            Err(EngineStopped.into())
+        }
     }
 }
 
@@ -240,7 +285,17 @@ fn response_of(answer: Answer) -> Result<Box<HitlResponse>, AnswerFailure> {
     match answer {
         Answer::Hitl(answer) => Ok(answer?),
         // Nobody answers an answer like that.
-        Answer::Run(_) | Answer::Changed(_) | Answer::TasksChanged(_) | Answer::Done => Err(EngineStopped.into()),
+        Answer::Run(_) | Answer::Changed(_) | Answer::TasksChanged(_) | Answer::Backfill(_) | Answer::Done => {
+            Err(EngineStopped.into())
+        }
+    }
+}
+
+fn backfill_of(answer: Answer) -> Result<Box<Backfill>, BackfillFailure> {
+    match answer {
+        Answer::Backfill(answer) => Ok(answer?),
+        // Nobody answers such a request like that.
+        _ => Err(EngineStopped.into()),
     }
 }
 
@@ -248,6 +303,8 @@ fn run_of(answer: Answer) -> Result<Box<DagRun>, TriggerFailure> {
     match answer {
         Answer::Run(run) => Ok(run?),
         // Nobody answers a request for a run like that.
-        Answer::Changed(_) | Answer::Hitl(_) | Answer::TasksChanged(_) | Answer::Done => Err(EngineStopped.into()),
+        Answer::Changed(_) | Answer::Hitl(_) | Answer::TasksChanged(_) | Answer::Backfill(_) | Answer::Done => {
+            Err(EngineStopped.into())
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The IO shell round the scheduler: one loop that decides, commits and then acts.
 
 mod assets;
+pub mod backfilling;
 mod core;
 mod deadlines;
 mod facts;
@@ -16,7 +17,7 @@ pub mod triggering;
 
 pub use crate::core::{Core, Input, Started, TriggerRequest, pool_event};
 pub use facts::{FactsError, facts_of, facts_to_json};
-pub use handle::{AnswerFailure, ChangeFailure, EngineHandle, EngineStopped, TriggerFailure};
+pub use handle::{AnswerFailure, BackfillFailure, ChangeFailure, EngineHandle, EngineStopped, TriggerFailure};
 pub use hitl::AnswerRequest;
 pub use lookup::DagSource;
 pub use pulse::Pulse;

@@ -114,7 +114,7 @@ impl<S: Store + ?Sized, D: DagSource> Lookup<S, D> {
         Some(Structure { version, bundle_version, dag: self.dags.get(version)? })
     }
 
-    fn load_run(&mut self, key: &RunKey) -> Result<Option<LoadedRun>, StoreError> {
+    pub(crate) fn load_run(&mut self, key: &RunKey) -> Result<Option<LoadedRun>, StoreError> {
         let Some(run) = self.store.run(key)? else { return Ok(None) };
         // Where the bundle has no versions, runs follow the newest structure.
         let version = match &run.bundle_version {

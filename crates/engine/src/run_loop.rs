@@ -244,6 +244,7 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::Done { to } => self.replies.done(to),
                 Action::HitlAnswered { to, answer } => self.replies.hitl(to, answer),
                 Action::RunChanged { to, answer } => self.replies.changed(to, answer),
+                Action::BackfillChanged { to, answer } => self.replies.backfill_changed(to, answer),
                 Action::TasksChanged { to, answer } => self.replies.tasks_changed(to, answer),
                 Action::Call { callback, run } => self.dispatch.call(callback, run),
                 Action::RunFinished { run, reason } => self.dispatch.run_finished(&run, reason),

@@ -1,6 +1,7 @@
 //! What one commit writes. Every change puts a whole record in place, so that writing it twice changes nothing.
 
 use crate::asset::{AssetEvent, Listener};
+use crate::backfill::Backfill;
 use crate::callback::Callback;
 use crate::deadline::{Deadline, DeadlineId};
 use crate::hitl::HitlResponse;
@@ -67,6 +68,7 @@ pub enum Change {
         dag_id: DagId,
         paused: bool,
     },
+    Backfill(Box<Backfill>),
     /// A run is deleted, and everything that belongs to it.
     RunDeleted(RunKey),
     /// A Dag is deleted with all its runs and versions, and its file is to be imported again.

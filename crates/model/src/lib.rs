@@ -3,6 +3,7 @@
 //! This crate does no IO, reads no clock, knows no wire format and no database.
 
 pub mod asset;
+mod backfill;
 pub mod callback;
 pub mod change;
 pub mod dag;
@@ -27,6 +28,7 @@ pub mod weight;
 pub use asset::{
     Asset, AssetCondition, AssetEvent, AssetKey, AssetLike, AssetMark, AssetUpdate, Listener, OutletEvent, Outlets,
 };
+pub use backfill::{Backfill, BackfillId, InBackfill, Reprocess};
 pub use callback::{Call, Callback, CallbackId, TryName};
 pub use change::{Change, DagSchedule};
 pub use dag::{Dag, DagBuilder, DagError, DagLimits};

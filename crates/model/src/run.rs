@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Json;
+use crate::backfill::InBackfill;
 use crate::id::{MapIndex, RunKey, TaskId, TaskInstanceId, TaskInstanceKey, VersionId};
 use crate::state::{DagRunState, TaskState};
 
@@ -113,6 +114,8 @@ pub struct DagRun {
     /// The version of the Dag that the run was made with.
     pub version: VersionId,
     pub bundle_version: Option<String>,
+    /// The backfill that it belongs to, or belonged to last.
+    pub backfill: Option<InBackfill>,
 }
 
 impl DagRun {

@@ -169,6 +169,7 @@ impl Scheduler {
         let run = loaded.run;
         self.forget_previous(&run.key);
         let dag_id = run.key.dag_id.clone();
+        self.backfills_touched.insert(dag_id.clone());
         if run.state == DagRunState::Queued {
             self.new_run_before_others(&run);
             self.enqueue_run(run, now);
@@ -238,6 +239,7 @@ impl Scheduler {
         self.deadlines.forget(|run| run == key);
         decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(None) });
         self.forget_previous(key);
+        self.backfills_touched.insert(key.dag_id.clone());
         self.start_queued_runs(&key.dag_id, now);
         self.look_for_room(&key.dag_id, now);
     }
@@ -271,7 +273,7 @@ impl Scheduler {
     }
 
     /// Runs of the same Dag ask again which run is before them, and how it ended.
-    fn forget_previous(&mut self, key: &RunKey) {
+    pub(crate) fn forget_previous(&mut self, key: &RunKey) {
         let Some(entry) = self.dags.get(&key.dag_id) else { return };
         for serial in &entry.started {
             let Some(state) = self.runs.get_mut(serial) else { continue };

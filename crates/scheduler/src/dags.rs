@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::{Restriction, Timetable};
-use model::{Change, DagId, DagLimits, DagRun, DagRunState, DagSchedule, Json, RunId, RunType, TriggeredBy, VersionId};
+use model::{
+    Backfill, Change, DagId, DagLimits, DagRun, DagRunState, DagSchedule, Json, RunId, RunType, TriggeredBy, VersionId,
+};
 
 use crate::Scheduler;
 use crate::event::{Action, Decisions, Need, NewRun, Structure};
@@ -49,6 +51,10 @@ pub(crate) struct DagEntry {
     pub(crate) started: Vec<RunSerial>,
     /// Those of `started` and `loading` that count against `max_active_runs`.
     pub(crate) running: u32,
+    /// The backfill that is under way.
+    pub(crate) backfill: Option<Backfill>,
+    /// Those of `started` and `loading` that belong to it.
+    backfill_running: u32,
     /// In no file any more.
     gone: bool,
     /// The next run is being asked about.
@@ -66,6 +72,8 @@ impl DagEntry {
             unavailable: Vec::new(),
             started: Vec::new(),
             running: 0,
+            backfill: None,
+            backfill_running: 0,
             gone: false,
             checking: false,
             timer: None,
@@ -76,6 +84,58 @@ impl DagEntry {
     pub(crate) fn active(&self) -> usize {
         let unavailable = self.unavailable.iter().filter(|run| counts_as_active(run)).count();
         self.queue.counted() + unavailable + self.running as usize
+    }
+
+    /// From here on its runs are known as such.
+    pub(crate) fn begin_backfill(&mut self, backfill: Backfill) {
+        self.queue.backfill = Some(backfill.id);
+        self.backfill_running = 0;
+        self.backfill = Some(backfill);
+    }
+
+    /// Takes out the runs of the backfill that wait, and knows it no longer.
+    pub(crate) fn end_backfill(&mut self) -> Vec<DagRun> {
+        let backfill = self.backfill.take();
+        self.backfill_running = 0;
+        let mut waiting = self.queue.end_backfill();
+        let is_own = |run: &mut DagRun| {
+            backfill.as_ref().is_some_and(|backfill| run.backfill.is_some_and(|place| place.id == backfill.id))
+        };
+        waiting.extend(self.unavailable.extract_if(.., is_own));
+        waiting
+    }
+
+    pub(crate) fn waits_for_backfill(&self) -> bool {
+        self.queue.waits_for_backfill()
+    }
+
+    fn is_of_backfill(&self, run: &DagRun) -> bool {
+        let id = self.backfill.as_ref().map(|backfill| backfill.id);
+        id.is_some() && run.backfill.map(|place| place.id) == id
+    }
+
+    /// Counts a run that is started, or is going to be.
+    pub(crate) fn count_running(&mut self, run: &DagRun) {
+        self.running += u32::from(counts_as_active(run));
+        self.backfill_running += u32::from(self.is_of_backfill(run));
+    }
+
+    /// Takes back [`Self::count_running`].
+    pub(crate) fn uncount_running(&mut self, run: &DagRun) {
+        self.running = self.running.saturating_sub(u32::from(counts_as_active(run)));
+        self.backfill_running = self.backfill_running.saturating_sub(u32::from(self.is_of_backfill(run)));
+    }
+
+    /// Whether the backfill lets another of its runs begin.
+    pub(crate) fn has_backfill_room(&self) -> bool {
+        self.backfill
+            .as_ref()
+            .is_some_and(|backfill| !backfill.is_paused && i64::from(self.backfill_running) < backfill.max_active_runs)
+    }
+
+    /// Whether there is room for a run.
+    pub(crate) fn has_room_for(&self, run: &DagRun) -> bool {
+        if self.is_of_backfill(run) { self.has_backfill_room() } else { !counts_as_active(run) || self.has_room() }
     }
 
     fn has_runs(&self) -> bool {
@@ -156,9 +216,14 @@ impl Scheduler {
         self.assets.dag_gone(dag_id);
         if let Some(entry) = self.dags.get_mut(dag_id) {
             entry.gone = true;
-            if !entry.has_runs() {
-                self.dags.remove(dag_id);
-            }
+            self.forget_gone(dag_id);
+        }
+    }
+
+    /// Forgets a Dag that is in no file and has nothing under way.
+    pub(crate) fn forget_gone(&mut self, dag_id: &DagId) {
+        if self.dags.get(dag_id).is_some_and(|entry| entry.gone && !entry.has_runs() && entry.backfill.is_none()) {
+            self.dags.remove(dag_id);
         }
     }
 
@@ -303,16 +368,16 @@ impl Scheduler {
         let dag_id = &run.key.dag_id;
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         entry.started.retain(|started| *started != serial);
-        entry.running = entry.running.saturating_sub(u32::from(counts_as_active(run)));
+        entry.uncount_running(run);
+        if entry.backfill.is_some() {
+            self.backfills_touched.insert(dag_id.clone());
+        }
         let count = entry.facts.limits.max_consecutive_failed_dag_runs;
         // Airflow looks at the runs before only when a task's failure ended this one.
         if reason == "task_failure" && count > 0 {
             self.needs.push(Need::LastRuns { dag_id: dag_id.clone(), count });
         }
-        if entry.gone && !entry.has_runs() {
-            self.dags.remove(dag_id);
-            return;
-        }
+        self.forget_gone(dag_id);
         self.start_queued_runs(dag_id, now);
         self.look_for_room(dag_id, now);
     }

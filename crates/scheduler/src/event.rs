@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    AssetEvent, AssetEventId, AssetUpdate, AttemptId, Callback, Change, Dag, DagId, DagRun, DagRunState, DataInterval,
-    Deadline, HitlRefusal, HitlResponse, Json, MapIndex, RunId, RunKey, Suspension, TaskId, TaskIndex, TaskInstance,
-    TaskInstanceId, TaskInstanceKey, TriggerId, TriggerTimer, TriggeredBy, VersionId,
+    AssetEvent, AssetEventId, AssetUpdate, AttemptId, Backfill, BackfillId, Callback, Change, Dag, DagId, DagRun,
+    DagRunState, DataInterval, Deadline, HitlRefusal, HitlResponse, Json, MapIndex, RunId, RunKey, Suspension, TaskId,
+    TaskIndex, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, TriggerTimer, TriggeredBy, VersionId,
 };
 
 use crate::dags::DagFacts;
@@ -151,6 +151,19 @@ pub enum Event {
     },
     PoolGone {
         name: Arc<str>,
+    },
+    /// Somebody asks for a backfill; the answer is [`Action::BackfillChanged`].
+    Backfill(Box<crate::NewBackfill>),
+    /// At start: the highest number that a backfill has.
+    BackfillsFrom(BackfillId),
+    /// At start: a backfill that was under way. It comes before its runs.
+    BackfillFound(Box<Backfill>),
+    /// Somebody pauses, lets go on or cancels a backfill.
+    SetBackfill {
+        dag_id: DagId,
+        id: BackfillId,
+        wish: crate::BackfillWish,
+        reply: ReplyId,
     },
     /// Start nothing more: the process is about to end.
     Drain,
@@ -432,6 +445,11 @@ pub enum Action {
     HitlAnswered {
         to: ReplyId,
         answer: Result<Box<HitlResponse>, HitlRefusal>,
+    },
+    /// What somebody wanted of a backfill is durable: the backfill as it is then.
+    BackfillChanged {
+        to: ReplyId,
+        answer: Result<Box<Backfill>, crate::BackfillRefusal>,
     },
     /// What somebody wanted of task instances is durable: they as they are then, and their run.
     TasksChanged {

@@ -10,6 +10,7 @@
 
 mod assets;
 mod attempts;
+mod backfill;
 mod by_hand;
 mod callbacks;
 mod clear;
@@ -31,11 +32,12 @@ mod structure;
 mod suspend;
 mod timers;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
-use model::{AttemptId, Change, DagId, RunKey, TriggerId};
+use model::{AttemptId, BackfillId, Change, DagId, RunKey, TriggerId};
 
+pub use backfill::{BackfillDate, BackfillRefusal, BackfillWish, Known, NewBackfill, backfill_run_id};
 pub use clear::Clear;
 pub use dags::DagFacts;
 pub use event::{
@@ -79,6 +81,9 @@ pub struct Scheduler {
     /// Triggers that are waited for, and by whom.
     triggers: HashMap<TriggerId, TaskRef>,
     last_trigger: TriggerId,
+    last_backfill: BackfillId,
+    /// Dags whose backfills may be complete.
+    backfills_touched: BTreeSet<DagId>,
     assets: assets::Assets,
     deadlines: deadlines::Deadlines,
     pools: Pools,
@@ -113,6 +118,8 @@ impl Scheduler {
             attempts: HashMap::new(),
             triggers: HashMap::new(),
             last_trigger: TriggerId(0),
+            last_backfill: BackfillId(0),
+            backfills_touched: BTreeSet::new(),
             assets: assets::Assets::default(),
             deadlines: deadlines::Deadlines::default(),
             pools: Pools::default(),
@@ -143,6 +150,7 @@ impl Scheduler {
         self.finish_touched_runs(now, decisions);
         // What the answers let in may be more important than what is ready now.
         if self.needs.is_empty() {
+            self.complete_backfills(now, decisions);
             self.admit_all(now, decisions);
         }
         std::mem::take(&mut self.needs)
@@ -235,6 +243,12 @@ impl Scheduler {
                 self.pool_changed(&name, slots, include_deferred, decisions);
             }
             Event::PoolGone { name } => self.pool_gone(&name, decisions),
+            Event::Backfill(request) => self.backfill(*request, now, decisions),
+            Event::BackfillsFrom(last) => self.last_backfill = self.last_backfill.max(last),
+            Event::BackfillFound(backfill) => self.backfill_found(*backfill),
+            Event::SetBackfill { dag_id, id, wish, reply } => {
+                self.set_backfill(&dag_id, id, wish, reply, now, decisions);
+            }
             Event::Drain => self.draining = true,
             Event::Tick => {}
         }

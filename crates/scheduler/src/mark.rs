@@ -88,7 +88,10 @@ impl Scheduler {
             state.run.clear_number += 1;
             state.run.queued_at = Some(now);
             put(decisions, &state.run, Change::Run);
+            let (run, dag) = (state.run.clone(), state.dag.clone());
+            self.deadlines_requeued(&run, &dag, decisions);
         }
+        let Some(state) = self.runs.get(&serial) else { return };
         let task_instances = tasks.iter().map(|task| state.ti(*task).clone()).collect();
         let answer = Ok(Box::new(TasksChanged { run: state.run.clone(), task_instances }));
         decisions.actions.push(Action::TasksChanged { to: mark.reply, answer });
@@ -120,6 +123,7 @@ impl Scheduler {
             self.clear_where(loaded, is_resumed, true, now, decisions);
             requeue_cleared(&mut loaded.run, now);
             put(decisions, &loaded.run, Change::Run);
+            self.deadlines_requeued(&loaded.run, &loaded.structure.dag, decisions);
         }
         let answer = Ok(Box::new(TasksChanged { run: loaded.run.clone(), task_instances: marked }));
         decisions.actions.push(Action::TasksChanged { to: mark.reply, answer });

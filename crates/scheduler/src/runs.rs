@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use model::transition::TaskTransition;
 use model::{
-    Change, Dag, DagId, DagRun, DagRunState, Execution, MapIndex, RunKey, RunType, Task, TaskIndex, TaskInstance,
-    TaskState, TryName,
+    Change, Dag, DagId, DagRun, DagRunState, Execution, InBackfill, MapIndex, RunKey, RunType, Task, TaskIndex,
+    TaskInstance, TaskState, TryName,
 };
 
-use crate::dags::{Hold, counts_as_active};
+use crate::dags::Hold;
 use crate::event::{Action, Decisions, LoadedRun, Need, NewRun, StopReason, Structure, Trigger, TriggerError};
 use crate::expand::{MAX_INSTANCES, literal_count};
 use crate::run_state::{RunSerial, RunState};
@@ -47,6 +47,20 @@ impl Scheduler {
         now: Timestamp,
         decisions: &mut Decisions,
     ) -> DagRun {
+        self.make_run(new, structure, None, true, now, decisions)
+    }
+
+    /// As [`Self::create_run`], for a run that may belong to a backfill. Without its task instances it waits, and gets
+    /// them when it begins.
+    pub(crate) fn make_run(
+        &mut self,
+        new: NewRun,
+        structure: Structure,
+        backfill: Option<InBackfill>,
+        with_tasks: bool,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) -> DagRun {
         let run = DagRun {
             key: RunKey { dag_id: structure.dag.dag_id.clone(), run_id: new.run_id },
             run_type: new.run_type,
@@ -65,7 +79,16 @@ impl Scheduler {
             clear_number: 0,
             version: structure.version,
             bundle_version: structure.bundle_version.clone(),
+            backfill,
         };
+        if !with_tasks {
+            self.promise_deadlines(&run.key, structure.dag.deadlines.len(), now, decisions);
+            put(decisions, &run, Change::Run);
+            self.new_run_before_others(&run);
+            self.enqueue_run(run.clone(), now);
+            self.start_queued_runs(&run.key.dag_id, now);
+            return run;
+        }
         let mut task_instances = Vec::new();
         for task in structure.dag.indices().filter(|task| belongs_to_run(structure.dag.task(*task), &run)) {
             for map_index in map_indexes(literal_count(&structure.dag, task), structure.dag.task(task)) {
@@ -135,7 +158,7 @@ impl Scheduler {
 
     fn may_start(&self, run: &DagRun, now: Timestamp) -> bool {
         let Some(entry) = self.dags.get(&run.key.dag_id) else { return false };
-        !self.draining && entry.may_start_runs() && run.run_after <= now && (!counts_as_active(run) || entry.has_room())
+        !self.draining && entry.may_start_runs() && run.run_after <= now && entry.has_room_for(run)
     }
 
     pub(crate) fn enqueue_run(&mut self, run: DagRun, now: Timestamp) {
@@ -160,9 +183,9 @@ impl Scheduler {
     pub(crate) fn start_queued_runs(&mut self, dag_id: &DagId, now: Timestamp) {
         let draining = self.draining;
         let Some(entry) = self.dags.get_mut(dag_id).filter(|entry| !draining && entry.may_start_runs()) else { return };
-        while let Some(run) = entry.queue.next(now, entry.has_room()) {
+        while let Some(run) = entry.queue.next(now, entry.has_room(), entry.has_backfill_room()) {
             // It counts as running from here on, so that no other takes its place while it is fetched.
-            entry.running += u32::from(counts_as_active(&run));
+            entry.count_running(&run);
             self.needs.push(Need::Run(run.key.clone()));
             entry.loading.push(run);
         }
@@ -182,7 +205,7 @@ impl Scheduler {
         let entry = self.dags.get_mut(&key.dag_id)?;
         let position = entry.loading.iter().position(|run| run.key == *key)?;
         let run = entry.loading.remove(position);
-        entry.running = entry.running.saturating_sub(u32::from(counts_as_active(&run)));
+        entry.uncount_running(&run);
         Some(run)
     }
 
@@ -204,7 +227,7 @@ impl Scheduler {
         }
         let serial = self.next_serial();
         if let Some(entry) = self.dags.get_mut(&loaded.run.key.dag_id) {
-            entry.running += u32::from(counts_as_active(&loaded.run));
+            entry.count_running(&loaded.run);
             entry.started.push(serial);
         }
         let state = RunState::new(loaded);

@@ -76,7 +76,9 @@ fn limits(world: &World, attempt: &StartAttempt) -> Check {
     let limit = limits_of(world, &attempt.ti.run, |dag| dag.limits.max_active_tasks);
     ensure(in_run <= limit as usize, || format!("{in_run} attempts of {} run at once", attempt.ti.run))?;
     let (runs, _) = read(world.store.runs(&running(), &[], Page::ALL))?;
-    let runs = runs.iter().filter(|run| run.key.dag_id == attempt.ti.run.dag_id).count();
+    let counts = |run: &&DagRun| run.key.dag_id == attempt.ti.run.dag_id && run.run_type != RunType::Backfill;
+    let runs = runs.iter().filter(counts).count();
+    crate::backfills::limit(world, &attempt.run)?;
     let limit = limits_of(world, &attempt.ti.run, |dag| dag.limits.max_active_runs);
     ensure(runs <= limit as usize, || format!("{runs} runs of {} at once", attempt.ti.run.dag_id))?;
     let task = attempt.dag.task(attempt.task);
@@ -254,6 +256,7 @@ pub(crate) fn nobody_waits_for_nothing(world: &World) -> Check {
         return Ok(());
     }
     triggers_run(world, core.scheduler())?;
+    crate::backfills::nobody_waits_for_nothing(world)?;
     hitl::answers_are_kept(world)?;
     let executing = core.scheduler().attempts_in_flight().count();
     if executing >= world.config.parallelism as usize {
@@ -355,12 +358,14 @@ pub(crate) fn at_the_end(world: &World) -> Check {
     for run in &runs {
         let Some(sim) = world.dags.iter().find(|sim| sim.dag_id == run.key.dag_id) else { continue };
         match run.state {
+            DagRunState::Queued if crate::backfills::may_wait(world, run) => {}
             DagRunState::Queued => queued_for_ever(sim, run, &runs)?,
             DagRunState::Running => running_for_ever(world, sim, run)?,
             _ => finished_run(world, sim, run)?,
         }
     }
     world.dags.iter().try_for_each(|sim| schedule_is_served(world, sim, &runs))?;
+    crate::backfills::at_the_end(world)?;
     crate::assets::at_the_end(world)
 }
 
@@ -409,6 +414,10 @@ fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
     deadline(world, sim, run)?;
     if world.by_hand.contains(&run.key) {
         // What it came to depends on when.
+        return Ok(());
+    }
+    if world.cleared.contains_key(&run.key) && was_changed(world, &run.key) {
+        // It may say that it is of a version that some of its tasks have not run with.
         return Ok(());
     }
     // What a run comes to whose Dag was changed on the way depends on when.

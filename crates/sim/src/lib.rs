@@ -5,6 +5,7 @@
 //! the faults have stopped, every run ends, with the states that a slow and obvious oracle expects.
 
 mod assets;
+mod backfills;
 mod checks;
 mod dags;
 mod hitl;

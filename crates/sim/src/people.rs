@@ -26,6 +26,7 @@ impl World {
             self.plan_edits(number);
             self.plan_changes_of_runs(number);
             self.plan_clears(number);
+            self.plan_backfills(number);
         }
         for (name, slots) in POOLS {
             if self.rng.percent(15) {

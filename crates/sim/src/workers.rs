@@ -76,6 +76,7 @@ impl World {
                 Err(error) => format!("no run is changed: {error}"),
             }),
             Action::TasksChanged { to, answer } => self.told_of_clear(to.0, answer),
+            Action::BackfillChanged { answer, .. } => self.told_of_backfill(answer),
             Action::Acknowledge { .. } => {}
         }
         Ok(())

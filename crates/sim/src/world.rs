@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use engine::{Core, DagSource, Input};
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    AttemptId, CallbackId, Dag, DagId, DagRunState, HitlResponse, RunKey, TaskInstanceId, TaskInstanceKey, TriggerId,
-    VersionId,
+    AttemptId, BackfillId, CallbackId, Dag, DagId, DagRunState, HitlResponse, RunKey, TaskInstanceId, TaskInstanceKey,
+    TriggerId, VersionId,
 };
-use scheduler::{Action, ArmTrigger, Config, Event, IdSource, NewRun, Outcome, StartAttempt};
+use scheduler::{Action, ArmTrigger, BackfillWish, Config, Event, IdSource, NewRun, Outcome, StartAttempt};
 use store::memory::{CommitFault, MemoryStore};
 
 use crate::checks::{self, Violation};
@@ -44,6 +44,10 @@ pub(crate) enum Pending {
     Delete(DagId),
     /// Somebody has some task instances of some run of a Dag run again.
     Clear(DagId),
+    /// Somebody asks for a backfill of a Dag.
+    Backfill(usize),
+    /// Somebody wants something of a Dag's backfill.
+    SetBackfill(DagId, BackfillWish),
     /// Somebody gives some task instances of some run of a Dag a state.
     Mark(DagId),
     /// The process of an attempt that was cleared has ended.
@@ -139,6 +143,8 @@ pub struct World {
     pub(crate) thinned: BTreeSet<DagId>,
     /// Runs that people have cleared something of, and how often they were told that it is done.
     pub(crate) cleared: BTreeMap<RunKey, u32>,
+    /// Backfills that people were told exist.
+    pub(crate) promised_backfills: BTreeSet<BackfillId>,
     /// Clears that people have no answer about.
     pub(crate) unanswered_clears: BTreeSet<u64>,
     /// Whether people want a Dag paused, where nobody has confirmed it yet.
@@ -196,6 +202,7 @@ impl World {
             by_hand: BTreeSet::new(),
             thinned: BTreeSet::new(),
             cleared: BTreeMap::new(),
+            promised_backfills: BTreeSet::new(),
             unanswered_clears: BTreeSet::new(),
             unconfirmed: BTreeMap::new(),
             pools: POOLS.iter().map(|(name, slots)| (*name, Some(*slots))).collect(),
@@ -315,6 +322,8 @@ impl World {
                 Pending::SetState(dag_id, state) => self.set_state(dag_id, state),
                 Pending::Delete(dag_id) => self.delete(dag_id),
                 Pending::Clear(dag_id) => self.clear(&dag_id),
+                Pending::Backfill(dag) => self.ask_for_backfill(dag),
+                Pending::SetBackfill(dag_id, wish) => self.set_backfill(dag_id, wish),
                 Pending::Mark(dag_id) => self.mark(&dag_id),
                 Pending::Gone(attempt) => self.cleared_attempt_ends(attempt),
                 Pending::Pool(name, slots) => self.change_pool(name, slots),

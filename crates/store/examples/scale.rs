@@ -118,6 +118,7 @@ fn run(dag: usize, number: usize) -> DagRun {
         conf: Arc::new(json!({})),
         note: None,
         clear_number: 0,
+        backfill: None,
         version: version(dag),
         bundle_version: None,
     }

@@ -36,8 +36,8 @@ mod write;
 
 use jiff::Timestamp;
 use model::{
-    Asset, AssetEvent, AssetEventId, AssetKey, Callback, DagId, DagRun, Deadline, HitlDetail, MapIndex, RunKey,
-    Suspension, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
+    Asset, AssetEvent, AssetEventId, AssetKey, Backfill, BackfillId, Callback, DagId, DagRun, Deadline, HitlDetail,
+    MapIndex, RunKey, Suspension, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
 };
 
 pub use error::StoreError;
@@ -258,6 +258,16 @@ pub trait TaskStateStore {
     fn task_states(&self, ti: &TaskInstanceKey, page: Page) -> Result<(Vec<TaskStateEntry>, u64)>;
 }
 
+pub trait BackfillStore {
+    fn backfill(&self, id: BackfillId) -> Result<Option<Backfill>>;
+    /// Those of a Dag by number, and how many there are in all.
+    fn backfills(&self, dag_id: &DagId, direction: Direction, page: Page) -> Result<(Vec<Backfill>, u64)>;
+    /// Those that are not completed, by number.
+    fn open_backfills(&self) -> Result<Vec<Backfill>>;
+    /// The highest number that a backfill ever had; 0 if there was none.
+    fn last_backfill(&self) -> Result<BackfillId>;
+}
+
 pub trait VariableStore {
     fn variable(&self, key: &str) -> Result<Option<Variable>>;
     /// In the order of their keys. `pattern` must stand somewhere in the key.
@@ -299,6 +309,7 @@ pub trait Store:
     + HitlStore
     + CallbackStore
     + TaskStateStore
+    + BackfillStore
     + VariableStore
     + ConnectionStore
     + PoolStore

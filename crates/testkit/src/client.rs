@@ -70,6 +70,14 @@ impl Client {
         self.try_send("PATCH", path, body).expect("an answer")
     }
 
+    pub fn put(&self, path: &str) -> Reply {
+        let mut request = self.agent.put(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        request.send_empty().ok().and_then(reply_of).expect("an answer")
+    }
+
     /// `None` when the connection was cut before the answer was whole.
     pub fn try_send(&self, method: &str, path: &str, body: &Value) -> Option<Reply> {
         let url = format!("{}{path}", self.url);

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
+use engine::backfilling::BackfillRequest;
 use engine::{Core, Input, TriggerRequest};
 use jiff::Timestamp;
-use model::{DagId, DagRun};
-use scheduler::{Action, Clear, Config, Event, IdSource, NewRun, ReplyId, TriggerError};
+use model::timetable::NextRun;
+use model::{Backfill, BackfillId, DagId, DagRun};
+use scheduler::{Action, BackfillWish, Clear, Config, Event, IdSource, NewRun, ReplyId, TriggerError};
 use store::{DagFilter, Page, Store};
 
 use crate::stack;
@@ -78,6 +80,29 @@ pub fn clear(store: &Arc<dyn Store>, dag_id: &DagId, clears: Vec<Clear>) -> Resu
         bail!("the scheduler did not answer all requests to clear; this is a bug");
     }
     Ok(cleared)
+}
+
+/// Makes a backfill; its runs begin when there is a server.
+pub fn backfill(store: &Arc<dyn Store>, request: BackfillRequest, dates: Vec<NextRun>) -> Result<BackfillId> {
+    let dag_id = request.dag_id.clone();
+    let input = Input::Backfill { reply: REPLY, request: Box::new(request), dates };
+    backfill_of(step(store, &dag_id, input)?).map(|backfill| backfill.id)
+}
+
+/// Pauses a backfill, lets it go on or cancels it.
+pub fn set_backfill(store: &Arc<dyn Store>, backfill: &Backfill, wish: BackfillWish) -> Result<()> {
+    let Backfill { dag_id, id, .. } = backfill;
+    let event = Event::SetBackfill { dag_id: dag_id.clone(), id: *id, wish, reply: REPLY };
+    backfill_of(step(store, dag_id, Input::Event(event))?).map(drop)
+}
+
+fn backfill_of(actions: Vec<Action>) -> Result<Box<Backfill>> {
+    let answer = actions.into_iter().find_map(|action| match action {
+        Action::BackfillChanged { to: REPLY, answer } => Some(answer),
+        _ => None,
+    });
+    let answer = answer.ok_or_else(|| anyhow!("the scheduler gave no answer about the backfill; this is a bug"))?;
+    Ok(answer?)
 }
 
 /// Pauses a Dag, or lets it go on.

@@ -60,6 +60,10 @@ impl Remote {
         self.call(Method::PATCH, path, Some(body))
     }
 
+    pub fn put(&self, path: &str) -> Result<Value> {
+        self.call(Method::PUT, path, None)
+    }
+
     pub fn delete(&self, path: &str) -> Result<Value> {
         self.call(Method::DELETE, path, None)
     }

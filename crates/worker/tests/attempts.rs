@@ -143,6 +143,7 @@ fn run() -> DagRun {
         conf: Arc::new(Json::Object(serde_json::Map::new())),
         note: None,
         clear_number: 0,
+        backfill: None,
         version: VersionId(Uuid::from_u128(1)),
         bundle_version: None,
     }

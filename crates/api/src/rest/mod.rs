@@ -1,6 +1,7 @@
 //! `/api/v2`, one module for each resource.
 
 mod about;
+mod backfills;
 mod bulk;
 mod config;
 mod connections;
@@ -28,6 +29,7 @@ pub(crate) fn routes(mut routes: Routes) -> Routes {
     let resources = [
         crate::auth::redirects,
         about::routes,
+        backfills::routes,
         config::routes,
         connections::routes,
         dag_runs::routes,

@@ -95,7 +95,35 @@ def marks():
     )
 
 
+def backfills():
+    make = lambda dag_id, first, last, **more: ("POST", "/backfills", {"dag_id": dag_id, "from_date": first, "to_date": last, **more})  # noqa: E731
+    dry = lambda *args, **more: ("POST", "/backfills/dry_run", make(*args, **more)[2])  # noqa: E731
+    day = "2026-01-{:02}T00:00:00Z".format
+    dag = "days3"
+    for how in (dry, make):
+        yield from (
+            how("none", day(1), day(2)), how("unscheduled", day(1), day(2)), how("once", day(1), day(2)), how("picky", day(1), day(2)), how("past", day(1), day(2)),
+            how("past", day(1), day(2), run_backwards=True, reprocess_behavior="failed"), how(dag, day(2), day(1)), how(dag, "2199-01-01T00:00:00Z", "2199-01-02T00:00:00Z"),
+            how(dag, "someday", 5), how(dag, day(1), day(2), reprocess_behavior="all", max_active_runs="x", colour="red"), how("choosy", day(1), day(2), dag_run_conf={"count": "x"}),
+            how(dag, "2026-01-04T01:00:00Z", "2026-01-04T02:00:00Z"), ("POST", "/backfills" + ("/dry_run" if how is dry else ""), {}),
+        )
+    yield from (
+        dry(dag, day(1), day(6)), dry(dag, day(1), day(6), run_backwards=True), dry(dag, day(1), day(6), reprocess_behavior="failed"),
+        dry(dag, day(1), day(6), reprocess_behavior="completed"), dry(dag, "2026-01-01", "2026-01-05T12:00:00+05:00"), dry("past", day(1), day(3), reprocess_behavior="failed"),
+        dry("choosy", day(1), day(2), dag_run_conf={"count": 5}), dry("hourly", day(1), "2026-01-01T04:00:00Z"),
+        ("GET", "/backfills"), ("GET", f"/backfills?dag_id={dag}"), ("GET", "/backfills/1"), ("GET", "/backfills/x"), ("GET", "/backfills/-1"), ("PUT", "/backfills/1/pause"),
+        make(dag, "2026-01-01T00:00:00+00:00", "2026-01-06T02:00:00+02:00", reprocess_behavior="failed", max_active_runs=2, dag_run_conf={"k": 2}),
+        make(dag, day(1), day(6)), ("GET", f"/backfills?dag_id={dag}"), ("GET", "/backfills/1"), ("GET", f"/dags/{dag}/dagRuns?order_by=id"),
+        ("GET", f"/dags/{dag}/dagRuns/r2/taskInstances?limit=100"), ("GET", f"/dags/{dag}/dagRuns/backfill__2026-01-05T00:00:00+00:00/taskInstances?limit=100"),
+        ("PUT", "/backfills/1/pause"), ("PUT", "/backfills/1/pause"), ("PUT", "/backfills/1/unpause"), ("PUT", "/backfills/7/unpause"), ("PUT", "/backfills/x/cancel"),
+        ("PUT", "/backfills/1/cancel"), ("PUT", "/backfills/1/cancel"), ("PUT", "/backfills/1/pause"), ("PUT", "/backfills/1/unpause"), ("GET", "/backfills/1"),
+        ("GET", f"/dags/{dag}/dagRuns?order_by=id"), make("hourly", day(1), "2026-01-01T02:00:00Z", run_backwards=True), ("GET", "/dags/hourly/dagRuns?order_by=id"),
+        ("GET", "/backfills?dag_id=hourly&order_by=-id&limit=1"), ("GET", "/backfills?dag_id=hourly&order_by=dag_id"),
+    )
+
+
 SCENARIOS = {
+    "backfills": list(backfills()),
     "marks": list(marks()),
     "clears": list(clears()),
 }

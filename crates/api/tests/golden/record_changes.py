@@ -14,11 +14,11 @@ import record_answers as base
 import record_dags as dags
 
 dags.DAG_FILE = '''
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, task, task_group
+from airflow.sdk import DAG, Param, task, task_group
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -26,6 +26,17 @@ START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 def bash(task_id, **kwargs):
     return BashOperator(task_id=task_id, bash_command="true", **kwargs)
 
+
+for dag_id, kwargs in {
+    "unscheduled": {"schedule": None},
+    "once": {"schedule": "@once"},
+    "picky": {"schedule": "0 0 * * *", "allowed_run_types": ["scheduled"]},
+    "past": {"schedule": "0 0 * * *", "default_args": {"depends_on_past": True}},
+    "choosy": {"schedule": "0 0 * * *", "params": {"count": Param(3, type="integer")}},
+    "hourly": {"schedule": timedelta(hours=1)},
+}.items():
+    with DAG(dag_id, start_date=START, catchup=False, **kwargs):
+        EmptyOperator(task_id="only")
 
 for number in range(1, 4):
     with DAG(f"days{number}", schedule="0 0 * * *", start_date=START, catchup=False):

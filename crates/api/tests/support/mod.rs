@@ -257,6 +257,7 @@ pub fn run(dag_id: &str, run_id: &str, logical_date: Option<Timestamp>, run_afte
         conf: Arc::new(json!({})),
         note: None,
         clear_number: 0,
+        backfill: None,
         version: VERSION,
         bundle_version: None,
     }

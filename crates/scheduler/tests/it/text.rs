@@ -9,16 +9,16 @@ use jiff::{SignedDuration, Timestamp};
 use model::timetable::Timetable;
 use model::{
     Asset, AssetCondition, AssetKey, AssetLike, AssetUpdate, AttemptId, Change, Dag, DagBuilder, DagRunState,
-    DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, MapIndex, RunKey, StartTrigger, Task,
+    DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, MapIndex, Reprocess, RunKey, StartTrigger, Task,
     TaskInstanceKey, TaskState, TimerEvent, TriggerId, TriggerTimer, WeightRule,
 };
 use scheduler::{
-    Action, Answered, Clear, Config, Deferral, Event, Mark, MarkAs, Outcome, ReplyId, TriggerEvent, TriggeredEnd,
-    Waiting,
+    Action, Answered, BackfillWish, Clear, Config, Deferral, Event, Mark, MarkAs, Outcome, ReplyId, TriggerEvent,
+    TriggeredEnd, Waiting,
 };
 use serde_json::{Value, json};
 
-use crate::toy::{Step, Toy, answer, beginning, told};
+use crate::toy::{BackfillOptions, Step, Toy, answer, beginning, told};
 
 /// `12:30`, `12:30:05` or `01-02T12:30`.
 fn moment(text: &str) -> Timestamp {
@@ -410,6 +410,21 @@ impl Play {
                 let run = self.run(run);
                 self.toy.tell(Event::Clear(Box::new(clear(run, rest))))
             }
+            ["backfill", dag_id, "from", from, "to", to, rest @ ..] => {
+                let mut how = BackfillOptions { reprocess: Reprocess::None, max_active_runs: 10, backwards: false };
+                for word in rest {
+                    match word.split_once('=') {
+                        Some(("reprocess", name)) => how.reprocess = name.parse().unwrap(),
+                        Some(("max_active_runs", number)) => how.max_active_runs = number.parse().unwrap(),
+                        None if *word == "backwards" => how.backwards = true,
+                        _ => panic!("what is {word}?"),
+                    }
+                }
+                self.toy.backfill(dag_id, (moment(from), moment(to)), how)
+            }
+            ["backfill", dag_id, "pause"] => self.toy.set_backfill(dag_id, BackfillWish::Pause),
+            ["backfill", dag_id, "unpause"] => self.toy.set_backfill(dag_id, BackfillWish::Unpause),
+            ["backfill", dag_id, "cancel"] => self.toy.set_backfill(dag_id, BackfillWish::Cancel),
             ["mark", run, "as", mark_as, rest @ ..] => {
                 let run = self.run(run);
                 self.toy.tell(Event::Mark(Box::new(mark(run, mark_as, rest))))
@@ -556,6 +571,14 @@ impl Play {
                         let taker = run.map_or("nobody", |run| self.names[&run].as_str());
                         writeln!(self.out, "  {at}  events {} of {dag_id} go to {taker}", events.join(" ")).unwrap();
                     }
+                    Change::Backfill(backfill) => {
+                        let word = match backfill.completed_at {
+                            Some(_) => "completed",
+                            None if backfill.is_paused => "paused",
+                            None => "under way",
+                        };
+                        writeln!(self.out, "  {at}  backfill {} of {} {word}", backfill.id, backfill.dag_id).unwrap();
+                    }
                     Change::DagDeleted(dag_id) => writeln!(self.out, "  {at}  {dag_id} deleted").unwrap(),
                     Change::RunDeleted(key) => {
                         writeln!(self.out, "  {at}  {} deleted", self.names[key]).unwrap();
@@ -621,6 +644,7 @@ impl Play {
             Action::AutoPaused { dag_id, failed_runs } => format!("{dag_id} has failed {failed_runs} times"),
             Action::Stuck { ti, obstacle } => format!("{} is stuck: {obstacle}", self.name(&ti.key())),
             Action::Reply { answer: Err(error), .. } => format!("refused: {error}"),
+            Action::BackfillChanged { answer: Err(error), .. } => format!("refused: {error}"),
             Action::TasksChanged { answer: Err(error), .. } => format!("refused: {error}"),
             Action::RunChanged { answer: Err(error), .. } => format!("refused: {error}"),
             Action::Refused(refusal) => format!("refused: {refusal:?}"),

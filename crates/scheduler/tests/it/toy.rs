@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
-    AssetEvent, AssetEventId, AttemptId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule, Deadline, DeadlineAlert,
-    DeadlineId, DeadlineInterval, DeadlineReference, HitlResponse, HitlUser, Json, MapIndex, RunId, RunKey, RunType,
-    Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy, VersionId,
+    AssetEvent, AssetEventId, AttemptId, Backfill, BackfillId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule,
+    Deadline, DeadlineAlert, DeadlineId, DeadlineInterval, DeadlineReference, HitlResponse, HitlUser, Json, MapIndex,
+    Reprocess, RunId, RunKey, RunType, Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy,
+    VersionId,
 };
 use scheduler::{
-    Action, Config, DagFacts, Decisions, Event, HitlAnswer, IdSource, LengthOf, LoadedRun, Need, NewRun, Outcome,
-    PreviousRun, ReplyId, Scheduler, Skip, SkipDecision, StartAttempt, StopReason, Structure, Trigger,
+    Action, BackfillDate, BackfillWish, Config, DagFacts, Decisions, Event, HitlAnswer, IdSource, Known, LengthOf,
+    LoadedRun, Need, NewBackfill, NewRun, Outcome, PreviousRun, ReplyId, Scheduler, Skip, SkipDecision, StartAttempt,
+    StopReason, Structure, Trigger,
 };
 use serde_json::json;
 
@@ -30,6 +32,13 @@ pub fn answer(at: Timestamp, option: &str, by: Option<&str>) -> HitlResponse {
 /// What a task is told of an answer.
 pub fn told(response: &HitlResponse) -> Json {
     json!(format!("{} by {}", response.chosen_options[0], response.by.as_ref().map_or("nobody", |user| &user.name)))
+}
+
+/// How a backfill is to be done.
+pub struct BackfillOptions {
+    pub reprocess: Reprocess,
+    pub max_active_runs: i64,
+    pub backwards: bool,
 }
 
 /// A Dag as its file has it.
@@ -62,6 +71,7 @@ pub struct Toy {
     /// What counts when the time is up.
     pub defaults: BTreeMap<TaskInstanceKey, String>,
     pub deadlines: BTreeMap<DeadlineId, Deadline>,
+    pub backfills: BTreeMap<BackfillId, Backfill>,
     pub last_asset_event: AssetEventId,
     /// The events that wait for each Dag, and whether they count.
     pub asset_events: BTreeMap<DagId, Vec<(AssetEvent, bool)>>,
@@ -97,6 +107,7 @@ impl Toy {
             answers: BTreeMap::new(),
             deadlines: BTreeMap::new(),
             defaults: BTreeMap::new(),
+            backfills: BTreeMap::new(),
             last_asset_event: AssetEventId(0),
             asset_events: BTreeMap::new(),
             alive: BTreeMap::new(),
@@ -157,6 +168,53 @@ impl Toy {
     pub fn come_back(&mut self, dag_id: &str) -> Vec<Step> {
         self.dags.get_mut(dag_id).unwrap().gone = false;
         self.tell(Event::DagChanged(Box::new(self.facts(&dag_id.into()))))
+    }
+
+    /// Asks for a backfill of all dates of a span, as the engine works them out.
+    pub fn backfill(&mut self, dag_id: &str, span: (Timestamp, Timestamp), how: BackfillOptions) -> Vec<Step> {
+        let structure = self.dags[dag_id].structure.clone();
+        let (from_date, to_date) = span;
+        let mut dates: Vec<BackfillDate> = structure
+            .dag
+            .timetable
+            .between(Some(from_date), to_date, self.now)
+            .map(|next| {
+                let of_date =
+                    |run: &&DagRun| run.key.dag_id.as_str() == dag_id && run.logical_date == Some(next.logical_date());
+                let known = match self.runs.values().find(of_date) {
+                    None => Known::Nothing,
+                    Some(run)
+                        if how.reprocess == Reprocess::Completed && run.state.is_finished()
+                            || how.reprocess == Reprocess::Failed && run.state == DagRunState::Failed =>
+                    {
+                        Known::Again(Box::new(self.load(&run.key)))
+                    }
+                    Some(_) => Known::Kept,
+                };
+                BackfillDate { next, known }
+            })
+            .collect();
+        if how.backwards {
+            dates.reverse();
+        }
+        self.tell(Event::Backfill(Box::new(NewBackfill {
+            reply: ReplyId(0),
+            structure,
+            from_date,
+            to_date,
+            conf: None,
+            reprocess: how.reprocess,
+            max_active_runs: how.max_active_runs,
+            triggering_user: None,
+            on_latest_version: true,
+            dates,
+        })))
+    }
+
+    /// What people want of the backfill of a Dag that was made last.
+    pub fn set_backfill(&mut self, dag_id: &str, wish: BackfillWish) -> Vec<Step> {
+        let id = self.backfills.values().rev().find(|backfill| backfill.dag_id.as_str() == dag_id).unwrap().id;
+        self.tell(Event::SetBackfill { dag_id: dag_id.into(), id, wish, reply: ReplyId(0) })
     }
 
     pub fn trigger_event(&self, dag_id: &str, run_id: &str, logical_date: Option<Timestamp>) -> Event {
@@ -263,6 +321,9 @@ impl Toy {
         events.push(Event::TriggersFrom(last));
         events.push(Event::DeadlinesFound(self.deadlines.values().cloned().collect()));
         events.push(Event::AssetEventsFrom(self.last_asset_event));
+        events.push(Event::BackfillsFrom(self.backfills.keys().max().copied().unwrap_or(BackfillId(0))));
+        let open = self.backfills.values().filter(|backfill| backfill.completed_at.is_none());
+        events.extend(open.map(|backfill| Event::BackfillFound(Box::new(backfill.clone()))));
         for key in &self.order {
             let run = &self.runs[key];
             match run.state {
@@ -324,7 +385,9 @@ impl Toy {
                 queue.retain(|(event, _)| !events.contains(&event.id));
                 assert_eq!(before - queue.len(), events.len(), "each is taken once");
             }
+            Change::Backfill(backfill) => drop(self.backfills.insert(backfill.id, (**backfill).clone())),
             Change::DagDeleted(dag_id) => {
+                self.backfills.retain(|_, backfill| backfill.dag_id != *dag_id);
                 self.asset_events.remove(dag_id);
                 self.dags.remove(dag_id);
                 self.runs.retain(|key, _| key.dag_id != *dag_id);

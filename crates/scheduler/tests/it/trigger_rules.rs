@@ -84,6 +84,7 @@ fn run_of(dag: &Dag, at: Timestamp, version: model::VersionId) -> DagRun {
         conf: Arc::new(Json::Null),
         note: None,
         clear_number: 0,
+        backfill: None,
         version,
         bundle_version: None,
     }

@@ -1,6 +1,7 @@
 //! The store in memory: for tests and for the simulation. It keeps nothing beyond its own life.
 
 mod assets;
+mod backfills;
 mod dags;
 mod hitl;
 mod order;
@@ -16,8 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use model::{
-    AssetEvent, AssetEventId, AssetKey, Callback, CallbackId, DagId, DagRun, Deadline, DeadlineId, HitlDetail, Json,
-    RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId,
+    AssetEvent, AssetEventId, AssetKey, Backfill, BackfillId, Callback, CallbackId, DagId, DagRun, Deadline,
+    DeadlineId, HitlDetail, Json, RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId,
 };
 
 use crate::records::{
@@ -87,6 +88,7 @@ struct State {
     asset_consumed: Table<(RunKey, AssetEventId), ()>,
     task_states: Table<(TaskInstanceKey, String), TaskStateEntry>,
     task_notes: Table<TaskInstanceKey, String>,
+    backfills: Table<BackfillId, Backfill>,
     variables: Table<String, Numbered<Variable>>,
     connections: Table<String, Numbered<Connection>>,
     pools: Table<String, Numbered<Pool>>,
@@ -99,10 +101,11 @@ struct Made {
     runs: u64,
     import_errors: i64,
     settings: u64,
+    backfills: i64,
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 25] {
+    fn tables(&mut self) -> [&mut dyn Journal; 26] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -126,6 +129,7 @@ impl State {
             &mut self.asset_consumed,
             &mut self.task_states,
             &mut self.task_notes,
+            &mut self.backfills,
             &mut self.variables,
             &mut self.connections,
             &mut self.pools,

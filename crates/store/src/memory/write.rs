@@ -188,6 +188,7 @@ impl State {
             Change::Paused { dag_id, paused } => {
                 self.dags.change(&dag_id, |dag| dag.record.paused = paused);
             }
+            Change::Backfill(backfill) => self.backfill(*backfill),
             Change::RunDeleted(key) => self.delete_run(&key),
             Change::DagDeleted(dag_id) => self.delete_dag(&dag_id),
         }
@@ -255,6 +256,7 @@ impl State {
         self.versions.remove_where(|_, version| version.dag_id == *dag_id);
         self.asset_queue.remove_where(|(other, _), _| other == dag_id);
         self.dag_assets.remove(dag_id);
+        self.backfills.remove_where(|_, backfill| backfill.dag_id == *dag_id);
         let Some(dag) = self.dags.get(dag_id) else { return };
         let (bundle_name, source_file) = (dag.record.bundle_name.clone(), dag.source_file.clone());
         self.dags.remove(dag_id);

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("task_note.sql"),
     include_str!("callback.sql"),
     include_str!("deadline.sql"),
+    include_str!("backfill.sql"),
 ];
 
 /// The schema version that this program writes.

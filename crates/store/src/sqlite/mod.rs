@@ -6,6 +6,7 @@
 //! committer's.
 
 mod assets;
+mod backfills;
 mod callbacks;
 mod checkpoint;
 mod column;

@@ -1,7 +1,7 @@
 //! Reading runs.
 
 use jiff::Timestamp;
-use model::{DagId, DagRun, RunId, RunKey, TaskId, VersionId};
+use model::{BackfillId, DagId, DagRun, InBackfill, RunId, RunKey, TaskId, VersionId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -12,7 +12,7 @@ use crate::query::{Direction, Page, RunFilter, RunOrder, somewhere};
 
 const RUN_COLUMNS: &str = "dag_id, run_id, run_type, triggered_by, triggering_user, state, logical_date, interval_start, \
     interval_end, run_after, queued_at, start_date, end_date, last_scheduling_decision, conf, note, clear_number, \
-    version_id, bundle_version";
+    version_id, bundle_version, backfill_id, backfill_ordinal";
 
 /// The last that is known to have happened to a run. SQLite's `max` of several values is null if one of them is.
 const UPDATED_AT: &str = "nullif(max(coalesce(queued_at, -1), coalesce(start_date, -1), coalesce(end_date, -1), \
@@ -40,7 +40,12 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<DagRun> {
         clear_number: columns.get()?,
         version: VersionId(columns.uuid()?),
         bundle_version: columns.get()?,
+        backfill: backfill(columns.get()?, columns.get()?),
     })
+}
+
+fn backfill(id: Option<i64>, ordinal: Option<u32>) -> Option<InBackfill> {
+    Some(InBackfill { id: BackfillId(id?), ordinal: ordinal? })
 }
 
 /// The run that comes first among those that fulfil `condition`.

@@ -60,6 +60,7 @@ pub fn run(dag_id: &str, run_id: &str) -> DagRun {
         conf: Arc::new(json!({"b": 1, "a": [1, 2.5, null, "x"]})),
         note: None,
         clear_number: 0,
+        backfill: None,
         version: version(1),
         bundle_version: Some("v1".into()),
     }

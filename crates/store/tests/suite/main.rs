@@ -4,6 +4,7 @@
 
 mod agreement;
 mod assets;
+mod backfills;
 mod batches;
 mod callbacks;
 mod dag_lists;
@@ -82,6 +83,7 @@ cases!(
         callbacks: callbacks_are_owed_until_they_are_called, deadlines_are_kept_until_they_are_gone;
         hitl: questions_are_asked_and_answered, a_question_that_is_asked_again_forgets_the_answer_that_was_told,
             tries_keep_what_they_have_asked, filters_of_questions;
+        backfills: a_backfill_is_read_back_as_it_was_written, runs_know_their_backfill;
         assets: assets_are_active_while_a_dag_has_them,
             assets_that_are_produced_outrank_others, events_wait_until_a_run_takes_them, filters_of_asset_events;
         run_lists: filters_of_runs, orders_of_runs, pages_of_runs, versions_of_runs;

@@ -175,6 +175,7 @@ impl World {
             note: fact.note.clone(),
             clear_number: fact.clear_number,
             version,
+            backfill: None,
             bundle_version: None,
         };
         let mut task = Task::new(fact.task_id.as_str());

@@ -1,5 +1,6 @@
 //! The command line: Airflow's verbs, arguments and options.
 
+mod backfill;
 mod dags;
 mod settings;
 mod tasks;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use cli::Format;
 
+pub use backfill::{BackfillCommand, Behavior, CreateBackfillArgs};
 pub use dags::{DagsCommand, ListArgs, ListErrorsArgs, ListRunsArgs, PauseArgs, TestArgs, TriggerArgs};
 pub use settings::{
     AddConnectionArgs, ConnectionsCommand, ExportConnectionsArgs, ImportConnectionsArgs, ImportVariablesArgs,
@@ -37,6 +39,9 @@ pub enum Command {
     /// List, trigger, test and pause Dags.
     #[command(subcommand)]
     Dags(DagsCommand),
+    /// Make backfills, and look after them.
+    #[command(subcommand)]
+    Backfill(BackfillCommand),
     /// List and test tasks, and see how they stand.
     #[command(subcommand)]
     Tasks(TasksCommand),

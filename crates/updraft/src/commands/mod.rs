@@ -1,6 +1,7 @@
 //! What each command does. Commands read the database; what changes the scheduler's state goes through the server that
 //! runs on the home, or through the engine's own step if there is none.
 
+mod backfill;
 mod clear;
 mod config;
 mod connections;
@@ -65,6 +66,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Standalone(args) => standalone::run(&context, &args),
         Command::Dags(command) => dags::run(&context, command),
+        Command::Backfill(command) => backfill::run(&context, command),
         Command::Tasks(command) => tasks::run(&context, command),
         Command::Variables(command) => variables::run(&context, command).map(|()| ExitCode::SUCCESS),
         Command::Connections(command) => connections::run(&context, command),

@@ -59,12 +59,16 @@ pub fn state(context: &Context, dag_id: &str, text: &str) -> Result<()> {
 
 /// A run's configuration as the command line has it.
 pub fn conf(text: Option<&str>) -> Result<Json> {
-    let Some(text) = text else { return Ok(json!({})) };
-    let conf: Json = serde_json::from_str(text).with_context(|| format!("--conf is no JSON: {text}"))?;
+    text.map_or_else(|| Ok(json!({})), |text| conf_of("--conf", text))
+}
+
+/// A run's configuration that an option gives.
+pub fn conf_of(option: &str, text: &str) -> Result<Json> {
+    let conf: Json = serde_json::from_str(text).with_context(|| format!("{option} is no JSON: {text}"))?;
     match conf {
         Json::Null => Ok(json!({})),
         Json::Object(_) => Ok(conf),
-        _ => bail!("--conf must be a JSON object, such as '{{\"key\": 1}}'"),
+        _ => bail!("{option} must be a JSON object, such as '{{\"key\": 1}}'"),
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod assets;
+mod backfills;
 mod bash;
 mod by_hand;
 mod callbacks;

@@ -292,6 +292,7 @@ mod tests {
             conf: Arc::new(json!({})),
             note: None,
             clear_number: 0,
+            backfill: None,
             version: model::VersionId(uuid::Uuid::nil()),
             bundle_version: None,
         }

@@ -28,6 +28,7 @@ fn armed(id: i64) -> Box<ArmTrigger> {
         conf: Arc::new(json!({})),
         note: None,
         clear_number: 0,
+        backfill: None,
         version,
         bundle_version: None,
     };

@@ -202,12 +202,17 @@ pub(crate) fn structure_of_run(lookup: &Lookup<'_>, run: &DagRun) -> Result<std:
 
 /// Whether runs go on with the newest version: what the request says, or the Dag, or the configuration. Blocks.
 pub(crate) fn on_latest_version(state: &ApiState, dag_id: &DagId, asked: Option<bool>) -> Result<bool, ApiError> {
-    if let Some(asked) = asked {
-        return Ok(asked);
+    match asked {
+        Some(asked) => Ok(asked),
+        None => Ok(rerun_with_latest_version(state, dag_id)?.unwrap_or(false)),
     }
+}
+
+/// What the Dag, or else the configuration, says of the version that runs go on with. Blocks.
+pub(crate) fn rerun_with_latest_version(state: &ApiState, dag_id: &DagId) -> Result<Option<bool>, ApiError> {
     let version = state.store().latest_version(dag_id)?;
     let of_dag = version.and_then(|version| Encoded::dag(&version.serialized).flag("rerun_with_latest_version"));
-    Ok(of_dag.or(state.config().rerun_with_latest_version).unwrap_or(false))
+    Ok(of_dag.or(state.config().rerun_with_latest_version))
 }
 
 /// Blocks.

@@ -205,6 +205,7 @@ impl Writer {
                 let sql = "UPDATE OR REPLACE task_note SET map_index = 0 WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3";
                 self.of_task(sql, &key, &[])
             }
+            Change::Backfill(backfill) => self.backfill(backfill),
             Change::RunDeleted(key) => self.delete_run(key),
             Change::DagDeleted(dag_id) => self.delete_dag(dag_id),
             Change::Suspended(suspension) => self.suspended(suspension),

@@ -81,6 +81,7 @@ impl Writer {
                      last_scheduling_decision = ?7, conf = ?8, clear_number = ?9, version_id = ?10, bundle_version = ?11
                  WHERE dag_id = ?1 AND run_id = ?2 AND logical_date IS ?12 AND run_after = ?13 AND run_type = ?14
                      AND triggered_by = ?15 AND triggering_user IS ?16 AND interval_start IS ?17 AND interval_end IS ?18
+                     AND backfill_id IS ?19 AND backfill_ordinal IS ?20
                  RETURNING rid",
             )?
             .query_row(
@@ -103,6 +104,8 @@ impl Writer {
                     run.triggering_user,
                     opt_micros(run.data_interval.map(|interval| interval.start)),
                     opt_micros(run.data_interval.map(|interval| interval.end)),
+                    run.backfill.map(|backfill| backfill.id.0),
+                    run.backfill.map(|backfill| backfill.ordinal),
                 ],
                 |row| row.get(0),
             )
@@ -116,8 +119,8 @@ impl Writer {
             .prepare_cached(
                 "INSERT INTO dag_run (dag_id, run_id, run_type, triggered_by, triggering_user, state, logical_date,
                      interval_start, interval_end, run_after, queued_at, start_date, end_date, last_scheduling_decision,
-                     conf, note, clear_number, version_id, bundle_version)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                     conf, note, clear_number, version_id, bundle_version, backfill_id, backfill_ordinal)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
                  ON CONFLICT (dag_id, run_id) DO UPDATE SET run_type = excluded.run_type,
                      triggered_by = excluded.triggered_by, triggering_user = excluded.triggering_user,
                      state = excluded.state, logical_date = excluded.logical_date,
@@ -125,7 +128,8 @@ impl Writer {
                      run_after = excluded.run_after, queued_at = excluded.queued_at, start_date = excluded.start_date,
                      end_date = excluded.end_date, last_scheduling_decision = excluded.last_scheduling_decision,
                      conf = excluded.conf, clear_number = excluded.clear_number, version_id = excluded.version_id,
-                     bundle_version = excluded.bundle_version
+                     bundle_version = excluded.bundle_version, backfill_id = excluded.backfill_id,
+                     backfill_ordinal = excluded.backfill_ordinal
                  RETURNING rid",
             )?
             .query_row(
@@ -149,6 +153,8 @@ impl Writer {
                     run.clear_number,
                     run.version.0.as_bytes(),
                     run.bundle_version,
+                    run.backfill.map(|backfill| backfill.id.0),
+                    run.backfill.map(|backfill| backfill.ordinal),
                 ],
                 |row| row.get(0),
             )
@@ -197,6 +203,7 @@ impl Writer {
             "DELETE FROM tally WHERE dag_id = ?1".to_owned(),
             "DELETE FROM dag_asset WHERE dag_id = ?1".to_owned(),
             "DELETE FROM asset_queue WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM backfill WHERE dag_id = ?1".to_owned(),
         ];
         for sql in of_runs.iter().chain(&of_dag) {
             self.connection.prepare_cached(sql)?.execute([dag_id.as_str()])?;
@@ -330,6 +337,31 @@ impl Writer {
             &key,
             &[&xcom.key.key, &xcom.value.to_string(), &micros(xcom.at), &xcom.mapped_length, &xcom.dag_result],
         )
+    }
+
+    pub(super) fn backfill(&self, backfill: &model::Backfill) -> WriteResult<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO backfill (id, dag_id, from_date, to_date, conf, is_paused, reprocess, max_active_runs,
+                     created_at, updated_at, completed_at, triggering_user)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?
+            .execute(params![
+                backfill.id.0,
+                backfill.dag_id.as_str(),
+                micros(backfill.from_date),
+                micros(backfill.to_date),
+                backfill.conf.as_ref().map(|conf| conf.to_string()),
+                backfill.is_paused,
+                backfill.reprocess.name(),
+                backfill.max_active_runs,
+                micros(backfill.created_at),
+                micros(backfill.updated_at),
+                opt_micros(backfill.completed_at),
+                backfill.triggering_user,
+            ])?;
+        self.connection.prepare_cached("UPDATE backfill_last SET id = max(id, ?1)")?.execute([backfill.id.0])?;
+        Ok(())
     }
 
     pub(super) fn clear_xcoms(&mut self, key: &TaskInstanceKey) -> WriteResult<()> {
