@@ -82,6 +82,11 @@ impl From<StoreError> for ApiError {
             // Resources that know what a conflict means say it themselves; this is Airflow's answer to the others.
             StoreError::Conflict { .. } => Self::not_unique(error),
             StoreError::Missing { .. } => Self::not_found(error.to_string()),
+            // What it says of keys is for whoever may read the value.
+            StoreError::Locked { .. } => {
+                tracing::error!(%error, "a request failed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+            }
             temporary if temporary.is_temporary() => {
                 tracing::error!(%error, "a request failed");
                 Self::unavailable(format!("{error}; try again later"))

@@ -28,9 +28,8 @@ fn planted() -> Server {
     ];
     let config = ApiConfig { secret_key: SECRET.into(), exposed: Some(exposed), ..ApiConfig::default() };
     let server = Server::with(config, false);
-    let variable = |key: &str, value: String| {
-        Write::Variable(Variable { key: key.into(), value, description: None, is_encrypted: false })
-    };
+    let variable =
+        |key: &str, value: String| Write::Variable(Variable { key: key.into(), value, ..Variable::default() });
     let connection = |id: &str, password: Option<&str>, extra: String| {
         Write::Connection(Box::new(Connection {
             connection_id: id.into(),

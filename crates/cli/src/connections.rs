@@ -111,7 +111,7 @@ fn from_fields(id: &str, fields: &Map<String, Value>) -> Result<Connection, Conn
         schema: text("schema")?,
         port: port_of(fields.get("port"))?,
         extra,
-        is_encrypted: false,
+        ..Connection::default()
     };
     check_extra(&connection)?;
     Ok(connection)

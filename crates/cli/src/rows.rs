@@ -197,7 +197,7 @@ pub fn connection_row(connection: &Connection, hide: bool) -> Row {
         ("password", if hide && password.is_some() { hidden() } else { password.into() }),
         ("port", connection.port.into()),
         ("is_encrypted", connection.is_encrypted.into()),
-        ("is_extra_encrypted", connection.is_encrypted.into()),
+        ("is_extra_encrypted", connection.is_extra_encrypted.into()),
         ("extra_dejson", if hide && has_extra { hidden() } else { extra }),
         ("get_uri", if hide { hide_credentials(&uri).into() } else { uri.into() }),
     ])

@@ -64,7 +64,7 @@ mod tests {
 
     fn variable(value: &str, description: Option<&str>) -> Variable {
         let description = description.map(str::to_owned);
-        Variable { key: "k".into(), value: value.into(), description, is_encrypted: false }
+        Variable { key: "k".into(), value: value.into(), description, ..Variable::default() }
     }
 
     #[test]

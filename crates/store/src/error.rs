@@ -23,6 +23,12 @@ pub enum StoreError {
     /// A record that this version can't read.
     #[error("the database holds a record that can't be read: {what}")]
     Corrupt { what: String },
+    /// Encrypted with a key that this deployment does not give.
+    #[error(
+        "{what} can't be decrypted: the Fernet key that encrypted it is not among those of [core] fernet_key. \
+         Put that key behind the others there (new,old) and start again, or delete {what} and set it anew"
+    )]
+    Locked { what: String },
     #[error("the database failed: {0}")]
     Failed(String),
 }

@@ -27,6 +27,7 @@
 //!   are kept instead of counted. A commit costs the same however much history there is.
 //! - Opening brings an older schema up to date, all or nothing, refuses a newer one, and reads no history.
 
+mod crypt;
 mod error;
 pub mod memory;
 mod query;
@@ -40,6 +41,7 @@ use model::{
     MapIndex, RunKey, Suspension, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
 };
 
+pub use crypt::{BadFernetKey, FernetKeys};
 pub use error::StoreError;
 pub use query::{
     AssetEventFilter, ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, HitlFilter, HitlOrder,

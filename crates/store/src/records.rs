@@ -4,6 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use model::{Asset, DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, VersionId};
 use uuid::Uuid;
 
+use crate::{Result, StoreError};
+
 /// A Dag as it is listed.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DagRecord {
@@ -149,12 +151,15 @@ pub struct TaskStateEntry {
     pub expires_at: Option<Timestamp>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Variable {
     pub key: String,
     pub value: String,
     pub description: Option<String>,
+    /// Whether the store keeps the value encrypted. The store says so; what is written is as its keys have it.
     pub is_encrypted: bool,
+    /// The value is encrypted with a key that is not known, and empty here. Only lists have such records.
+    pub locked: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -169,7 +174,29 @@ pub struct Connection {
     pub port: Option<i64>,
     /// JSON text, or any text that people gave.
     pub extra: Option<String>,
+    /// Whether the store keeps the password encrypted, as [`Variable::is_encrypted`].
     pub is_encrypted: bool,
+    /// The same of `extra`.
+    pub is_extra_encrypted: bool,
+    /// The password or the extra is encrypted with a key that is not known, and missing here. Only lists have such records.
+    pub locked: bool,
+}
+
+impl Variable {
+    /// The record, unless it is locked: [`StoreError::Locked`] says so to people.
+    pub fn unlocked(self) -> Result<Self> {
+        if self.locked { Err(StoreError::Locked { what: format!("the variable {:?}", self.key) }) } else { Ok(self) }
+    }
+}
+
+impl Connection {
+    /// As [`Variable::unlocked`].
+    pub fn unlocked(self) -> Result<Self> {
+        if !self.locked {
+            return Ok(self);
+        }
+        Err(StoreError::Locked { what: format!("the connection {:?}", self.connection_id) })
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

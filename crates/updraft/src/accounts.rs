@@ -14,7 +14,7 @@ const PASSWORD_LENGTH: usize = 16;
 
 /// How people prove who they are, and how tokens are made and read.
 pub fn auth_settings(home: &Home, config: &Config) -> Result<AuthSettings> {
-    let secret = match config.text("api_auth", "jwt_secret") {
+    let secret = match config.secret("api_auth", "jwt_secret")?.filter(|secret| !secret.is_empty()) {
         Some(secret) => secret,
         None => home.secret()?,
     };
@@ -33,7 +33,7 @@ pub fn auth_settings(home: &Home, config: &Config) -> Result<AuthSettings> {
 
 /// What signs the names of files that clients carry for us.
 pub fn secret_key(home: &Home, config: &Config) -> Result<String> {
-    config.text("api", "secret_key").map_or_else(|| home.secret(), Ok)
+    config.secret("api", "secret_key")?.filter(|secret| !secret.is_empty()).map_or_else(|| home.secret(), Ok)
 }
 
 /// Who may log in.

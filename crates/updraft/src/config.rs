@@ -20,7 +20,7 @@ const fn known(section: &'static str, option: &'static str, default: &'static st
 }
 
 /// Every key that this program reads.
-pub const KNOWN: [KnownOption; 35] = [
+pub const KNOWN: [KnownOption; 38] = [
     known("api", "expose_config", "False"),
     known("api", "fallback_page_limit", "50"),
     known("api", "host", "127.0.0.1"),
@@ -38,6 +38,7 @@ pub const KNOWN: [KnownOption; 35] = [
     known("core", "dags_are_paused_at_creation", "True"),
     known("core", "dags_folder", ""),
     known("core", "default_timezone", "utc"),
+    known("core", "fernet_key", ""),
     known("core", "hide_sensitive_var_conn_fields", "True"),
     known("core", "max_map_length", "1024"),
     known("core", "max_templated_field_length", "4096"),
@@ -53,9 +54,11 @@ pub const KNOWN: [KnownOption; 35] = [
     known("dag_processor", "refresh_interval", "300"),
     known("logging", "base_log_folder", ""),
     known("logging", "min_length_masked_secret", "5"),
+    known("secrets", "backend", ""),
     known("state_store", "clear_on_success", "False"),
     known("state_store", "default_retention_days", "30"),
     known("state_store", "max_value_storage_bytes", "65535"),
+    known("workers", "secrets_backend", ""),
 ];
 
 /// What the deployment says.
@@ -93,6 +96,45 @@ impl Config {
             .filter(|text| !text.is_empty())
     }
 
+    /// The value of a key that is a secret: as it is written, or what the command of `KEY_CMD` prints, as in Airflow. What is
+    /// there and empty is an empty text.
+    pub fn secret(&self, section: &str, key: &str) -> Result<Option<String>> {
+        let variable = variable_name(section, key);
+        let in_env = |suffix: &str| std::env::var(format!("{variable}{suffix}")).ok();
+        let in_file = |suffix: &str| self.file.get(&(section.to_owned(), format!("{key}{suffix}"))).cloned();
+        for (place, find) in [("the environment", &in_env as &dyn Fn(&str) -> Option<String>), ("the file", &in_file)] {
+            let (command, path) = match place {
+                "the file" => (find("_cmd"), find("_secret")),
+                _ => (find("_CMD"), find("_SECRET")),
+            };
+            if let Some(text) = find("") {
+                return Ok(Some(text));
+            }
+            if let Some(command) = command {
+                return output_of(&command)
+                    .with_context(|| format!("the command of [{section}] {key}_cmd in {place}, {command:?}, failed"))
+                    .map(Some);
+            }
+            if path.is_some() {
+                bail!(
+                    "[{section}] {key}_secret in {place}: this value can't be read from a secrets back end yet; give \
+                     {variable}, or a command that prints it as {variable}_CMD"
+                );
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where a key is written, for people.
+    pub fn place_of(&self, section: &str, key: &str) -> String {
+        let variable = variable_name(section, key);
+        let is_in_env = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(&variable));
+        match &self.path {
+            Some(path) if !is_in_env => path.display().to_string(),
+            _ => variable,
+        }
+    }
+
     /// The value of a key as a number or the like.
     pub fn get<T: FromStr<Err: Display>>(&self, section: &str, key: &str, default: T) -> Result<T> {
         match self.text(section, key) {
@@ -124,17 +166,24 @@ impl Config {
     }
 
     fn wrong(&self, section: &str, key: &str, text: &str, reason: &str) -> anyhow::Error {
-        let variable = variable_name(section, key);
-        let place = match (std::env::var_os(&variable), &self.path) {
-            (None, Some(path)) => path.display().to_string(),
-            _ => variable,
-        };
+        let place = self.place_of(section, key);
         anyhow!("[{section}] {key} in {place} is {text:?}: {reason}")
     }
 }
 
 fn variable_name(section: &str, key: &str) -> String {
     format!("AIRFLOW__{}__{}", section.replace('.', "_").to_uppercase(), key.to_uppercase())
+}
+
+/// What a command prints, without a shell, as Airflow runs it.
+fn output_of(command: &str) -> Result<String> {
+    let words = shlex::split(command).context("its quotes do not match")?;
+    let (program, arguments) = words.split_first().context("it is empty")?;
+    let output = std::process::Command::new(program).args(arguments).stdin(std::process::Stdio::null()).output()?;
+    if !output.status.success() {
+        bail!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout).context("what it prints is no UTF-8")?.trim_end_matches('\n').to_owned())
 }
 
 /// The form of Python's configparser, as far as Airflow uses it: sections, keys, comments, values that go on in
@@ -174,7 +223,8 @@ mod tests {
     #[test]
     fn every_key_that_is_read_is_known() {
         let call =
-            regex::Regex::new(r#"config\s*\.(?:text|flag|get)(?:::<[^(]*>)?\(\s*"([a-z_]+)",\s*"([a-z_]+)""#).unwrap();
+            regex::Regex::new(r#"config\s*\.(?:text|flag|get|secret)(?:::<[^(]*>)?\(\s*"([a-z_]+)",\s*"([a-z_]+)""#)
+                .unwrap();
         let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
         let mut count = 0;
         while let Some(folder) = folders.pop() {

@@ -187,6 +187,42 @@ impl Home {
     }
 }
 
+impl Home {
+    pub fn fernet_key_path(&self) -> PathBuf {
+        self.path.join("fernet.key")
+    }
+
+    /// The home's own Fernet key, if it has one.
+    pub fn known_fernet_key(&self) -> Result<Option<String>> {
+        let path = self.fernet_key_path();
+        match std::fs::read_to_string(&path) {
+            Ok(key) => Ok(Some(key.trim().to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("{} can't be read", path.display())),
+        }
+    }
+
+    /// The home's own Fernet key, made once and durable before anything is encrypted with it.
+    pub fn fernet_key(&self) -> Result<String> {
+        if let Some(key) = self.known_fernet_key()? {
+            return Ok(key);
+        }
+        let path = self.fernet_key_path();
+        let failed = || format!("{} can't be written", path.display());
+        let draft = self.path.join(format!("fernet.key.{}", std::process::id()));
+        write_private(&draft, &store::FernetKeys::generate())?;
+        File::open(&draft).and_then(|file| file.sync_all()).with_context(failed)?;
+        // Of two processes that make one, one wins and both take it.
+        let linked = std::fs::hard_link(&draft, &path);
+        std::fs::remove_file(&draft).with_context(failed)?;
+        match linked {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).with_context(failed),
+            _ => File::open(&self.path).and_then(|folder| folder.sync_all()).with_context(failed)?,
+        }
+        self.known_fernet_key()?.with_context(failed)
+    }
+}
+
 impl HomeLock {
     /// Tells others who has the home, and where it can be reached.
     pub fn announce(&mut self, url: &str) -> Result<()> {

@@ -10,6 +10,7 @@ mod config;
 mod dagtest;
 mod folder;
 mod home;
+mod keys;
 mod live;
 mod local;
 mod python_env;

@@ -89,6 +89,8 @@ impl Stack {
         options.mask_rules = Arc::clone(&mask_rules);
         options.max_map_length = config.get("core", "max_map_length", 1024)?;
         options.clear_state_on_success = config.flag("state_store", "clear_on_success", false)?;
+        options.secrets_backend =
+            config.text("workers", "secrets_backend").or_else(|| config.text("secrets", "backend"));
         options.max_rendered_field = config.get("core", "max_templated_field_length", 4096)?;
         let (hostname, unixname) = (options.hostname.to_string(), options.unixname.to_string());
         let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);

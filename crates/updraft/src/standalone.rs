@@ -16,6 +16,7 @@ use crate::commands::Context;
 use crate::config::Config;
 use crate::folder;
 use crate::home::{Home, HomeLock};
+use crate::keys;
 use crate::python_env;
 use crate::signals::Termination;
 use crate::stack::{self, Stack};
@@ -36,7 +37,8 @@ async fn serve(args: &StandaloneArgs, home: &Home, config: &Config, lock: &mut H
     let mut termination = Termination::listen()?;
     let listener = bind(args, config).await?;
     let url = url_of(listener.local_addr()?);
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&home.database())?);
+    let sqlite = Arc::new(SqliteStore::open_with(&home.database(), keys::fernet_keys(home, config)?)?);
+    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(&sqlite);
     let log_folder = folder::log_folder(home, config);
     let dags = folder::folders(&args.folder, home, config)?;
     let stack = Stack::start(home, Some(lock), config, Arc::clone(&store), log_folder.clone(), None)?;
@@ -47,6 +49,12 @@ async fn serve(args: &StandaloneArgs, home: &Home, config: &Config, lock: &mut H
     let importer = folder::start_importer(home, config, &store, stack.handle(), stack.helper.clone())?;
     state.watch_importer(importer.pulse(), importer.again());
     drop(state);
+    // Once per start, beside everything else: it reads all variables and connections.
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = keys::look_after(&sqlite) {
+            tracing::error!("what the database holds of secrets can't be looked at: {error:#}");
+        }
+    });
     let prepared = prepare_python(args, home, &stack, dags).await;
     if let Err(error) = &prepared {
         say!("error: {error:#}");

@@ -44,7 +44,10 @@ impl Answers for StoreAnswers {
     fn answer(&self, request: ToSupervisor) -> Answer {
         match self.try_answer(request) {
             Ok(answer) => answer,
-            Err(error) => Answer::Refused(server_error(500, &error.to_string())),
+            Err(error) => {
+                tracing::error!(%error, "a question of Python code can't be answered");
+                Answer::Refused(server_error(500, &error.to_string()))
+            }
         }
     }
 }
@@ -92,7 +95,8 @@ impl StoreAnswers {
             T::GetVariable { key } => self.variable(&key),
             T::GetVariableKeys { prefix, limit, offset } => self.variable_keys(prefix, limit, offset),
             T::PutVariable { key, value, description } => {
-                let variable = Variable { key, value: value.unwrap_or_default(), description, is_encrypted: false };
+                let value = value.unwrap_or_default();
+                let variable = Variable { key, value, description, ..Variable::default() };
                 self.store.commit(vec![Write::Variable(variable)])?;
                 Ok(Answer::Done)
             }

@@ -151,6 +151,8 @@ pub struct WorkerOptions {
     pub max_map_length: u32,
     /// Whether a task that succeeds forgets what it kept for later tries (`[state_store] clear_on_success`).
     pub clear_state_on_success: bool,
+    /// The class that is asked for variables and connections first (`[workers] secrets_backend`, or `[secrets] backend`).
+    pub secrets_backend: Option<String>,
 }
 
 impl WorkerOptions {
@@ -168,6 +170,7 @@ impl WorkerOptions {
             max_rendered_field: 4096,
             max_map_length: 1024,
             clear_state_on_success: false,
+            secrets_backend: None,
         }
     }
 }

@@ -10,10 +10,22 @@ pub(crate) struct StoreLookups<'a> {
     pub(crate) store: &'a dyn Store,
     pub(crate) masker: &'a Masker,
     pub(crate) run: &'a DagRun,
+    /// A secrets back end that is asked before anything else.
+    pub(crate) secrets_backend: Option<&'a str>,
 }
 
 fn unavailable(error: StoreError) -> LookupError {
     LookupError::Unavailable(error.to_string())
+}
+
+impl StoreLookups<'_> {
+    /// A secrets back end is a Python class, and comes before the environment and the store.
+    fn needs_backend(&self) -> Result<(), LookupError> {
+        match self.secrets_backend {
+            Some(class) => Err(LookupError::NeedsPython(format!("the secrets back end {class}"))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Lookups for StoreLookups<'_> {
@@ -37,6 +49,7 @@ impl Lookups for StoreLookups<'_> {
 
     /// Environment variables come before the store, as in Airflow.
     fn variable(&self, key: &str) -> Result<Option<String>, LookupError> {
+        self.needs_backend()?;
         let from_env = std::env::var(format!("AIRFLOW_VAR_{}", key.to_uppercase())).ok();
         let value = match from_env {
             Some(value) => Some(value),
@@ -49,6 +62,7 @@ impl Lookups for StoreLookups<'_> {
     }
 
     fn connection(&self, conn_id: &str) -> Result<Option<Connection>, LookupError> {
+        self.needs_backend()?;
         let variable = format!("AIRFLOW_CONN_{}", conn_id.to_uppercase());
         if std::env::var_os(&variable).is_some() {
             // Environment variables come first, and the many forms of their texts are Python's to read.

@@ -53,9 +53,10 @@ struct VariableResponse {
 
 impl VariableResponse {
     fn new(variable: Variable, state: &ApiState) -> Self {
-        let Variable { key, value, description, is_encrypted } = variable;
+        let Variable { key, value, description, is_encrypted, locked } = variable;
         Self {
-            value: shown_value(&key, value, &state.config().mask_rules),
+            // In a list; who asks for it alone is told why.
+            value: if locked { MASK.to_owned() } else { shown_value(&key, value, &state.config().mask_rules) },
             key,
             description,
             is_encrypted,
@@ -107,7 +108,7 @@ impl VariableBody {
             key: self.key.clone(),
             value: self.value.clone(),
             description: self.description.clone().flatten(),
-            is_encrypted: false,
+            ..Variable::default()
         }
     }
 

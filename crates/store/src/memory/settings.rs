@@ -33,7 +33,7 @@ fn by_pattern(pattern: Option<&str>) -> TextFilter {
 
 impl VariableStore for MemoryStore {
     fn variable(&self, key: &str) -> Result<Option<Variable>> {
-        Ok(self.state().variables.get(key).map(|variable| variable.record.clone()))
+        self.state().variables.get(key).map(|variable| variable.record.clone().unlocked()).transpose()
     }
 
     fn variables(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Variable>, u64)> {
@@ -60,7 +60,7 @@ impl VariableStore for MemoryStore {
 
 impl ConnectionStore for MemoryStore {
     fn connection(&self, connection_id: &str) -> Result<Option<Connection>> {
-        Ok(self.state().connections.get(connection_id).map(|connection| connection.record.clone()))
+        self.state().connections.get(connection_id).map(|connection| connection.record.clone().unlocked()).transpose()
     }
 
     fn connections(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Connection>, u64)> {

@@ -111,12 +111,15 @@ impl State {
         Ok(())
     }
 
+    /// Nothing is encrypted in memory.
     fn put_variable(&mut self, variable: Variable) {
+        let variable = Variable { is_encrypted: false, ..variable };
         let number = self.variables.get(&variable.key).map_or_else(|| self.made.next_setting(), |known| known.number);
         self.variables.put(variable.key.clone(), Numbered { number, record: variable });
     }
 
     fn put_connection(&mut self, connection: Connection) {
+        let connection = Connection { is_encrypted: false, is_extra_encrypted: false, ..connection };
         let known = self.connections.get(&connection.connection_id);
         let number = known.map_or_else(|| self.made.next_setting(), |known| known.number);
         self.connections.put(connection.connection_id.clone(), Numbered { number, record: connection });

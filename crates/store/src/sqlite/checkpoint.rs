@@ -169,7 +169,7 @@ mod tests {
 
     fn write(store: &SqliteStore, key: &str, length: usize) {
         let value = "x".repeat(length);
-        let variable = Variable { key: key.into(), value, description: None, is_encrypted: false };
+        let variable = Variable { key: key.into(), value, ..Variable::default() };
         store.commit(vec![Write::Variable(variable)]).unwrap();
     }
 

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("callback.sql"),
     include_str!("deadline.sql"),
     include_str!("backfill.sql"),
+    include_str!("encryption.sql"),
 ];
 
 /// The schema version that this program writes.

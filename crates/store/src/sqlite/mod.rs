@@ -13,6 +13,7 @@ mod column;
 mod dags;
 mod functions;
 mod hitl;
+mod locks;
 mod migrate;
 mod read;
 mod runs;
@@ -30,9 +31,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub use locks::Reencrypted;
 pub use migrate::{SCHEMA_VERSION, remove, schema_version};
 
-use crate::{Commit, Result, Store, StoreError, Write};
+use crate::{Commit, FernetKeys, Result, Store, StoreError, Write};
 use checkpoint::Checkpointer;
 
 /// Readers that may be open at once; each holds a page cache of at most `READER_CACHE_KIB`.
@@ -46,6 +48,7 @@ const STATEMENT_CACHE: usize = 128;
 
 pub struct SqliteStore {
     path: PathBuf,
+    keys: FernetKeys,
     queue: Mutex<Vec<Arc<Ticket>>>,
     // Dropped in this order: the last connection moves the rest of the log, which one that only reads can't.
     readers: Mutex<Vec<Connection>>,
@@ -72,8 +75,14 @@ fn make_private(path: &Path) {
 }
 
 impl SqliteStore {
-    /// Opens the database file, makes it if it does not exist, and brings its schema up to date.
+    /// [`Self::open_with`] without keys: for databases that hold no secrets.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, FernetKeys::default())
+    }
+
+    /// Opens the database file, makes it if it does not exist, and brings its schema up to date. The values of variables and
+    /// the passwords and extras of connections are encrypted with the keys.
+    pub fn open_with(path: &Path, keys: FernetKeys) -> Result<Self> {
         make_private(path);
         let mut connection =
             open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, WRITER_CACHE_KIB)?;
@@ -96,7 +105,8 @@ impl SqliteStore {
         let checkpointer = Checkpointer::start(path)?;
         Ok(Self {
             path: path.to_owned(),
-            writer: Mutex::new(write::Writer::new(connection)),
+            writer: Mutex::new(write::Writer::new(connection, keys.clone())),
+            keys,
             queue: Mutex::new(Vec::new()),
             readers: Mutex::new(Vec::new()),
             checkpointer,

@@ -8,32 +8,30 @@ use super::dags::all;
 use super::read::{Conditions, Key, order_by, page};
 use crate::query::{ConnectionOrder, Direction, Page, PoolOrder, TextFilter, VariableOrder};
 use crate::records::{Connection, Pool, PoolUsage, Variable};
-use crate::{ConnectionStore, PoolStore, Result, VariableStore};
+use crate::{ConnectionStore, FernetKeys, PoolStore, Result, VariableStore};
 
 fn by_pattern(pattern: Option<&str>) -> TextFilter {
     TextFilter { pattern: pattern.map(str::to_owned), prefix: None }
 }
 
-fn read_variable(row: &Row<'_>) -> rusqlite::Result<Variable> {
+fn read_variable(row: &Row<'_>, keys: &FernetKeys) -> rusqlite::Result<Variable> {
     let mut columns = Columns::new(row);
-    Ok(Variable {
-        key: columns.get()?,
-        value: columns.get()?,
-        description: columns.get()?,
-        is_encrypted: columns.get()?,
-    })
+    let (key, stored, description, is_encrypted) = (columns.get()?, columns.get()?, columns.get()?, columns.get()?);
+    let value = keys.open(stored, is_encrypted);
+    Ok(Variable { key, locked: value.is_none(), value: value.unwrap_or_default(), description, is_encrypted })
 }
 
 const VARIABLE_COLUMNS: &str = "key, value, description, is_encrypted";
 
 impl VariableStore for SqliteStore {
     fn variable(&self, key: &str) -> Result<Option<Variable>> {
-        self.read(|connection| {
+        let found = self.read(|connection| {
             connection
                 .prepare_cached(&format!("SELECT {VARIABLE_COLUMNS} FROM variable WHERE key = ?1"))?
-                .query_row([key], read_variable)
+                .query_row([key], |row| read_variable(row, &self.keys))
                 .optional()
-        })
+        })?;
+        found.map(Variable::unlocked).transpose()
     }
 
     fn variables(&self, pattern: Option<&str>, cut: Page) -> Result<(Vec<Variable>, u64)> {
@@ -57,13 +55,13 @@ impl VariableStore for SqliteStore {
         };
         let order = order_by(order, column, &["id"]);
         let source = all("variable", VARIABLE_COLUMNS, &conditions, &order);
-        self.snapshot(|connection| page(connection, &source, cut, read_variable))
+        self.snapshot(|connection| page(connection, &source, cut, |row| read_variable(row, &self.keys)))
     }
 }
 
-fn read_connection(row: &Row<'_>) -> rusqlite::Result<Connection> {
+fn read_connection(row: &Row<'_>, keys: &FernetKeys) -> rusqlite::Result<Connection> {
     let mut columns = Columns::new(row);
-    Ok(Connection {
+    let mut connection = Connection {
         connection_id: columns.get()?,
         conn_type: columns.get()?,
         description: columns.get()?,
@@ -74,20 +72,32 @@ fn read_connection(row: &Row<'_>) -> rusqlite::Result<Connection> {
         port: columns.get()?,
         extra: columns.get()?,
         is_encrypted: columns.get()?,
-    })
+        is_extra_encrypted: columns.get()?,
+        locked: false,
+    };
+    for (text, is_encrypted) in
+        [(&mut connection.password, connection.is_encrypted), (&mut connection.extra, connection.is_extra_encrypted)]
+    {
+        if let Some(stored) = text.take() {
+            *text = keys.open(stored, is_encrypted);
+            connection.locked |= text.is_none();
+        }
+    }
+    Ok(connection)
 }
 
-const CONNECTION_COLUMNS: &str =
-    "connection_id, conn_type, description, host, login, password, schema, port, extra, is_encrypted";
+const CONNECTION_COLUMNS: &str = "connection_id, conn_type, description, host, login, password, schema, port, extra, is_encrypted, \
+     is_extra_encrypted";
 
 impl ConnectionStore for SqliteStore {
     fn connection(&self, connection_id: &str) -> Result<Option<Connection>> {
-        self.read(|connection| {
+        let found = self.read(|connection| {
             connection
                 .prepare_cached(&format!("SELECT {CONNECTION_COLUMNS} FROM connection WHERE connection_id = ?1"))?
-                .query_row([connection_id], read_connection)
+                .query_row([connection_id], |row| read_connection(row, &self.keys))
                 .optional()
-        })
+        })?;
+        found.map(Connection::unlocked).transpose()
     }
 
     fn connections(&self, pattern: Option<&str>, cut: Page) -> Result<(Vec<Connection>, u64)> {
@@ -112,7 +122,7 @@ impl ConnectionStore for SqliteStore {
         };
         let order = order_by(order, column, &["id"]);
         let source = all("connection", CONNECTION_COLUMNS, &conditions, &order);
-        self.snapshot(|connection| page(connection, &source, cut, read_connection))
+        self.snapshot(|connection| page(connection, &source, cut, |row| read_connection(row, &self.keys)))
     }
 }
 

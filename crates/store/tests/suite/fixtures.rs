@@ -125,7 +125,7 @@ pub fn xcom(run: &RunKey, task_id: &str, key: &str) -> XCom {
 }
 
 pub fn variable(key: &str, value: &str) -> Variable {
-    Variable { key: key.into(), value: value.into(), description: Some("why".into()), is_encrypted: false }
+    Variable { key: key.into(), value: value.into(), description: Some("why".into()), ..Variable::default() }
 }
 
 pub fn connection(id: &str) -> Connection {
@@ -139,7 +139,7 @@ pub fn connection(id: &str) -> Connection {
         schema: Some("https".into()),
         port: Some(443),
         extra: Some("{\"a\": 1}".into()),
-        is_encrypted: true,
+        ..Connection::default()
     }
 }
 

@@ -317,7 +317,7 @@ pub fn settings_are_replaced_and_deleted(store: &dyn Store) {
     assert_eq!(store.connection("b").unwrap(), Some(empty));
     assert_eq!(store.pool("a").unwrap(), Some(pool("a")));
 
-    let changed = Variable { description: None, is_encrypted: true, ..variable("b", "3") };
+    let changed = Variable { description: None, ..variable("b", "3") };
     let moved = store::Connection { connection_id: "b".into(), ..connection("a") };
     let wider = store::Pool { slots: -1, description: None, include_deferred: false, ..pool("a") };
     store

@@ -13,6 +13,7 @@ mod hitl;
 mod imports;
 mod keyed;
 mod run_lists;
+mod sqlite_encryption;
 mod sqlite_files;
 mod sqlite_kill;
 mod suspensions;

@@ -100,7 +100,7 @@ pub fn lists_of_settings(store: &dyn Store) {
         batch.push(Write::NewVariable(variable(name, &name.to_uppercase())));
         batch.push(Write::NewPool(pool(name)));
     }
-    batch.push(Write::Variable(store::Variable { description: None, is_encrypted: true, ..variable("Ab", "0") }));
+    batch.push(Write::Variable(store::Variable { description: None, ..variable("Ab", "0") }));
     batch.push(Write::NewConnection(Box::new(with_port("b_1", Some(1)))));
     batch.push(Write::NewConnection(Box::new(store::Connection { host: None, ..with_port("Ab", None) })));
     batch.push(Write::NewConnection(Box::new(store::Connection { description: None, ..with_port("c%", Some(-1)) })));
@@ -137,7 +137,7 @@ fn orders_of_settings(store: &dyn Store) {
         (VariableOrder::Key, "Ab b_1 c%"),
         (VariableOrder::Value, "Ab b_1 c%"),
         (VariableOrder::Description, "b_1 c% Ab"),
-        (VariableOrder::IsEncrypted, "b_1 c% Ab"),
+        (VariableOrder::IsEncrypted, "b_1 Ab c%"),
     ];
     for (key, expected) in variables {
         let (found, _) = store.list_variables(&TextFilter::default(), &[(key, up)], Page::ALL).unwrap();

@@ -63,6 +63,8 @@ pub enum Command {
     /// Read the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Encrypt all secrets of the database with the first key of [core] fernet_key.
+    RotateFernetKey,
     /// Show what this installation is made of.
     Info(OutputArgs),
     /// Show the version.

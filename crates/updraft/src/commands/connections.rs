@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use cli::{ExportFormat, Row};
-use store::{Connection, Page, Store, Write};
+use store::{Connection, Page, Store, StoreError, Write};
 use worker::Masker;
 
 use super::{Context, Usage, export, meant, show};
@@ -179,10 +179,10 @@ fn refuse_parts(args: &AddConnectionArgs, with: &str) -> Result<()> {
 
 fn delete(context: &Context, id: &str) -> Result<()> {
     let store = context.open()?;
-    if store.connection(id)?.is_none() {
-        return Err(unknown(&*store, id)?);
+    match store.commit(vec![Write::DeleteConnection(id.to_owned())]) {
+        Err(StoreError::Missing { .. }) => return Err(unknown(&*store, id)?),
+        result => result?,
     }
-    store.commit(vec![Write::DeleteConnection(id.to_owned())])?;
     say!("Successfully deleted connection with `conn_id`={id}");
     Ok(())
 }

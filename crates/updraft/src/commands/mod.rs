@@ -9,6 +9,7 @@ mod dags;
 mod db;
 mod info;
 mod pools;
+mod rotate;
 mod runs;
 mod tasks;
 mod users;
@@ -37,7 +38,7 @@ use crate::folder;
 use crate::home::{Access, Home};
 use crate::output;
 use crate::remote::{NoAnswer, Remote};
-use crate::{local, standalone, token};
+use crate::{keys, local, standalone, token};
 
 /// How long to wait for a server that has the home and does not answer: it is about to begin or to end.
 const SERVER_WAIT: Duration = Duration::from_secs(15);
@@ -74,6 +75,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Users(command) => users::run(&context, command).map(|()| ExitCode::SUCCESS),
         Command::Db(command) => db::run(&context, command),
         Command::Config(command) => config::run(&context, command).map(|()| ExitCode::SUCCESS),
+        Command::RotateFernetKey => rotate::run(&context).map(|()| ExitCode::SUCCESS),
         Command::Info(args) => info::run(&context, args).map(|()| ExitCode::SUCCESS),
         Command::Version | Command::Completion { .. } => Ok(ExitCode::SUCCESS),
     }
@@ -108,9 +110,14 @@ impl Context {
                 ),
             },
         };
-        let store = SqliteStore::open(&path)?;
+        let store = self.sqlite()?;
         drop(lock);
         Ok(Arc::new(store))
+    }
+
+    /// The database, with the keys of the deployment.
+    pub fn sqlite(&self) -> Result<SqliteStore> {
+        Ok(SqliteStore::open_with(&self.home.database(), keys::fernet_keys(&self.home, &self.config)?)?)
     }
 
     /// The database to read from; where there is none yet, an empty one in memory.
@@ -130,7 +137,7 @@ impl Context {
     pub fn import(&self, args: &FolderArgs) -> Result<usize> {
         match self.home.access()? {
             Access::Alone(lock) => {
-                let open = || Ok(Arc::new(SqliteStore::open(&self.home.database())?) as Arc<dyn Store>);
+                let open = || Ok(Arc::new(self.sqlite()?) as Arc<dyn Store>);
                 let files = folder::import_once(&self.home, Some(&lock), &self.config, args, open)?;
                 local::plan(&open()?)?;
                 Ok(files)
@@ -153,7 +160,7 @@ impl Context {
         loop {
             let server = match self.home.access()? {
                 Access::Alone(_lock) => {
-                    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&self.home.database())?);
+                    let store: Arc<dyn Store> = Arc::new(self.sqlite()?);
                     return alone(&store);
                 }
                 Access::Server(server) => server,

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, bail};
 use cli::Row;
 use model::secrets::MASK;
 use serde_json::Value;
-use store::{Page, Store, Variable, Write};
+use store::{Page, Store, StoreError, Variable, Write};
 
 use super::{Context, Usage, export, show};
 use crate::args::{ImportVariablesArgs, OnExisting, SetVariableArgs, ValuesArgs, VariablesCommand};
@@ -21,7 +21,8 @@ pub fn run(context: &Context, command: VariablesCommand) -> Result<()> {
         VariablesCommand::Delete { key } => delete(context, &key),
         VariablesCommand::Import(args) => import(context, &args),
         VariablesCommand::Export { file } => {
-            let variables = all(&*context.reader()?)?;
+            let variables =
+                all(&*context.reader()?)?.into_iter().map(Variable::unlocked).collect::<Result<Vec<_>, _>>()?;
             let text = template::python::dumps(&cli::variables_document(&variables), Some(4));
             export(&file, &text, &format!("{} Variables", variables.len()))
         }
@@ -40,6 +41,7 @@ fn list(context: &Context, args: ValuesArgs) -> Result<()> {
         let key = ("key", variable.key.as_str().into());
         match (args.show_values, args.hide_sensitive) {
             (false, _) => cli::row([key]),
+            (true, false) if variable.locked => cli::row([key, ("val", Value::Null)]),
             (true, false) => cli::row([key, ("val", variable.value.as_str().into())]),
             (true, true) => cli::row([key, ("val", MASK.into())]),
         }
@@ -88,21 +90,19 @@ fn set(context: &Context, args: SetVariableArgs) -> Result<()> {
     let SetVariableArgs { key, value, description, json } = args;
     check_key(&key)?;
     let value = if json { template::python::dumps(&Value::from(value), Some(2)) } else { value };
-    let variable = Variable { key: key.clone(), value, description, is_encrypted: false };
+    let variable = Variable { key: key.clone(), value, description, ..Variable::default() };
     context.open()?.commit(vec![Write::Variable(variable)])?;
     say!("Variable {key} created");
     Ok(())
 }
 
 fn delete(context: &Context, key: &str) -> Result<()> {
-    let store = context.open()?;
-    if store.variable(key)?.is_none() {
+    match context.open()?.commit(vec![Write::DeleteVariable(key.to_owned())]) {
+        Ok(()) => say!("Variable {key} deleted"),
         // As with Airflow that is no failure.
-        say!("Variable {key} does not exist");
-        return Ok(());
+        Err(StoreError::Missing { .. }) => say!("Variable {key} does not exist"),
+        Err(error) => return Err(error.into()),
     }
-    store.commit(vec![Write::DeleteVariable(key.to_owned())])?;
-    say!("Variable {key} deleted");
     Ok(())
 }
 
@@ -119,7 +119,7 @@ fn import(context: &Context, args: &ImportVariablesArgs) -> Result<()> {
     for (key, entry) in entries.iter().filter(|(key, _)| !skips(key)) {
         check_key(key)?;
         let cli::ImportedVariable { value, description } = cli::variable_from_entry(entry);
-        writes.push(Write::Variable(Variable { key: key.clone(), value, description, is_encrypted: false }));
+        writes.push(Write::Variable(Variable { key: key.clone(), value, description, ..Variable::default() }));
     }
     let count = writes.len();
     // All of the file or nothing.

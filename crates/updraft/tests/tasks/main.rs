@@ -14,6 +14,7 @@ mod human;
 mod import;
 mod kill;
 mod listeners;
+mod secrets;
 mod support;
 mod task_states;
 mod waiting;

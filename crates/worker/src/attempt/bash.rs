@@ -159,7 +159,13 @@ type Prepared = (Rendered, Result<Command, Refused>);
 fn prepare<R: Reports>(attempt: &Attempt<'_, R>, spec: &BashSpec, plain: Plain) -> Result<Prepared, Box<FieldError>> {
     let start = &attempt.start;
     let params = start.dag.params_of(start.task, &start.run.conf);
-    let lookups = StoreLookups { store: &*attempt.worker.inner.store, masker: attempt.log.masker(), run: &start.run };
+    let inner = &attempt.worker.inner;
+    let lookups = StoreLookups {
+        store: &*inner.store,
+        masker: attempt.log.masker(),
+        run: &start.run,
+        secrets_backend: inner.options.secrets_backend.as_deref(),
+    };
     let context = Context::new(&start.run, &start.ti, start.dag.task(start.task), &params, &lookups);
     let rendered = bash::render(spec, plain, &context)?;
     let command = bash::command(spec, &rendered, &context, attempt.base_environment());

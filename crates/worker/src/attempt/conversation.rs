@@ -260,8 +260,19 @@ impl<'a, R: Reports> Conversation<'a, R> {
         match tokio::task::spawn_blocking(move || answers.answer(request)).await {
             Ok(Answer::Done) => self.writer.answer(id, None).await,
             Ok(Answer::Body(body)) => self.writer.answer(id, Some(&body)).await,
-            Ok(Answer::Refused(error)) => self.writer.refuse(id, &error).await,
+            Ok(Answer::Refused(error)) => {
+                self.log_fault(&error);
+                self.writer.refuse(id, &error).await
+            }
             Err(error) => self.writer.refuse(id, &server_error(500, &error.to_string())).await,
+        }
+    }
+
+    /// A fault of ours is in the task's log even where the Task SDK goes on as if nothing had been found.
+    fn log_fault(&self, error: &Json) {
+        let detail = &error["detail"];
+        if let (Some(500..), Some(message)) = (detail["status_code"].as_u64(), detail["message"].as_str()) {
+            self.attempt.log.write(Level::Error, TASK_LOGGER, message, &[]);
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn connections() -> Result<Vec<Connection>, ApiError> {
         schema: default.schema,
         port: default.port,
         extra: default.extra,
-        is_encrypted: false,
+        ..Connection::default()
     };
     Ok(defaults.into_iter().map(connection).collect())
 }

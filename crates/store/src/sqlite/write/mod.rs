@@ -14,14 +14,16 @@ use model::{Change, MapIndex, RunKey, TaskInstanceKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::column::{micros, opt_micros};
+use super::locks::{Reencrypted, reencrypt};
 use super::to_store_error;
-use crate::{Result, StoreError, Write};
+use crate::{FernetKeys, Result, StoreError, Write};
 
 /// Run numbers that are remembered between batches; runs that are under way at once are far fewer.
 const REMEMBERED_RUNS: usize = 10_000;
 
 pub(super) struct Writer {
     connection: Connection,
+    keys: FernetKeys,
     run_rids: HashMap<RunKey, i64>,
     /// The last batches did not fit on the disk.
     is_full: bool,
@@ -42,13 +44,17 @@ impl From<rusqlite::Error> for WriteError {
 type WriteResult<T> = std::result::Result<T, WriteError>;
 
 impl Writer {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, run_rids: HashMap::new(), is_full: false }
+    pub(super) fn new(connection: Connection, keys: FernetKeys) -> Self {
+        Self { connection, keys, run_rids: HashMap::new(), is_full: false }
     }
 
     pub(super) fn limit_pages(&self, pages: u32, path: &Path) -> Result<()> {
         let sql = format!("PRAGMA max_page_count = {pages}");
         self.connection.query_row(&sql, [], |_| Ok(())).map_err(|error| to_store_error(path, &error))
+    }
+
+    pub(super) fn reencrypt(&self, all: bool) -> rusqlite::Result<Reencrypted> {
+        reencrypt(&self.connection, &self.keys, all)
     }
 
     /// Whether it could write; the error says why not.

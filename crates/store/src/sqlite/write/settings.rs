@@ -13,9 +13,10 @@ impl Writer {
             "INSERT INTO variable (key, value, description, is_encrypted) VALUES (?1, ?2, ?3, ?4){}",
             if new { "" } else { update }
         );
+        let (value, is_encrypted) = self.keys.seal(&variable.value);
         self.connection
             .prepare_cached(&sql)?
-            .execute(params![variable.key, variable.value, variable.description, variable.is_encrypted])
+            .execute(params![variable.key, value, variable.description, is_encrypted])
             .map_err(|error| conflict(error, || format!("the variable {:?}", variable.key)))?;
         Ok(())
     }
@@ -24,12 +25,14 @@ impl Writer {
         let update = " ON CONFLICT (connection_id) DO UPDATE SET conn_type = excluded.conn_type,
              description = excluded.description, host = excluded.host, login = excluded.login,
              password = excluded.password, schema = excluded.schema, port = excluded.port, extra = excluded.extra,
-             is_encrypted = excluded.is_encrypted";
+             is_encrypted = excluded.is_encrypted, is_extra_encrypted = excluded.is_extra_encrypted";
         let sql = format!(
             "INSERT INTO connection (connection_id, conn_type, description, host, login, password, schema, port, extra,
-                 is_encrypted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10){}",
+                 is_encrypted, is_extra_encrypted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11){}",
             if new { "" } else { update }
         );
+        let (password, is_encrypted) = self.seal(connection.password.as_deref());
+        let (extra, is_extra_encrypted) = self.seal(connection.extra.as_deref());
         self.connection
             .prepare_cached(&sql)?
             .execute(params![
@@ -38,14 +41,26 @@ impl Writer {
                 connection.description,
                 connection.host,
                 connection.login,
-                connection.password,
+                password,
                 connection.schema,
                 connection.port,
-                connection.extra,
-                connection.is_encrypted,
+                extra,
+                is_encrypted,
+                is_extra_encrypted,
             ])
             .map_err(|error| conflict(error, || format!("the connection {:?}", connection.connection_id)))?;
         Ok(())
+    }
+
+    /// An empty text is no secret, in Airflow either.
+    fn seal(&self, text: Option<&str>) -> (Option<String>, bool) {
+        match text {
+            Some(text) if !text.is_empty() => {
+                let (stored, is_encrypted) = self.keys.seal(text);
+                (Some(stored), is_encrypted)
+            }
+            other => (other.map(str::to_owned), false),
+        }
     }
 
     pub(super) fn pool(&self, pool: &Pool, new: bool) -> WriteResult<()> {

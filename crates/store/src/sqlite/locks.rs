@@ -1,0 +1,77 @@
+//! Other keys for what is there already.
+
+use rusqlite::{Connection, params};
+
+use super::{SqliteStore, lock};
+use crate::{FernetKeys, Result};
+
+/// What [`SqliteStore::reencrypt`] did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reencrypted {
+    /// Texts that are encrypted with the first key now and were not before.
+    pub changed: usize,
+    /// What can't be decrypted, for people: `the variable "x"`. It is left as it is.
+    pub locked: Vec<String>,
+}
+
+/// A text that may be encrypted.
+struct Place {
+    table: &'static str,
+    id: &'static str,
+    text: &'static str,
+    flag: &'static str,
+}
+
+const PLACES: [Place; 3] = [
+    Place { table: "variable", id: "key", text: "value", flag: "is_encrypted" },
+    Place { table: "connection", id: "connection_id", text: "password", flag: "is_encrypted" },
+    Place { table: "connection", id: "connection_id", text: "extra", flag: "is_extra_encrypted" },
+];
+
+impl SqliteStore {
+    /// Encrypts with the first key what is not encrypted, and with `all` also what is encrypted already. Without keys
+    /// nothing is changed.
+    pub fn reencrypt(&self, all: bool) -> Result<Reencrypted> {
+        lock(&self.writer).reencrypt(all).map_err(|error| self.error(&error))
+    }
+}
+
+/// In one transaction: an error leaves everything as it was.
+pub(super) fn reencrypt(connection: &Connection, keys: &FernetKeys, all: bool) -> rusqlite::Result<Reencrypted> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let mut done = Reencrypted::default();
+    let result = PLACES.iter().try_for_each(|place| place.reencrypt(connection, keys, all, &mut done));
+    connection.execute_batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    done.locked.dedup();
+    result.map(|()| done)
+}
+
+impl Place {
+    fn reencrypt(
+        &self,
+        connection: &Connection,
+        keys: &FernetKeys,
+        all: bool,
+        done: &mut Reencrypted,
+    ) -> rusqlite::Result<()> {
+        let Self { table, id, text, flag } = self;
+        let rows: Vec<(i64, String, String, bool)> = connection
+            .prepare(&format!("SELECT id, {id}, {text}, {flag} FROM {table} WHERE {text} <> '' ORDER BY id"))?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let mut update = connection.prepare(&format!("UPDATE {table} SET {text} = ?2, {flag} = ?3 WHERE id = ?1"))?;
+        for (rowid, name, stored, is_encrypted) in rows {
+            let Some(open) = keys.open(stored, is_encrypted) else {
+                done.locked.push(format!("the {table} {name:?}"));
+                continue;
+            };
+            if keys.is_none() || (is_encrypted && !all) {
+                continue;
+            }
+            let (sealed, is_encrypted) = keys.seal(&open);
+            update.execute(params![rowid, sealed, is_encrypted])?;
+            done.changed += 1;
+        }
+        Ok(())
+    }
+}
