@@ -20,7 +20,7 @@ const fn known(section: &'static str, option: &'static str, default: &'static st
 }
 
 /// Every key that this program reads.
-pub const KNOWN: [KnownOption; 38] = [
+pub const KNOWN: [KnownOption; 39] = [
     known("api", "expose_config", "False"),
     known("api", "fallback_page_limit", "50"),
     known("api", "host", "127.0.0.1"),
@@ -43,6 +43,7 @@ pub const KNOWN: [KnownOption; 38] = [
     known("core", "max_map_length", "1024"),
     known("core", "max_templated_field_length", "4096"),
     known("core", "parallelism", "32"),
+    known("core", "rerun_with_latest_version", ""),
     known("core", "sensitive_var_conn_names", ""),
     known("core", "simple_auth_manager_all_admins", "False"),
     known("core", "simple_auth_manager_passwords_file", ""),
