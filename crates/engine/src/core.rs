@@ -297,24 +297,31 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                 }
             }
             Input::AttemptEnded { attempt, started, at, outcome, rendered_map_index, writes: own, outlets } => {
-                if self.scheduler.is_current(*attempt) && ended.insert(*attempt) {
-                    writes.extend_from_slice(own);
-                    events.extend(started.clone().map(|Started { at, hostname, unixname, pid }| {
-                        Event::AttemptStarted { attempt: *attempt, at, hostname, unixname, pid }
-                    }));
-                    if *outcome == Outcome::Success && !outlets.is_empty() {
-                        let updates = resolve(&*self.store, outlets)?;
-                        events.push(Event::AssetsUpdated { attempt: *attempt, updates });
-                    }
-                    events.push(Event::AttemptEnded {
-                        attempt: *attempt,
-                        at: *at,
-                        outcome: outcome.clone(),
-                        rendered_map_index: rendered_map_index.clone(),
-                    });
-                } else {
+                if !self.scheduler.is_current(*attempt) || ended.contains(attempt) {
                     refused.push(Action::Refused(Refusal::StaleAttempt { attempt: *attempt, message: "ended" }));
+                    return Ok(());
                 }
+                // What may fail comes first: an input is taken once more after an error, and must be as new then.
+                let updates = match outcome {
+                    Outcome::Success if !outlets.is_empty() => Some(resolve(&*self.store, outlets)?),
+                    _ => None,
+                };
+                ended.insert(*attempt);
+                writes.extend_from_slice(own);
+                events.extend(started.clone().map(|Started { at, hostname, unixname, pid }| Event::AttemptStarted {
+                    attempt: *attempt,
+                    at,
+                    hostname,
+                    unixname,
+                    pid,
+                }));
+                events.extend(updates.map(|updates| Event::AssetsUpdated { attempt: *attempt, updates }));
+                events.push(Event::AttemptEnded {
+                    attempt: *attempt,
+                    at: *at,
+                    outcome: outcome.clone(),
+                    rendered_map_index: rendered_map_index.clone(),
+                });
             }
             Input::TriggerFired { trigger, event, writes: own } => {
                 let is_first =

@@ -26,6 +26,9 @@ impl World {
             assigned_users: Vec::new(),
         };
         let detail = HitlDetail { key: key.clone(), question, created_at: self.now, response: None, untold: false };
+        if let Some(response) = self.store.hitl_detail(&key).ok().flatten().and_then(|before| before.response) {
+            self.asked_over.insert(key.clone(), response.chosen_options);
+        }
         self.write(vec![Write::HitlAsked(Box::new(detail))]);
         let is_open =
             self.store.hitl_detail(&key).is_ok_and(|found| found.is_some_and(|found| found.response.is_none()));
@@ -93,7 +96,8 @@ pub(crate) fn answers_are_kept(world: &World) -> Check {
     Ok(())
 }
 
-/// A task that goes on is told the answer that there is.
+/// A task that goes on is told the answer that there is. If its process asked anew and was lost, the next one goes on where
+/// that one did, with the answer to the question before.
 pub(crate) fn answer_is_told(world: &World, attempt: &StartAttempt) -> Check {
     let told =
         attempt.suspension.as_ref().and_then(|next| next.next_kwargs.get("event")?.get("chosen_options").cloned());
@@ -101,7 +105,9 @@ pub(crate) fn answer_is_told(world: &World, attempt: &StartAttempt) -> Check {
     let key = attempt.ti.key();
     let kept = read(world.store.hitl_detail(&key))?;
     let response = kept.and_then(|kept| kept.response);
-    ensure(response.as_ref().is_some_and(|response| json!(response.chosen_options) == told), || {
+    let asked_over = world.asked_over.get(&key);
+    let is_asked_over = asked_over.is_some_and(|chosen_options| json!(chosen_options) == told);
+    ensure(is_asked_over || response.as_ref().is_some_and(|response| json!(response.chosen_options) == told), || {
         format!("{key} is told {told}, and the answer is {response:?}")
     })
 }

@@ -221,6 +221,10 @@ impl World {
         self.requests += 1;
         // Whether it is deleted nobody knows if the engine dies; and its id may be given to another run.
         self.promised.remove(&run.key);
+        if self.unanswered.values().any(|(dag_id, asked)| (dag_id, &asked.run_id) == (&run.key.dag_id, &run.key.run_id))
+        {
+            self.withdrawn.insert(run.key.clone());
+        }
         self.cleared.remove(&run.key);
         self.tries.retain(|(ti, _), _| ti.run != run.key);
         self.rescheduled.retain(|ti, _| ti.run != run.key);

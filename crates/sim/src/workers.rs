@@ -117,10 +117,13 @@ impl World {
 
     fn answered(&mut self, request: u64, answer: Result<RunKey, TriggerError>) {
         let Some((dag_id, run)) = self.unanswered.remove(&request) else { return };
+        let is_withdrawn = self.withdrawn.remove(&RunKey::new(dag_id.clone(), run.run_id.clone()));
         match answer {
             Ok(key) => {
                 self.note(|| format!("{key} was made"));
-                self.promised.insert(key);
+                if !is_withdrawn {
+                    self.promised.insert(key);
+                }
             }
             Err(TriggerError::UnknownDag(dag_id)) => {
                 self.note(|| format!("{dag_id} is not known; somebody will ask again"));
@@ -128,7 +131,7 @@ impl World {
             }
             Err(error) => {
                 self.note(|| format!("no run: {error}"));
-                if let TriggerError::RunIdTaken { .. } = error {
+                if let (TriggerError::RunIdTaken { .. }, false) = (&error, is_withdrawn) {
                     self.promised.insert(RunKey::new(dag_id, run.run_id));
                 }
             }

@@ -138,6 +138,10 @@ pub struct World {
     pub(crate) unanswered: BTreeMap<u64, (DagId, Box<NewRun>)>,
     /// Runs that people were told exist.
     pub(crate) promised: BTreeSet<RunKey>,
+    /// What was chosen where a process asked anew.
+    pub(crate) asked_over: BTreeMap<TaskInstanceKey, Vec<String>>,
+    /// Runs that somebody deletes before whoever asked for them has an answer.
+    pub(crate) withdrawn: BTreeSet<RunKey>,
     /// Runs that people have ended or put back, and Dags of which they have deleted runs.
     pub(crate) by_hand: BTreeSet<RunKey>,
     pub(crate) thinned: BTreeSet<DagId>,
@@ -199,6 +203,8 @@ impl World {
             requests: 0,
             unanswered: BTreeMap::new(),
             promised: BTreeSet::new(),
+            asked_over: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
             by_hand: BTreeSet::new(),
             thinned: BTreeSet::new(),
             cleared: BTreeMap::new(),
@@ -348,7 +354,9 @@ impl World {
             let fault = if self.rng.percent(50) { CommitFault::Before } else { CommitFault::After };
             self.store.fail_next_commit(fault);
         }
-        if core.is_behind() {
+        let is_behind = core.is_behind();
+        self.let_a_read_fail();
+        if is_behind {
             // First what it has decided already; then it hears what is new.
             let Some(core) = &mut self.core else { return Ok(()) };
             let result = core.retry(self.now);
@@ -360,6 +368,14 @@ impl World {
         let Some(core) = &mut self.core else { return Ok(()) };
         let result = core.step(told, self.now);
         self.take_result(result)
+    }
+
+    /// Now and then the engine can't read something that it asks the store for.
+    fn let_a_read_fail(&mut self) {
+        if self.is_faulty() && self.rng.percent(6) {
+            let others = self.rng.range(0, 3) as u32;
+            self.store.fail_read_after(Some(others));
+        }
     }
 
     /// Tells the engine something, if it is there.
@@ -388,6 +404,7 @@ impl World {
     }
 
     fn take_result(&mut self, result: Result<Vec<Action>, store::StoreError>) -> Result<(), Violation> {
+        self.store.fail_read_after(None);
         match result {
             Ok(actions) => {
                 let starts = actions.iter().any(|action| matches!(action, Action::Start(_)));
@@ -499,7 +516,14 @@ impl World {
         let ids = IdSource::new(self.rng.next());
         let mut core = Core::new(self.config.clone(), ids, Arc::clone(&self.store), self.versions.clone());
         self.pools = self.pools_in_store();
+        self.let_a_read_fail();
         let recovered = core.recover(self.now);
+        if recovered.is_err() && !core.is_behind() {
+            // It does not know what there is, and gives up.
+            self.store.fail_read_after(None);
+            self.crash("while starting");
+            return Ok(());
+        }
         self.core = Some(core);
         self.take_result(recovered)
     }

@@ -95,18 +95,18 @@ impl State {
 
 impl AssetStore for MemoryStore {
     fn asset(&self, key: &AssetKey) -> Result<Option<AssetRecord>> {
-        Ok(self.state().assets.get(key).map(|known| known.record.clone()))
+        Ok(self.read()?.assets.get(key).map(|known| known.record.clone()))
     }
 
     fn active_asset(&self, name: Option<&str>, uri: Option<&str>) -> Result<Option<Asset>> {
         let is_it = |key: &AssetKey| name.is_none_or(|name| key.name == name) && uri.is_none_or(|uri| key.uri == uri);
-        let state = self.state();
+        let state = self.read()?;
         let mut active = state.assets.values().map(|known| &known.record).filter(|record| record.active);
         Ok(active.find(|record| is_it(&record.asset.key)).map(|record| record.asset.clone()))
     }
 
     fn assets_of_alias(&self, alias: &str) -> Result<Vec<Asset>> {
-        let state = self.state();
+        let state = self.read()?;
         let has_alias = |event: &&AssetEvent| event.update.aliases.iter().any(|name| name == alias);
         let mut found: Vec<&Numbered<AssetRecord>> = Vec::new();
         for event in state.asset_events.values().filter(has_alias) {
@@ -118,7 +118,7 @@ impl AssetStore for MemoryStore {
     }
 
     fn asset_events(&self, filter: &AssetEventFilter) -> Result<Vec<AssetEvent>> {
-        let state = self.state();
+        let state = self.read()?;
         let matches = |event: &&AssetEvent| {
             let AssetKey { name, uri } = &event.update.asset.key;
             filter.name.as_ref().is_none_or(|wanted| wanted == name)
@@ -139,14 +139,14 @@ impl AssetStore for MemoryStore {
     }
 
     fn consumed_asset_events(&self, run: &RunKey) -> Result<Vec<AssetEvent>> {
-        let state = self.state();
+        let state = self.read()?;
         let of_run = state.asset_consumed.iter().filter(|((other, _), ())| other == run);
         let events = of_run.filter_map(|((_, id), ())| state.asset_events.get(id));
         Ok(events.map(|event| state.current(event)).collect())
     }
 
     fn runs_of_asset_event(&self, event: AssetEventId) -> Result<Vec<RunKey>> {
-        let state = self.state();
+        let state = self.read()?;
         let mut runs: Vec<RunKey> = state
             .asset_consumed
             .iter()
@@ -158,7 +158,7 @@ impl AssetStore for MemoryStore {
     }
 
     fn queued_asset_events(&self) -> Result<Vec<(DagId, AssetEvent, bool)>> {
-        let state = self.state();
+        let state = self.read()?;
         let queued = state.asset_queue.iter().filter_map(|((dag_id, id), counts)| {
             Some((dag_id.clone(), state.current(state.asset_events.get(id)?), *counts))
         });
@@ -166,7 +166,7 @@ impl AssetStore for MemoryStore {
     }
 
     fn last_asset_event(&self) -> Result<AssetEventId> {
-        let state = self.state();
+        let state = self.read()?;
         Ok(state.asset_events.iter().next_back().map_or(AssetEventId(0), |(id, _)| *id))
     }
 }

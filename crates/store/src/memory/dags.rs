@@ -61,11 +61,11 @@ impl State {
 
 impl DagStore for MemoryStore {
     fn dag(&self, dag_id: &DagId) -> Result<Option<DagRecord>> {
-        Ok(self.state().dags.get(dag_id).map(|dag| dag.record.clone()))
+        Ok(self.read()?.dags.get(dag_id).map(|dag| dag.record.clone()))
     }
 
     fn dags(&self, filter: &DagFilter, order: &[(DagOrder, Direction)], page: Page) -> Result<(Vec<DagRecord>, u64)> {
-        let state = self.state();
+        let state = self.read()?;
         let mut found: Vec<&DagRecord> =
             state.dags.values().map(|dag| &dag.record).filter(|dag| dag_matches(filter, dag)).collect();
         let next_run = |dag: &DagRecord| dag.schedule.next_run.map(|next| next.run_after);
@@ -87,15 +87,15 @@ impl DagStore for MemoryStore {
     }
 
     fn version(&self, id: VersionId) -> Result<Option<DagVersion>> {
-        Ok(self.state().versions.get(&id).cloned())
+        Ok(self.read()?.versions.get(&id).cloned())
     }
 
     fn latest_version(&self, dag_id: &DagId) -> Result<Option<DagVersion>> {
-        Ok(self.state().newest_version(dag_id).cloned())
+        Ok(self.read()?.newest_version(dag_id).cloned())
     }
 
     fn version_head(&self, id: VersionId) -> Result<Option<VersionHead>> {
-        Ok(self.state().versions.get(&id).map(head_of))
+        Ok(self.read()?.versions.get(&id).map(head_of))
     }
 
     fn versions(
@@ -104,7 +104,7 @@ impl DagStore for MemoryStore {
         order: &[(VersionOrder, Direction)],
         page: Page,
     ) -> Result<(Vec<VersionHead>, u64)> {
-        let state = self.state();
+        let state = self.read()?;
         let matches = |version: &&DagVersion| {
             is(&version.dag_id, filter.dag_id.as_ref())
                 && is(&i64::from(version.number), filter.number.as_ref())
@@ -128,7 +128,7 @@ impl DagStore for MemoryStore {
     }
 
     fn tags(&self, names: &TextFilter, direction: Direction, page: Page) -> Result<(Vec<String>, u64)> {
-        let state = self.state();
+        let state = self.read()?;
         let dags = state.dags.values().map(|dag| &dag.record).filter(|dag| !dag.stale);
         let all: BTreeSet<&String> = dags.flat_map(|dag| &dag.tags).filter(|name| fits(Some(name), names)).collect();
         let mut found: Vec<&String> = all.into_iter().collect();
@@ -140,7 +140,7 @@ impl DagStore for MemoryStore {
     }
 
     fn files(&self) -> Result<Vec<FileRecord>> {
-        Ok(self.state().files.values().cloned().collect())
+        Ok(self.read()?.files.values().cloned().collect())
     }
 
     fn import_errors(&self, page: Page) -> Result<(Vec<ImportError>, u64)> {
@@ -148,7 +148,7 @@ impl DagStore for MemoryStore {
     }
 
     fn import_error(&self, id: i64) -> Result<Option<ImportError>> {
-        Ok(self.state().import_errors.get(&id).map(|(_, error)| error.clone()))
+        Ok(self.read()?.import_errors.get(&id).map(|(_, error)| error.clone()))
     }
 
     fn list_import_errors(
@@ -157,7 +157,7 @@ impl DagStore for MemoryStore {
         order: &[(ImportErrorOrder, Direction)],
         page: Page,
     ) -> Result<(Vec<ImportError>, u64)> {
-        let state = self.state();
+        let state = self.read()?;
         let matches = |error: &&ImportError| {
             is(&error.filename, filter.filename.as_ref())
                 && fits(Some(&error.filename), &filter.filenames)

@@ -32,6 +32,8 @@ use table::{Journal, Table};
 pub struct MemoryStore {
     state: Mutex<State>,
     fault: Mutex<Option<CommitFault>>,
+    /// How many reads succeed before one fails.
+    reads_left: Mutex<Option<u32>>,
 }
 
 /// A fault that the simulation asks for.
@@ -169,12 +171,32 @@ impl MemoryStore {
             include_deferred: false,
         });
         state.tables().into_iter().for_each(Journal::keep);
-        Self { state: Mutex::new(state), fault: Mutex::default() }
+        Self { state: Mutex::new(state), fault: Mutex::default(), reads_left: Mutex::default() }
     }
 
     /// Lets the next commit fail.
     pub fn fail_next_commit(&self, fault: CommitFault) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    /// Lets one read fail, after so many others; `None` takes that back.
+    pub fn fail_read_after(&self, others: Option<u32>) {
+        *self.reads_left.lock().unwrap_or_else(PoisonError::into_inner) = others;
+    }
+
+    /// The state for a read, which may be one that is to fail.
+    fn read(&self) -> Result<MutexGuard<'_, State>> {
+        let mut reads_left = self.reads_left.lock().unwrap_or_else(PoisonError::into_inner);
+        match *reads_left {
+            Some(0) => {
+                *reads_left = None;
+                return Err(StoreError::Failed("simulated: nothing can be read".into()));
+            }
+            Some(left) => *reads_left = Some(left - 1),
+            None => {}
+        }
+        drop(reads_left);
+        Ok(self.state())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

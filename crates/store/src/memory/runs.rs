@@ -63,8 +63,8 @@ impl MemoryStore {
         filter: &RunFilter,
         order: &[(RunOrder, Direction)],
         page: Page,
-    ) -> (Vec<DagRun>, u64) {
-        let state = self.state();
+    ) -> Result<(Vec<DagRun>, u64)> {
+        let state = self.read()?;
         let mut found: Vec<&Numbered<DagRun>> =
             state.runs.values().filter(|run| state.run_matches(filter, &run.record)).collect();
         sort(
@@ -90,16 +90,16 @@ impl MemoryStore {
             },
         );
         let (found, total) = page.cut(found);
-        (found.into_iter().map(|run| run.record.clone()).collect(), total)
+        Ok((found.into_iter().map(|run| run.record.clone()).collect(), total))
     }
 
-    pub(super) fn find_run(&self, key: &RunKey) -> Option<DagRun> {
-        self.state().runs.get(key).map(|run| run.record.clone())
+    pub(super) fn find_run(&self, key: &RunKey) -> Result<Option<DagRun>> {
+        Ok(self.read()?.runs.get(key).map(|run| run.record.clone()))
     }
 
-    pub(super) fn find_same_run(&self, key: &RunKey, logical_date: Option<Timestamp>) -> RunExists {
-        let state = self.state();
-        if state.runs.contains(key) {
+    pub(super) fn find_same_run(&self, key: &RunKey, logical_date: Option<Timestamp>) -> Result<RunExists> {
+        let state = self.read()?;
+        Ok(if state.runs.contains(key) {
             RunExists::SameId
         } else if logical_date.is_some()
             && state.runs_of(&key.dag_id).any(|run| run.record.logical_date == logical_date)
@@ -107,19 +107,25 @@ impl MemoryStore {
             RunExists::SameLogicalDate
         } else {
             RunExists::No
-        }
+        })
     }
 
-    pub(super) fn find_run_before(&self, dag_id: &DagId, before: Timestamp, scheduled_only: bool) -> Option<DagRun> {
-        self.state().latest_run(dag_id, before, |run| !(scheduled_only && run.run_type == RunType::Manual))
+    pub(super) fn find_run_before(
+        &self,
+        dag_id: &DagId,
+        before: Timestamp,
+        scheduled_only: bool,
+    ) -> Result<Option<DagRun>> {
+        let counts = |run: &DagRun| !(scheduled_only && run.run_type == RunType::Manual);
+        Ok(self.read()?.latest_run(dag_id, before, counts))
     }
 
-    pub(super) fn find_successful_run(&self, dag_id: &DagId, before: Timestamp) -> Option<DagRun> {
-        self.state().latest_run(dag_id, before, |run| run.state == DagRunState::Success)
+    pub(super) fn find_successful_run(&self, dag_id: &DagId, before: Timestamp) -> Result<Option<DagRun>> {
+        Ok(self.read()?.latest_run(dag_id, before, |run| run.state == DagRunState::Success))
     }
 
     pub(super) fn had_task_before(&self, dag_id: &DagId, task_id: &TaskId, before: Timestamp) -> Result<bool> {
-        let state = self.state();
+        let state = self.read()?;
         let is_before = |run: &RunKey| {
             state.runs.get(run).and_then(|run| run.record.logical_date).is_some_and(|date| date < before)
         };

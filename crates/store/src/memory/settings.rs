@@ -33,7 +33,7 @@ fn by_pattern(pattern: Option<&str>) -> TextFilter {
 
 impl VariableStore for MemoryStore {
     fn variable(&self, key: &str) -> Result<Option<Variable>> {
-        self.state().variables.get(key).map(|variable| variable.record.clone().unlocked()).transpose()
+        self.read()?.variables.get(key).map(|variable| variable.record.clone().unlocked()).transpose()
     }
 
     fn variables(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Variable>, u64)> {
@@ -46,7 +46,7 @@ impl VariableStore for MemoryStore {
         order: &[(VariableOrder, Direction)],
         page: Page,
     ) -> Result<(Vec<Variable>, u64)> {
-        Ok(list(&self.state().variables, keys, order, page, |order, a, b| match order {
+        Ok(list(&self.read()?.variables, keys, order, page, |order, a, b| match order {
             VariableOrder::Created => compare(a.number, b.number),
             VariableOrder::Key => compare(&a.record.key, &b.record.key),
             VariableOrder::Value => compare(&a.record.value, &b.record.value),
@@ -60,7 +60,7 @@ impl VariableStore for MemoryStore {
 
 impl ConnectionStore for MemoryStore {
     fn connection(&self, connection_id: &str) -> Result<Option<Connection>> {
-        self.state().connections.get(connection_id).map(|connection| connection.record.clone().unlocked()).transpose()
+        self.read()?.connections.get(connection_id).map(|connection| connection.record.clone().unlocked()).transpose()
     }
 
     fn connections(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Connection>, u64)> {
@@ -73,7 +73,7 @@ impl ConnectionStore for MemoryStore {
         order: &[(ConnectionOrder, Direction)],
         page: Page,
     ) -> Result<(Vec<Connection>, u64)> {
-        Ok(list(&self.state().connections, ids, order, page, |order, numbered_a, numbered_b| {
+        Ok(list(&self.read()?.connections, ids, order, page, |order, numbered_a, numbered_b| {
             let (a, b) = (&numbered_a.record, &numbered_b.record);
             match order {
                 ConnectionOrder::Created => compare(numbered_a.number, numbered_b.number),
@@ -89,7 +89,7 @@ impl ConnectionStore for MemoryStore {
 
 impl PoolStore for MemoryStore {
     fn pool(&self, name: &str) -> Result<Option<Pool>> {
-        Ok(self.state().pools.get(name).map(|pool| pool.record.clone()))
+        Ok(self.read()?.pools.get(name).map(|pool| pool.record.clone()))
     }
 
     fn pools(&self, pattern: Option<&str>, page: Page) -> Result<(Vec<Pool>, u64)> {
@@ -97,7 +97,7 @@ impl PoolStore for MemoryStore {
     }
 
     fn list_pools(&self, names: &TextFilter, order: &[(PoolOrder, Direction)], page: Page) -> Result<(Vec<Pool>, u64)> {
-        Ok(list(&self.state().pools, names, order, page, |order, a, b| match order {
+        Ok(list(&self.read()?.pools, names, order, page, |order, a, b| match order {
             PoolOrder::Created => compare(a.number, b.number),
             PoolOrder::Name => compare(&a.record.name, &b.record.name),
         }))
@@ -105,7 +105,7 @@ impl PoolStore for MemoryStore {
 
     fn pool_usage(&self) -> Result<Vec<(String, PoolUsage)>> {
         let mut usage: BTreeMap<String, PoolUsage> = BTreeMap::new();
-        for ti in self.state().task_instances.values() {
+        for ti in self.read()?.task_instances.values() {
             let count: fn(&mut PoolUsage) -> &mut i64 = match ti.state {
                 TaskState::Running | TaskState::Restarting => |usage| &mut usage.running,
                 TaskState::Queued => |usage| &mut usage.queued,

@@ -93,24 +93,24 @@ impl State {
 
 impl RunStore for MemoryStore {
     fn run(&self, key: &RunKey) -> Result<Option<DagRun>> {
-        Ok(self.find_run(key))
+        self.find_run(key)
     }
 
     fn runs(&self, filter: &RunFilter, order: &[(RunOrder, Direction)], page: Page) -> Result<(Vec<DagRun>, u64)> {
-        Ok(self.list_runs(filter, order, page))
+        self.list_runs(filter, order, page)
     }
 
     fn active_runs(&self) -> Result<Vec<DagRun>> {
         let states = vec![DagRunState::Queued, DagRunState::Running];
-        Ok(self.list_runs(&RunFilter { states, ..RunFilter::default() }, &[], Page::ALL).0)
+        Ok(self.list_runs(&RunFilter { states, ..RunFilter::default() }, &[], Page::ALL)?.0)
     }
 
     fn run_exists(&self, key: &RunKey, logical_date: Option<Timestamp>) -> Result<RunExists> {
-        Ok(self.find_same_run(key, logical_date))
+        self.find_same_run(key, logical_date)
     }
 
     fn run_before(&self, dag_id: &DagId, before: Timestamp, scheduled_only: bool) -> Result<Option<DagRun>> {
-        Ok(self.find_run_before(dag_id, before, scheduled_only))
+        self.find_run_before(dag_id, before, scheduled_only)
     }
 
     fn task_ran_before(&self, dag_id: &DagId, task_id: &TaskId, before: Timestamp) -> Result<bool> {
@@ -118,16 +118,16 @@ impl RunStore for MemoryStore {
     }
 
     fn last_successful_run(&self, dag_id: &DagId, before: Timestamp) -> Result<Option<DagRun>> {
-        Ok(self.find_successful_run(dag_id, before))
+        self.find_successful_run(dag_id, before)
     }
 
     fn task_instance(&self, key: &TaskInstanceKey) -> Result<Option<TaskInstance>> {
-        Ok(self.state().task_instances.get(key).cloned())
+        Ok(self.read()?.task_instances.get(key).cloned())
     }
 
     fn task_instances_of(&self, run: &RunKey) -> Result<Vec<TaskInstance>> {
         let first = TaskInstanceKey { run: run.clone(), task_id: TaskId::from(""), map_index: MapIndex(i32::MIN) };
-        let state = self.state();
+        let state = self.read()?;
         let of_run = state.task_instances.range(first..).take_while(|(key, _)| key.run == *run);
         Ok(of_run.map(|(_, ti)| ti.clone()).collect())
     }
@@ -138,7 +138,7 @@ impl RunStore for MemoryStore {
         order: &[(TaskInstanceOrder, Direction)],
         page: Page,
     ) -> Result<(Vec<TaskInstance>, u64)> {
-        let state = self.state();
+        let state = self.read()?;
         let mut found: Vec<&TaskInstance> =
             state.task_instances.values().filter(|ti| state.task_matches(filter, ti)).collect();
         sort(&mut found, order, |a, b| a.id.cmp(&b.id), |key, a, b| state.compare_tasks(key, a, b));
@@ -147,7 +147,7 @@ impl RunStore for MemoryStore {
     }
 
     fn versions_of(&self, runs: &[RunKey]) -> Result<Vec<Vec<VersionId>>> {
-        let state = self.state();
+        let state = self.read()?;
         let of = |run: &RunKey| {
             let current = state.task_instances.values().filter(|ti| ti.run == *run);
             let archived = state.tries.values().filter(|ti| ti.run == *run);
@@ -159,7 +159,7 @@ impl RunStore for MemoryStore {
 
     fn archived_tries(&self, key: &TaskInstanceKey) -> Result<Vec<TaskTry>> {
         let first = (key.clone(), TaskInstanceId(Uuid::nil()));
-        let state = self.state();
+        let state = self.read()?;
         let tries = state.tries.range(first..).take_while(|((other, _), _)| other == key);
         Ok(tries.map(|(_, ti)| TaskTry { task_instance: ti.clone() }).collect())
     }
@@ -169,29 +169,29 @@ impl RunStore for MemoryStore {
     }
 
     fn rendered_fields(&self, key: &TaskInstanceKey) -> Result<Option<Json>> {
-        Ok(self.state().rendered.get(key).cloned())
+        Ok(self.read()?.rendered.get(key).cloned())
     }
 
     fn reschedules(&self, key: &TaskInstanceKey) -> Result<(u32, Option<Timestamp>)> {
-        let state = self.state();
+        let state = self.read()?;
         let try_number = state.task_instances.get(key).map_or(0, |ti| ti.try_number);
         let starts = state.reschedules.get(&(key.clone(), try_number));
         Ok(starts.map_or((0, None), |starts| (starts.len() as u32, starts.iter().min().copied())))
     }
 
     fn suspension(&self, key: &TaskInstanceKey) -> Result<Option<Suspension>> {
-        Ok(self.state().suspensions.get(key).cloned())
+        Ok(self.read()?.suspensions.get(key).cloned())
     }
 
     fn suspensions_of(&self, run: &RunKey) -> Result<Vec<Suspension>> {
         let first = TaskInstanceKey { run: run.clone(), task_id: TaskId::from(""), map_index: MapIndex(i32::MIN) };
-        let state = self.state();
+        let state = self.read()?;
         let of_run = state.suspensions.range(first..).take_while(|(key, _)| key.run == *run);
         Ok(of_run.map(|(_, suspension)| suspension.clone()).collect())
     }
 
     fn last_trigger(&self) -> Result<TriggerId> {
-        let state = self.state();
+        let state = self.read()?;
         let triggers = state.suspensions.values().filter_map(|suspension| suspension.trigger.as_ref());
         Ok(triggers.map(|trigger| trigger.id).max().unwrap_or(TriggerId(0)))
     }

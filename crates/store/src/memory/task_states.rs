@@ -9,11 +9,11 @@ use crate::{Result, TaskStateStore};
 
 impl TaskStateStore for MemoryStore {
     fn task_state(&self, ti: &TaskInstanceKey, key: &str) -> Result<Option<TaskStateEntry>> {
-        Ok(self.state().task_states.get(&(ti.clone(), key.to_owned())).cloned())
+        Ok(self.read()?.task_states.get(&(ti.clone(), key.to_owned())).cloned())
     }
 
     fn task_states(&self, ti: &TaskInstanceKey, page: Page) -> Result<(Vec<TaskStateEntry>, u64)> {
-        let state = self.state();
+        let state = self.read()?;
         let all: Vec<&TaskStateEntry> =
             state.task_states.iter().filter(|((other, _), _)| other == ti).map(|(_, entry)| entry).collect();
         let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);

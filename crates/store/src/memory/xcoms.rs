@@ -86,7 +86,7 @@ impl State {
 
 impl XComStore for MemoryStore {
     fn xcom(&self, key: &XComKey) -> Result<Option<XCom>> {
-        Ok(self.state().xcoms.get(key).cloned())
+        Ok(self.read()?.xcoms.get(key).cloned())
     }
 
     fn xcoms(
@@ -102,17 +102,17 @@ impl XComStore for MemoryStore {
                 && map_index.is_none_or(|map_index| map_index == xcom.key.map_index)
                 && key.is_none_or(|key| key == xcom.key.key)
         };
-        Ok(self.state().xcoms.values().filter(matches).cloned().collect())
+        Ok(self.read()?.xcoms.values().filter(matches).cloned().collect())
     }
 
     fn count_xcoms(&self, run: &RunKey, task_id: &TaskId, key: &str, mapped_only: bool) -> Result<u64> {
-        let state = self.state();
+        let state = self.read()?;
         let found = state.xcoms_of(run, task_id, key);
         Ok(found.filter(|xcom| !mapped_only || xcom.key.map_index.is_mapped()).count() as u64)
     }
 
     fn xcom_at(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: i64) -> Result<Option<XCom>> {
-        let state = self.state();
+        let state = self.read()?;
         let mut found = state.xcoms_of(run, task_id, key);
         let at = |offset: i64| usize::try_from(offset).unwrap_or(usize::MAX);
         let xcom = if offset >= 0 { found.nth(at(offset)) } else { found.nth_back(at(-1 - offset)) };
@@ -120,11 +120,11 @@ impl XComStore for MemoryStore {
     }
 
     fn xcom_pushed(&self, key: &XComKey) -> Result<Option<Timestamp>> {
-        Ok(self.state().xcoms.get(key).map(|xcom| xcom.at))
+        Ok(self.read()?.xcoms.get(key).map(|xcom| xcom.at))
     }
 
     fn mapped_length(&self, key: &XComKey) -> Result<Option<u32>> {
-        Ok(self.state().xcoms.get(key).and_then(|xcom| xcom.mapped_length))
+        Ok(self.read()?.xcoms.get(key).and_then(|xcom| xcom.mapped_length))
     }
 
     fn list_xcoms(
@@ -133,14 +133,14 @@ impl XComStore for MemoryStore {
         order: &[(XComOrder, Direction)],
         page: Page,
     ) -> Result<(Vec<XComHead>, u64)> {
-        let mut found = self.state().list_xcoms(filter);
+        let mut found = self.read()?.list_xcoms(filter);
         sort(&mut found, order, |a, b| a.place().cmp(&b.place()), |key, a, b| compared(key, &a.head, &b.head));
         let (found, total) = page.cut(found);
         Ok((found.into_iter().map(|found| found.head).collect(), total))
     }
 
     fn xcom_with_prior_dates(&self, key: &XComKey) -> Result<Option<XCom>> {
-        let state = self.state();
+        let state = self.read()?;
         let Some((until, _)) = state.date_of(&key.run) else { return Ok(None) };
         let of_task = |xcom: &&XCom| {
             xcom.key.run.dag_id == key.run.dag_id
@@ -156,7 +156,7 @@ impl XComStore for MemoryStore {
             .map(|(_, xcom)| xcom.clone()))
     }
     fn xcoms_with_prior_dates(&self, run: &RunKey, task_id: &TaskId, key: &str) -> Result<Vec<XCom>> {
-        let state = self.state();
+        let state = self.read()?;
         let Some((until, _)) = state.date_of(run) else { return Ok(Vec::new()) };
         let is_wanted = |xcom: &&XCom| {
             let other = &xcom.key;

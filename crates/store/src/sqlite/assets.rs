@@ -81,12 +81,17 @@ impl AssetStore for SqliteStore {
     }
 
     fn active_asset(&self, name: Option<&str>, uri: Option<&str>) -> Result<Option<Asset>> {
-        let sql = format!(
-            "SELECT {ASSET} FROM asset AS a WHERE a.active AND (?1 IS NULL OR a.name = ?1) AND (?2 IS NULL OR a.uri = ?2)"
-        );
+        // One statement for each, so that each has its index.
+        let (condition, values) = match (name, uri) {
+            (Some(name), Some(uri)) => ("a.name = ?1 AND a.uri = ?2", vec![name, uri]),
+            (Some(name), None) => ("a.name = ?1", vec![name]),
+            (None, Some(uri)) => ("a.uri = ?1", vec![uri]),
+            (None, None) => return Ok(None),
+        };
+        let sql = format!("SELECT {ASSET} FROM asset AS a WHERE a.active AND {condition}");
         self.read(|connection| {
             let read = |row: &Row<'_>| read_asset(&mut Columns::new(row));
-            connection.prepare_cached(&sql)?.query_row(params![name, uri], read).optional()
+            connection.prepare_cached(&sql)?.query_row(params_from_iter(values), read).optional()
         })
     }
 
