@@ -295,7 +295,7 @@ impl Scheduler {
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         let after = |moment: Timestamp, pause: SignedDuration| moment.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let mut at = at.max(after(self.moment, NEXT_MOMENT));
-        if let (Timetable::Continuous, Some(last)) = (&entry.facts.timetable, entry.facts.schedule.last_interval) {
+        if let (true, Some(last)) = (entry.facts.timetable.is_continuous(), entry.facts.schedule.last_interval) {
             at = at.max(after(last.end, CONTINUOUS_PAUSE));
         }
         if entry.timer.is_none_or(|timer| at < timer) {
@@ -345,6 +345,10 @@ impl Scheduler {
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         entry.checking = false;
         let (Some(next_run), Some(structure)) = (entry.facts.schedule.next_run, structure) else { return };
+        // Its assets may have made a run in the same step. When that ends, the Dag is looked at again.
+        if entry.active() >= entry.facts.limits.max_active_runs as usize {
+            return;
+        }
         entry.facts.schedule.last_interval = Some(next_run.data_interval);
         if !taken {
             let run = NewRun {

@@ -216,6 +216,15 @@ impl Timetable {
         }
     }
 
+    /// Whether a run begins as soon as the one before has ended.
+    pub fn is_continuous(&self) -> bool {
+        match self {
+            Timetable::Continuous => true,
+            Timetable::AssetsOrTime { timetable, .. } => timetable.is_continuous(),
+            _ => false,
+        }
+    }
+
     /// Whether runs come one after the other by the clock.
     pub fn is_periodic(&self) -> bool {
         match self {

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("deadline.sql"),
     include_str!("backfill.sql"),
     include_str!("encryption.sql"),
+    include_str!("asset_uri.sql"),
 ];
 
 /// The schema version that this program writes.

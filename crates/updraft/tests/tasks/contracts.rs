@@ -1,6 +1,6 @@
 //! What tasks ask the engine for.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::Server;
 
 use crate::support::{assert_states, context, dag_file, log_of, shown, trigger_at};
@@ -75,16 +75,19 @@ fn tasks_trigger_runs_and_wait_for_them() {
     let (run_id, _) = server.run_dag("triggers", &json!({}));
     let wanted = |task: &str| match task {
         "skipped" => "skipped",
-        "first" => "success",
+        "first" | "reset" => "success",
         _ => "failed",
     };
     assert_states(&context, &server, "triggers", &run_id, wanted);
+    // It was put back by the last one, and runs again.
+    assert_eq!(server.wait_for_run("other", "asked_for"), "success");
+    let tries: Vec<Value> = server.task_instances("other", "asked_for").into_values().collect();
+    assert!(!tries.is_empty() && tries.iter().all(|ti| ti["try_number"] == json!(2)), "{tries:?}");
     let run = server.client.get("/api/v2/dags/other/dagRuns/asked_for").body;
     assert_eq!((run["state"].as_str(), run["run_type"].as_str()), (Some("success"), Some("operator_triggered")));
     let log = |task: &str| shown(&log_of(&context, "triggers", &run_id, task, 1));
     assert!(log("unknown").contains("Dag with dag_id: 'nobody' not found"), "{}", log("unknown"));
     assert!(log("again").contains("Dag Run already exists"), "{}", log("again"));
-    assert!(log("reset").contains("does not reset runs"), "{}", log("reset"));
 }
 
 #[test]
@@ -94,7 +97,7 @@ fn xcoms_of_prior_dates_are_those_of_runs_that_are_not_later() {
     let server = Server::start(&context);
     server.wait_for_dag("prior_dates");
     server.unpause("prior_dates");
-    let run = |date: &str, conf: &serde_json::Value| {
+    let run = |date: &str, conf: &Value| {
         let run_id = trigger_at(&server, "prior_dates", &format!("2026-01-{date}T00:00:00Z"), conf);
         let state = server.wait_for_run("prior_dates", &run_id);
         assert_eq!(state, "success", "{date}: {}", shown(&log_of(&context, "prior_dates", &run_id, "look", 1)));
@@ -102,7 +105,7 @@ fn xcoms_of_prior_dates_are_those_of_runs_that_are_not_later() {
     };
     let nothing = json!({"last": null, "only_first": null, "item": null, "all": [], "other": null, "is_first": true});
     let first = run("05", &nothing);
-    let sees = |last: &str, all: &[&str], other: serde_json::Value| {
+    let sees = |last: &str, all: &[&str], other: Value| {
         let mut all = all.to_vec();
         all.sort_unstable();
         json!({"last": last, "only_first": first, "item": 1, "all": all, "other": other, "is_first": false})

@@ -24,6 +24,7 @@ impl Writer {
                 duration_micros(file.duration),
                 texts_json(&dag_ids),
             ])?;
+        let touches_assets = self.touches_assets(file, &dag_ids)?;
         self.set_import_errors(file)?;
         for dag in &file.dags {
             let version = self.version(file, dag)?;
@@ -44,7 +45,20 @@ impl Writer {
             file.relative_fileloc,
             texts_json(&dag_ids)
         ])?;
-        self.activate_assets()
+        if touches_assets { self.activate_assets() } else { Ok(()) }
+    }
+
+    /// Whether a Dag of the file has assets, or had some: most imports have nothing to do with them, and what is active is a
+    /// question about all.
+    fn touches_assets(&self, file: &ImportedFile, dag_ids: &[String]) -> WriteResult<bool> {
+        if file.dags.iter().any(|dag| !dag.assets.is_empty()) {
+            return Ok(true);
+        }
+        let sql = "SELECT EXISTS (SELECT 1 FROM dag JOIN dag_asset AS u ON u.dag_id = dag.dag_id
+                 WHERE dag.bundle_name = ?1 AND dag.source_file = ?2)
+             OR EXISTS (SELECT 1 FROM dag_asset WHERE dag_id IN (SELECT value FROM json_each(?3)))";
+        let params = params![file.bundle_name, file.relative_fileloc, texts_json(dag_ids)];
+        Ok(self.connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))?)
     }
 
     fn set_import_errors(&self, file: &ImportedFile) -> WriteResult<()> {
