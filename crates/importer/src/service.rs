@@ -411,11 +411,16 @@ impl Service {
     }
 }
 
-/// The packages that serialize Dags are part of what an import depends on.
+/// The form of what an import leaves in the store. Raise it whenever that changes: files are imported again then, although
+/// they are as they were. It was 1 before assets.
+const STORED_FORM: u32 = 2;
+
+/// The packages that serialize Dags are part of what an import depends on, and so is the form of what is stored.
 fn name_of_importer(info: &HelperInfo) -> String {
     let mut packages: Vec<String> = info.packages.iter().map(|(name, version)| format!("{name} {version}")).collect();
     packages.sort();
-    format!("{} python {} {}", env!("CARGO_PKG_VERSION"), info.python, packages.join(" "))
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{version} form {STORED_FORM} python {} {}", info.python, packages.join(" "))
 }
 
 /// The line of an error that says most: of a traceback the last one.
@@ -445,5 +450,23 @@ async fn import_until_done(helper: &Helper, request: &ImportRequest, answers: Ar
                 tokio::time::sleep(STORE_PAUSE).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_in_an_earlier_form_is_imported_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("dag.py");
+        std::fs::write(&file, "x").unwrap();
+        let info = HelperInfo { pid: 1, python: "3.11".into(), packages: Default::default(), bundles: Vec::new() };
+        // As versions without assets named themselves.
+        let before = format!("{} python 3.11 ", env!("CARGO_PKG_VERSION"));
+        let now = name_of_importer(&info);
+        assert_eq!(Fingerprint::take(&before, &file, &[], &[]).compare(&now), Change::Changed);
+        assert_eq!(Fingerprint::take(&now, &file, &[], &[]).compare(&now), Change::Unchanged);
     }
 }
