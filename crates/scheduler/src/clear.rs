@@ -3,6 +3,8 @@
 //! What executes is asked to end, and starts anew when it has; everything else waits for its turn at once. The try that
 //! was goes into the history, and the task instance gets all its retries back.
 
+use std::collections::{HashMap, HashSet};
+
 use jiff::Timestamp;
 use model::transition::TaskTransition;
 use model::{Change, Dag, DagRun, DagRunState, MapIndex, RunKey, TaskId, TaskIndex, TaskInstance, TaskState};
@@ -28,13 +30,33 @@ pub struct Clear {
     pub keep_running: bool,
 }
 
-impl Clear {
-    fn names(&self, ti: &TaskInstance) -> bool {
-        self.tasks.iter().any(|(task_id, map_index)| {
-            *task_id == ti.task_id && map_index.is_none_or(|map_index| map_index == ti.map_index)
-        })
+/// Task instances by name, found without looking at all names.
+pub(crate) struct Named<'a> {
+    /// `None` for all instances.
+    tasks: HashMap<&'a TaskId, Option<HashSet<MapIndex>>>,
+}
+
+impl<'a> Named<'a> {
+    pub(crate) fn new(names: &'a [(TaskId, Option<MapIndex>)]) -> Self {
+        let mut tasks: HashMap<&TaskId, Option<HashSet<MapIndex>>> = HashMap::new();
+        for (task_id, map_index) in names {
+            let indexes = tasks.entry(task_id).or_insert_with(|| Some(HashSet::new()));
+            match (indexes.as_mut(), map_index) {
+                (Some(indexes), Some(map_index)) => drop(indexes.insert(*map_index)),
+                _ => *indexes = None,
+            }
+        }
+        Self { tasks }
     }
 
+    pub(crate) fn includes(&self, ti: &TaskInstance) -> bool {
+        self.tasks
+            .get(&ti.task_id)
+            .is_some_and(|indexes| indexes.as_ref().is_none_or(|indexes| indexes.contains(&ti.map_index)))
+    }
+}
+
+impl Clear {
     /// Whether the newest structure must be asked for: a run whose bundle has versions keeps to its own otherwise.
     pub(crate) fn wants_newest(&self, run: &DagRun) -> bool {
         self.on_latest_version && run.bundle_version.is_some()
@@ -66,7 +88,8 @@ impl Scheduler {
         decisions: &mut Decisions,
     ) {
         let Some(state) = self.runs.get(&serial) else { return };
-        let is_meant = |task: &TaskRef| clear.names(state.ti(*task));
+        let named = Named::new(&clear.tasks);
+        let is_meant = |task: &TaskRef| named.includes(state.ti(*task));
         let tasks: Vec<TaskRef> = state.refs(serial).into_iter().filter(is_meant).collect();
         let to = clear.reply;
         if clear.keep_running && tasks.iter().any(|task| is_running(state.ti(*task).state)) {
@@ -157,8 +180,9 @@ impl Scheduler {
             // Tasks that are new since the run ended are part of it when it goes on.
             self.fit(loaded, now, decisions);
         }
+        let named = Named::new(&clear.tasks);
         let follows = clear.restart_run || clear.on_latest_version;
-        let cleared = self.clear_where(loaded, |ti| clear.names(ti), follows, now, decisions);
+        let cleared = self.clear_where(loaded, |ti| named.includes(ti), follows, now, decisions);
         let LoadedRun { run, structure, .. } = loaded;
         if !cleared.is_empty() && clear.restart_run {
             if clear.on_latest_version {

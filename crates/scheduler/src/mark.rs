@@ -8,7 +8,7 @@ use model::transition::{TaskTransition, next_state};
 use model::{Change, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey};
 
 use crate::by_hand::Wish;
-use crate::clear::requeue_cleared;
+use crate::clear::{Named, requeue_cleared};
 use crate::event::{Action, Decisions, LoadedRun, ReplyId, StopReason, TasksChanged};
 use crate::run_state::{RunSerial, TaskRef};
 use crate::{Scheduler, put};
@@ -45,11 +45,8 @@ pub struct Mark {
 
 impl Mark {
     /// Whether a task instance is to be marked: it is meant, and is not in that state.
-    fn marks(&self, ti: &TaskInstance) -> bool {
-        let is_meant = self.tasks.iter().any(|(task_id, map_index)| {
-            *task_id == ti.task_id && map_index.is_none_or(|map_index| map_index == ti.map_index)
-        });
-        is_meant && next_state(ti.state, self.mark_as.transition()).is_ok()
+    fn marks(&self, named: &Named<'_>, ti: &TaskInstance) -> bool {
+        named.includes(ti) && next_state(ti.state, self.mark_as.transition()).is_ok()
     }
 
     fn resumes(&self, ti: &TaskInstance, marked: &HashSet<TaskInstanceKey>) -> bool {
@@ -70,7 +67,9 @@ impl Scheduler {
 
     pub(crate) fn mark_under_way(&mut self, serial: RunSerial, mark: &Mark, now: Timestamp, decisions: &mut Decisions) {
         let Some(state) = self.runs.get(&serial) else { return };
-        let tasks: Vec<TaskRef> = state.refs(serial).into_iter().filter(|task| mark.marks(state.ti(*task))).collect();
+        let named = Named::new(&mark.tasks);
+        let tasks: Vec<TaskRef> =
+            state.refs(serial).into_iter().filter(|task| mark.marks(&named, state.ti(*task))).collect();
         for task in &tasks {
             self.force(*task, mark.mark_as.transition(), StopReason::MarkedByHand, now, decisions);
         }
@@ -106,7 +105,8 @@ impl Scheduler {
         decisions: &mut Decisions,
     ) {
         let mut marked = Vec::new();
-        for ti in loaded.task_instances.iter_mut().filter(|ti| mark.marks(ti)) {
+        let named = Named::new(&mark.tasks);
+        for ti in loaded.task_instances.iter_mut().filter(|ti| mark.marks(&named, ti)) {
             let Ok(next) = next_state(ti.state, mark.mark_as.transition()) else { continue };
             ti.state = next;
             ti.start_date = ti.start_date.or(Some(now));
