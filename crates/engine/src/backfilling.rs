@@ -24,6 +24,8 @@ pub const MAX_DATES: usize = 100_000;
 pub enum InvalidBackfill {
     #[error("{0} has a non-periodic schedule that does not support backfills")]
     NotPeriodic(DagId),
+    #[error("the dates of Dag {0} are known only to a timetable of a plugin; there are no backfills of such Dags yet")]
+    Custom(DagId),
     #[error("Dag with dag_id: '{0}' does not allow backfill runs")]
     NotAllowed(DagId),
     #[error("from_date ({}) must not be after to_date ({}).", python_isoformat(*from), python_isoformat(*to))]
@@ -73,6 +75,9 @@ impl BackfillRequest {
         }
         if !dag.timetable.is_periodic() || matches!(dag.timetable, Timetable::Assets(_)) {
             return Err(InvalidBackfill::NotPeriodic(dag.dag_id.clone()));
+        }
+        if dag.timetable.custom().is_some() {
+            return Err(InvalidBackfill::Custom(dag.dag_id.clone()));
         }
         Ok(())
     }

@@ -16,11 +16,19 @@ pub struct FactsError {
 }
 
 /// The facts of a Dag as a document. `timetable` is its serialized form, with `__type` and `__var`; `may_schedule` says
-/// whether the timetable may make runs, `may_follow_assets` whether updates of assets may.
-pub fn facts_to_json(dag: &Dag, timetable: &Json, may_schedule: bool, may_follow_assets: bool) -> Json {
+/// whether the timetable may make runs, `may_follow_assets` whether updates of assets may. `traits` is what the import found
+/// of a timetable from a plugin.
+pub fn facts_to_json(
+    dag: &Dag,
+    timetable: &Json,
+    traits: Option<&Json>,
+    may_schedule: bool,
+    may_follow_assets: bool,
+) -> Json {
     let Restriction { earliest, latest, catchup } = dag.restriction();
     json!({
         "timetable": timetable,
+        "traits": traits,
         "earliest": earliest.map(Timestamp::as_microsecond),
         "latest": latest.map(Timestamp::as_microsecond),
         "catchup": catchup,
@@ -40,6 +48,7 @@ pub fn facts_of(record: &DagRecord) -> Result<DagFacts, FactsError> {
     let type_name = timetable.get("__type").and_then(Json::as_str).unwrap_or_default();
     let data = timetable.get("__var").cloned().unwrap_or(Json::Null);
     let timetable = Timetable::from_serialized(type_name, &data).map_err(|cause| error(cause.to_string()))?;
+    let timetable = timetable.with_traits(facts.get("traits").unwrap_or(&Json::Null));
     let flag = |name: &str| facts.get(name).and_then(Json::as_bool).unwrap_or(false);
     Ok(DagFacts {
         dag_id: record.dag_id.clone(),

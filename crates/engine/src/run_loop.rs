@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use model::{AttemptId, Callback, DagRun, TriggerId};
-use scheduler::{Action, ArmTrigger, Config, Event, IdSource, Obstacle, StartAttempt, StopReason};
+use scheduler::{Action, ArmTrigger, AskTimetable, Config, Event, IdSource, Obstacle, StartAttempt, StopReason};
 use store::{Store, StoreError};
 
 use crate::core::{Core, Input};
@@ -30,6 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub trait Dispatch: Send {
     fn start(&mut self, attempt: Box<StartAttempt>);
     fn stop(&mut self, attempt: AttemptId, reason: StopReason);
+    /// A timetable is to say when the next run of its Dag is due; the answer is an [`Event::TimetableAnswered`].
+    fn ask_timetable(&mut self, question: Box<AskTimetable>);
     /// A trigger is to run until it fires or is disarmed.
     fn arm(&mut self, trigger: Box<ArmTrigger>);
     fn disarm(&mut self, trigger: TriggerId);
@@ -237,6 +239,7 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
             match action {
                 Action::Start(attempt) => self.dispatch.start(attempt),
                 Action::Stop { attempt, reason } => self.dispatch.stop(attempt, reason),
+                Action::AskTimetable(question) => self.dispatch.ask_timetable(question),
                 Action::Arm(trigger) => self.dispatch.arm(trigger),
                 Action::Disarm(trigger) => self.dispatch.disarm(trigger),
                 Action::Acknowledge { attempt } => self.dispatch.acknowledge(attempt),

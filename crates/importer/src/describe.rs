@@ -124,7 +124,13 @@ fn describe_dag(
         max_consecutive_failed_dag_runs: dag.limits.max_consecutive_failed_dag_runs,
         has_task_concurrency_limits: listing.has_task_concurrency_limits,
         allowed_run_types: dag.allowed_run_types.clone(),
-        facts: facts_to_json(dag, &listing.timetable, may_have(RunType::Scheduled), may_have(RunType::AssetTriggered)),
+        facts: facts_to_json(
+            dag,
+            &listing.timetable,
+            extras.get("timetable"),
+            may_have(RunType::Scheduled),
+            may_have(RunType::AssetTriggered),
+        ),
         assets: assets_of(dag),
         unproven: false,
         version: VersionId(uuid::Uuid::now_v7()),
@@ -164,7 +170,12 @@ fn hash_of(serialized: &Json, extras: &Json) -> String {
     }
     let mut hasher = blake3::Hasher::new();
     hash_value(&mut hasher, &structure);
-    hash_value(&mut hasher, extras);
+    // What a class from a plugin is like is no part of the structure: an edit of the plugin changes no Dag.
+    let mut extras = extras.clone();
+    if let Some(extras) = extras.as_object_mut() {
+        extras.remove("timetable");
+    }
+    hash_value(&mut hasher, &extras);
     hasher.finalize().to_hex().to_string()
 }
 

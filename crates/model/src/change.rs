@@ -1,5 +1,7 @@
 //! What one commit writes. Every change puts a whole record in place, so that writing it twice changes nothing.
 
+use jiff::Timestamp;
+
 use crate::asset::{AssetEvent, Listener};
 use crate::backfill::Backfill;
 use crate::callback::Callback;
@@ -52,6 +54,12 @@ pub enum Change {
     Schedule {
         dag_id: DagId,
         schedule: Box<DagSchedule>,
+    },
+    /// What there is to say about a Dag beside errors of its file; nothing takes back what was said.
+    DagWarning {
+        dag_id: DagId,
+        warning: Option<String>,
+        at: Timestamp,
     },
     /// An asset was updated, and these Dags are to know. The asset is made if it is not there.
     AssetEvent {

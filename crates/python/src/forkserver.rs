@@ -22,6 +22,8 @@ const SHOWN_LINES: usize = 30;
 
 const HELPER: &str = include_str!("helper/updraft_helper.py");
 const IMPORTER: &str = include_str!("helper/updraft_import.py");
+const PLUGINS: &str = include_str!("helper/updraft_plugins.py");
+const EVALUATE: &str = include_str!("helper/updraft_evaluate.py");
 const TRIGGERS: &str = include_str!("helper/updraft_triggers.py");
 const CALLBACKS: &str = include_str!("helper/updraft_callbacks.py");
 
@@ -84,6 +86,8 @@ pub enum Job {
     Triggers,
     /// A callback of a Dag or a task, by the official Dag processor.
     Callback,
+    /// Timetables of plugins, which are asked one question after the other.
+    Evaluate,
 }
 
 #[derive(Serialize)]
@@ -184,6 +188,8 @@ impl HelperFiles {
         let main = folder.join("updraft_helper.py");
         let files = [
             ("updraft_import.py", IMPORTER),
+            ("updraft_plugins.py", PLUGINS),
+            ("updraft_evaluate.py", EVALUATE),
             ("updraft_triggers.py", TRIGGERS),
             ("updraft_callbacks.py", CALLBACKS),
             ("updraft_helper.py", HELPER),

@@ -176,32 +176,47 @@ impl<W: tokio::io::AsyncWrite + Unpin> Conversation<W> {
     }
 
     async fn other(&mut self, id: i64, body: Json) -> Result<(), FrameError> {
-        let request: ToSupervisor = match serde_json::from_value(body) {
-            Ok(request) => request,
-            Err(error) => return self.writer.refuse(id, &server_error(400, &error.to_string())).await,
-        };
-        self.imported.asked |= !matches!(request, ToSupervisor::MaskSecret { .. });
-        let answers = Arc::clone(&self.answers);
-        let answer = tokio::task::spawn_blocking(move || answers.answer(request)).await;
-        match answer {
-            Ok(Answer::Done) => self.writer.answer(id, None).await,
-            Ok(Answer::Body(body)) => self.writer.answer(id, Some(&body)).await,
-            Ok(Answer::Refused(error)) => self.writer.refuse(id, &error).await,
-            Err(error) => self.writer.refuse(id, &server_error(500, &error.to_string())).await,
-        }
+        self.imported.asked |= body.get("type").and_then(Json::as_str) != Some("MaskSecret");
+        answer_request(&mut self.writer, &self.answers, id, body).await
     }
 }
 
+/// Answers what code in a child asks for.
+pub(crate) async fn answer_request<W: tokio::io::AsyncWrite + Unpin>(
+    writer: &mut FrameWriter<W>,
+    answers: &Arc<dyn Answers>,
+    id: i64,
+    body: Json,
+) -> Result<(), FrameError> {
+    let request: ToSupervisor = match serde_json::from_value(body) {
+        Ok(request) => request,
+        Err(error) => return writer.refuse(id, &server_error(400, &error.to_string())).await,
+    };
+    let answers = Arc::clone(answers);
+    match tokio::task::spawn_blocking(move || answers.answer(request)).await {
+        Ok(Answer::Done) => writer.answer(id, None).await,
+        Ok(Answer::Body(body)) => writer.answer(id, Some(&body)).await,
+        Ok(Answer::Refused(error)) => writer.refuse(id, &error).await,
+        Err(error) => writer.refuse(id, &server_error(500, &error.to_string())).await,
+    }
+}
+
+/// Of a process that imported a file.
 fn how_it_died(exit: Exit) -> String {
-    let how = match exit {
+    let how = how_it_ended(exit);
+    format!("The process that imported this file {how} before it gave a result.")
+}
+
+/// What became of a process, as a part of a sentence.
+pub(crate) fn how_it_ended(exit: Exit) -> String {
+    match exit {
         Exit::Code(0) => "ended by itself, with exit code 0,".to_owned(),
         Exit::Code(code) => format!("ended with exit code {code}"),
         Exit::Signal(9) => "was killed (SIGKILL: most often for want of memory)".to_owned(),
         Exit::Signal(11) => "crashed (SIGSEGV, in compiled code)".to_owned(),
         Exit::Signal(signal) => format!("was ended by signal {signal}"),
         Exit::Unknown => "was lost".to_owned(),
-    };
-    format!("The process that imported this file {how} before it gave a result.")
+    }
 }
 
 fn with_output(reason: String, output: &str) -> String {

@@ -5,6 +5,7 @@
 //! `airflow/dag_processing/processor.py`, `airflow/serialization/schema.json`).
 
 pub mod environment;
+mod evaluate;
 mod forkserver;
 mod frame;
 mod helper_process;
@@ -14,6 +15,7 @@ pub mod message;
 pub mod serialized;
 pub mod trigger;
 
+pub use evaluate::Evaluator;
 pub use forkserver::{Bundle, ChildSockets, ForkError, ForkServer, ForkedChild, HelperInfo, Job};
 pub use frame::{FrameError, FrameReader, FrameWriter, MAX_FRAME, Request};
 pub use helper_process::{Helper, HelperOptions};

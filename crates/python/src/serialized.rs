@@ -151,7 +151,7 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     let fields = Fields { place: format!("Dag {dag_id}"), fields: dag, partial: None, defaults: None };
 
     let timetable = dag.get("timetable").cloned().unwrap_or(Json::Null);
-    let mut builder = DagBuilder::new(dag_id, read_timetable(&fields, &timetable)?);
+    let mut builder = DagBuilder::new(dag_id, read_timetable(&fields, &timetable, extras)?);
     read_dag_fields(builder.dag_mut(), &fields)?;
     let dag_params = builder.dag_mut().params.clone();
     let mut listing = read_listing(&fields, dag_id)?;
@@ -206,10 +206,11 @@ pub fn tasks_of_group(serialized: &Json, group_id: &str) -> Option<Vec<String>> 
 
 static EMPTY: std::sync::LazyLock<serde_json::Map<String, Json>> = std::sync::LazyLock::new(serde_json::Map::new);
 
-fn read_timetable(fields: &Fields<'_>, timetable: &Json) -> Result<Timetable, SerializedError> {
+fn read_timetable(fields: &Fields<'_>, timetable: &Json, extras: &Json) -> Result<Timetable, SerializedError> {
     let type_name = timetable.get("__type").and_then(Json::as_str).unwrap_or("airflow.timetables.simple.NullTimetable");
     let data = timetable.get("__var").cloned().unwrap_or(Json::Null);
     Timetable::from_serialized(type_name, &data)
+        .map(|timetable| timetable.with_traits(extras.get("timetable").unwrap_or(&Json::Null)))
         .map_err(|error| SerializedError::Invalid { place: fields.place.clone(), reason: error.to_string() })
 }
 

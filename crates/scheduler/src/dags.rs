@@ -14,6 +14,7 @@ use crate::run_queue::RunQueue;
 use crate::run_state::{RunSerial, RunState};
 use crate::slots::Constraint;
 use crate::timers::Timer;
+use crate::timetables::Asked;
 
 /// The precision of every moment.
 const NEXT_MOMENT: SignedDuration = SignedDuration::from_micros(1);
@@ -58,7 +59,9 @@ pub(crate) struct DagEntry {
     /// In no file any more.
     gone: bool,
     /// The next run is being asked about.
-    checking: bool,
+    pub(crate) checking: bool,
+    /// How it stands with a timetable that only Python can evaluate.
+    pub(crate) asked: Asked,
     /// The one timer that counts; any other is an old one.
     timer: Option<Timestamp>,
 }
@@ -76,6 +79,7 @@ impl DagEntry {
             backfill_running: 0,
             gone: false,
             checking: false,
+            asked: Asked::default(),
             timer: None,
         }
     }
@@ -193,6 +197,8 @@ impl Scheduler {
                 let schedule = std::mem::take(&mut entry.facts.schedule);
                 entry.facts = DagFacts { schedule, paused: entry.facts.paused, ..facts };
                 was_gone = std::mem::replace(&mut entry.gone, false);
+                // The import has taken back what was said.
+                entry.asked.forget_warning();
                 for run in std::mem::take(&mut entry.unavailable) {
                     entry.queue.push(run);
                 }
@@ -272,6 +278,9 @@ impl Scheduler {
 
     /// Asks the timetable when the next run is due, and sets the clock for it.
     pub(crate) fn plan_next_run(&mut self, dag_id: &DagId, now: Timestamp, decisions: &mut Decisions) {
+        if self.ask_timetable(dag_id, decisions) {
+            return;
+        }
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         let facts = &mut entry.facts;
         let next_run = if facts.may_schedule {
@@ -291,7 +300,7 @@ impl Scheduler {
 
     /// Sets the clock for a Dag's schedule, unless it is to be looked at sooner. That is never in the same moment again:
     /// runs that end at once, one after the other, must leave room for everything else that happens.
-    fn look_at_schedule(&mut self, dag_id: &DagId, at: Timestamp) {
+    pub(crate) fn look_at_schedule(&mut self, dag_id: &DagId, at: Timestamp) {
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         let after = |moment: Timestamp, pause: SignedDuration| moment.saturating_add(pause).unwrap_or(Timestamp::MAX);
         let mut at = at.max(after(self.moment, NEXT_MOMENT));
@@ -304,7 +313,7 @@ impl Scheduler {
         }
     }
 
-    pub(crate) fn schedule_is_due(&mut self, dag_id: &DagId, at: Timestamp, now: Timestamp) {
+    pub(crate) fn schedule_is_due(&mut self, dag_id: &DagId, at: Timestamp, now: Timestamp, decisions: &mut Decisions) {
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         if entry.timer != Some(at) {
             return;
@@ -312,6 +321,9 @@ impl Scheduler {
         entry.timer = None;
         if self.draining || !entry.may_start_runs() || !entry.facts.may_schedule || entry.checking {
             return;
+        }
+        if entry.facts.timetable.custom().is_some() {
+            return self.custom_schedule_is_due(dag_id, now, decisions);
         }
         // Asked again because time may have passed since: without catchup only the newest interval counts.
         let facts = &mut entry.facts;
@@ -346,13 +358,24 @@ impl Scheduler {
         entry.checking = false;
         let (Some(next_run), Some(structure)) = (entry.facts.schedule.next_run, structure) else { return };
         // Its assets may have made a run in the same step. When that ends, the Dag is looked at again.
+        let is_custom = entry.facts.timetable.custom().is_some();
         if entry.active() >= entry.facts.limits.max_active_runs as usize {
+            if is_custom {
+                entry.asked.is_outdated();
+            }
             return;
         }
+        let named = if is_custom { entry.asked.take_run_id(taken) } else { Some(scheduled_run_id(next_run.run_after)) };
+        let Some(run_id) = named else { return };
         entry.facts.schedule.last_interval = Some(next_run.data_interval);
+        if is_custom {
+            // Durable together with the run: what is next, Python says later.
+            let schedule = Box::new(entry.facts.schedule.clone());
+            decisions.changes.push(Change::Schedule { dag_id: dag_id.clone(), schedule });
+        }
         if !taken {
             let run = NewRun {
-                run_id: scheduled_run_id(next_run.run_after),
+                run_id,
                 run_type: RunType::Scheduled,
                 triggered_by: TriggeredBy::Timetable,
                 triggering_user: None,

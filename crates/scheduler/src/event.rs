@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use model::timetable::NamedRun;
 use model::{
     AssetEvent, AssetEventId, AssetUpdate, AttemptId, Backfill, BackfillId, Callback, Change, Dag, DagId, DagRun,
     DagRunState, DataInterval, Deadline, HitlRefusal, HitlResponse, Json, MapIndex, RunId, RunKey, Suspension, TaskId,
@@ -12,6 +13,7 @@ use model::{
 };
 
 use crate::dags::DagFacts;
+use crate::timetables::AskTimetable;
 
 /// Everything that can happen.
 #[derive(Clone, Debug)]
@@ -30,6 +32,12 @@ pub enum Event {
         dag_id: DagId,
         structure: Option<Structure>,
         taken: bool,
+    },
+    /// The answer to [`Action::AskTimetable`]; an error is for people.
+    TimetableAnswered {
+        dag_id: DagId,
+        number: u64,
+        answer: Result<Option<NamedRun>, String>,
     },
     /// Somebody asks for a run.
     Trigger(Box<Trigger>),
@@ -424,6 +432,8 @@ pub enum Action {
     Done {
         to: ReplyId,
     },
+    /// A timetable is to say when the next run of its Dag is due. Asked again when the process starts anew.
+    AskTimetable(Box<AskTimetable>),
     /// A trigger is to run until it fires or nobody waits for it any more.
     Arm(Box<ArmTrigger>),
     /// Nobody waits for a trigger any more.

@@ -31,6 +31,7 @@ mod slots;
 mod structure;
 mod suspend;
 mod timers;
+mod timetables;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -48,6 +49,7 @@ pub use event::{
 pub use expand::MAX_INSTANCES;
 pub use ids::IdSource;
 pub use mark::{Mark, MarkAs};
+pub use timetables::AskTimetable;
 
 use dags::DagEntry;
 use run_state::{RunSerial, RunState, TaskRef};
@@ -84,6 +86,8 @@ pub struct Scheduler {
     last_backfill: BackfillId,
     /// Dags whose backfills may be complete.
     backfills_touched: BTreeSet<DagId>,
+    /// The number of the last question for a timetable.
+    last_question: u64,
     assets: assets::Assets,
     deadlines: deadlines::Deadlines,
     pools: Pools,
@@ -120,6 +124,7 @@ impl Scheduler {
             last_trigger: TriggerId(0),
             last_backfill: BackfillId(0),
             backfills_touched: BTreeSet::new(),
+            last_question: 0,
             assets: assets::Assets::default(),
             deadlines: deadlines::Deadlines::default(),
             pools: Pools::default(),
@@ -202,6 +207,9 @@ impl Scheduler {
             Event::ScheduleChecked { dag_id, structure, taken } => {
                 self.schedule_checked(&dag_id, structure, taken, now, decisions);
             }
+            Event::TimetableAnswered { dag_id, number, answer } => {
+                self.timetable_answered(&dag_id, number, answer, now, decisions);
+            }
             Event::Trigger(trigger) => self.trigger(*trigger, now, decisions),
             Event::RunFound(run) => self.run_found(*run, now),
             Event::RunLoaded(loaded) => self.run_loaded(*loaded, now, decisions),
@@ -257,7 +265,7 @@ impl Scheduler {
     fn due_timers(&mut self, now: Timestamp, decisions: &mut Decisions) {
         while let Some((at, timer)) = self.timers.pop_due(now) {
             match timer {
-                timers::Timer::NextRun(dag_id) => self.schedule_is_due(&dag_id, at, now),
+                timers::Timer::NextRun(dag_id) => self.schedule_is_due(&dag_id, at, now, decisions),
                 timers::Timer::RunAfter(dag_id) => self.start_queued_runs(&dag_id, now),
                 timers::Timer::RunTimeout(serial) => self.run_timed_out(serial, now, decisions),
                 timers::Timer::LogicalDate(serial) => self.logical_date_is_due(serial),

@@ -465,14 +465,14 @@ fn schedule_is_served(world: &World, sim: &SimDag, runs: &[DagRun]) -> Check {
         return Ok(());
     }
     let Some(record) = read(world.store.dag(&sim.dag_id))? else { return Ok(()) };
-    let left = dag.timetable.next_run(record.schedule.last_interval, &dag.restriction(), world.now);
+    let left = sim.next_run(record.schedule.last_interval, world.now);
     ensure(left.is_none(), || format!("{} is left without its run of {left:?}", sim.dag_id))?;
     let dates: Vec<Option<Timestamp>> = of_dag.iter().map(|run| run.logical_date).collect();
     let mut last = None;
     while sim.versions.len() == 1
         && !world.thinned.contains(&sim.dag_id)
         && dag.catchup
-        && let Some(next) = dag.timetable.next_run(last, &dag.restriction(), world.now)
+        && let Some(next) = sim.next_run(last, world.now)
     {
         ensure(dates.contains(&Some(next.logical_date())), || {
             format!("{} has no run of {}", sim.dag_id, next.logical_date())

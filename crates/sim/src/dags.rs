@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use model::timetable::Timetable;
+use model::timetable::{NextRun, Restriction, Timetable};
 use model::{
-    Dag, DagBuilder, DagId, DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, Json, Task, TaskId,
-    TaskInstance, TaskState, TimerEvent, TriggerRule, TriggerTimer, VersionId,
+    Dag, DagBuilder, DagId, DataInterval, DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, Json, Task,
+    TaskId, TaskInstance, TaskState, TimerEvent, TriggerRule, TriggerTimer, VersionId,
 };
 use scheduler::{Deferral, Outcome};
 use serde_json::json;
@@ -16,6 +16,24 @@ use crate::rng::Rng;
 
 /// Pools and the sizes that they begin with.
 pub const POOLS: [(&str, u32); 2] = [("default_pool", 5), ("small", 2)];
+
+fn parsed(timetable: &Json) -> Timetable {
+    let type_name = timetable["__type"].as_str().unwrap_or_default();
+    Timetable::from_serialized(type_name, &timetable["__var"]).unwrap_or(Timetable::Null)
+}
+
+/// What a timetable says, a custom one in Python's place.
+pub(crate) fn answer_of(
+    timetable: &Timetable,
+    last: Option<DataInterval>,
+    restriction: &Restriction,
+    now: Timestamp,
+) -> Option<NextRun> {
+    match timetable {
+        Timetable::Custom(custom) => parsed(&custom.data).next_run(last, restriction, now),
+        known => known.next_run(last, restriction, now),
+    }
+}
 
 /// One version of a Dag.
 #[derive(Clone, Debug)]
@@ -68,8 +86,17 @@ impl SimDag {
     }
 
     fn parsed_timetable(&self) -> Timetable {
-        let type_name = self.timetable["__type"].as_str().unwrap_or_default();
-        Timetable::from_serialized(type_name, &self.timetable["__var"]).unwrap_or(Timetable::Null)
+        parsed(&self.timetable)
+    }
+
+    pub(crate) fn is_custom(&self) -> bool {
+        self.parsed_timetable().custom().is_some()
+    }
+
+    /// The next run as the timetable says it, whoever evaluates it.
+    pub(crate) fn next_run(&self, last: Option<DataInterval>, now: Timestamp) -> Option<NextRun> {
+        let dag = &self.newest().dag;
+        answer_of(&dag.timetable, last, &dag.restriction(), now)
     }
 }
 
@@ -143,7 +170,15 @@ fn random_tasks(rng: &mut Rng, seed: u64, builder: &mut DagBuilder) {
     }
 }
 
+/// A class that no engine knows: what it answers is what the timetable in it answers.
+const CUSTOM: &str = "sim.Custom";
+
 fn random_timetable(rng: &mut Rng, number: usize) -> Json {
+    let timetable = plain_timetable(rng, number);
+    if number > 0 || rng.percent(75) { timetable } else { json!({"__type": CUSTOM, "__var": timetable}) }
+}
+
+fn plain_timetable(rng: &mut Rng, number: usize) -> Json {
     if number > 0 && rng.percent(40) {
         return assets::timetable(rng, number);
     }

@@ -387,7 +387,7 @@ fn imported(sim: &SimDag) -> ImportedDag {
         allowed_run_types: None,
         unproven: false,
         assets: Vec::new(),
-        facts: facts_to_json(dag, &sim.timetable, true, true),
+        facts: facts_to_json(dag, &sim.timetable, None, true, true),
         version: version.id,
         hash: version.id.to_string(),
         serialized: json!(null),

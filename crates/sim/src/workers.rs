@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use engine::{Input, Started};
 use jiff::Timestamp;
+use model::timetable::{NamedRun, NextRun, Timetable};
 use model::{AttemptId, Call, CallbackId, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
 use scheduler::{
-    Action, ArmTrigger, Event, Outcome, RunRefusal, StartAttempt, StopReason, TasksChanged, TriggerError, TriggerEvent,
-    TriggeredEnd,
+    Action, ArmTrigger, AskTimetable, Event, Outcome, RunRefusal, StartAttempt, StopReason, TasksChanged, TriggerError,
+    TriggerEvent, TriggeredEnd,
 };
 use serde_json::json;
 use store::{Write, XCom, XComKey};
 
 use crate::assets;
 use crate::checks::{self, Violation};
-use crate::dags::{Plan, left_out};
+use crate::dags::{Plan, answer_of, left_out};
 use crate::world::{Pending, World};
 
 /// The key under which branches leave their decision.
@@ -62,6 +63,7 @@ impl World {
                     self.note(|| format!("{dag_id} is {}", if paused { "paused" } else { "let go on" }));
                 }
             }
+            Action::AskTimetable(question) => self.ask_timetable(&question),
             Action::Arm(trigger) => self.arm(trigger),
             Action::Disarm(trigger) => {
                 if self.armed.remove(&trigger).is_some() && self.rng.percent(30) {
@@ -113,6 +115,23 @@ impl World {
         self.note(|| format!("a callback of {run} was called"));
         self.called.insert(run);
         self.write(vec![Write::CallbackDone(id)]);
+    }
+
+    /// Python takes its time, and sometimes it fails.
+    fn ask_timetable(&mut self, question: &AskTimetable) {
+        let AskTimetable { dag_id, number, timetable, last, restriction } = question;
+        let known = Timetable::Custom(Box::new(timetable.clone()));
+        let next_run = answer_of(&known, *last, restriction, self.now);
+        let answer = if self.is_faulty() && self.rng.percent(10) {
+            Err("the timetable fails".to_owned())
+        } else {
+            let run_id = |next: NextRun| format!("scheduled__own_{}", next.run_after).as_str().into();
+            Ok(next_run.map(|next_run| NamedRun { next_run, run_id: run_id(next_run) }))
+        };
+        self.note(|| format!("the timetable of {dag_id} answers {answer:?}"));
+        let event = Event::TimetableAnswered { dag_id: dag_id.clone(), number: *number, answer };
+        let longest = if self.rng.percent(80) { 50 } else { 5000 };
+        self.soon(longest, Pending::Deliver(Input::Event(event)));
     }
 
     fn answered(&mut self, request: u64, answer: Result<RunKey, TriggerError>) {

@@ -49,8 +49,8 @@ pub use query::{
     TaskInstanceOrder, TextFilter, VariableOrder, VersionFilter, VersionOrder, XComFilter, XComOrder,
 };
 pub use records::{
-    AssetRecord, Connection, DagAsset, DagRecord, DagVersion, FileRecord, ImportError, Pool, PoolUsage, TaskStateEntry,
-    TaskTry, Variable, VersionHead, XCom, XComHead, XComKey,
+    AssetRecord, Connection, DagAsset, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool, PoolUsage,
+    TaskStateEntry, TaskTry, Variable, VersionHead, XCom, XComHead, XComKey,
 };
 pub use write::{ImportedDag, ImportedFile, Write};
 
@@ -149,6 +149,8 @@ pub trait DagStore {
     fn tags(&self, names: &TextFilter, direction: Direction, page: Page) -> Result<(Vec<String>, u64)>;
     /// Everything known of the files that were imported.
     fn files(&self) -> Result<Vec<FileRecord>>;
+    /// The warnings about Dags that are in a file, by Dag id.
+    fn dag_warnings(&self) -> Result<Vec<DagWarning>>;
     fn import_errors(&self, page: Page) -> Result<(Vec<ImportError>, u64)>;
     fn import_error(&self, id: i64) -> Result<Option<ImportError>>;
     fn list_import_errors(

@@ -97,6 +97,14 @@ pub struct FileRecord {
     pub dag_ids: Vec<DagId>,
 }
 
+/// What there is to say about a Dag beside errors of its file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DagWarning {
+    pub dag_id: DagId,
+    pub message: String,
+    pub at: Timestamp,
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct ImportError {
     pub id: i64,

@@ -21,6 +21,7 @@ mod standalone;
 mod target;
 mod tasklog;
 mod tasktest;
+mod timetables;
 mod token;
 mod web;
 mod wiring;

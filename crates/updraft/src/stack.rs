@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use engine::{Engine, EngineHandle, EngineOptions};
 use process::Host;
-use python::{Helper, HelperOptions};
+use python::{Evaluator, Helper, HelperOptions};
 use scheduler::Config as SchedulerConfig;
 use store::Store;
 use worker::{MaskRules, Masker, StoreAnswers, Worker, WorkerOptions};
@@ -16,6 +16,9 @@ use worker::{MaskRules, Masker, StoreAnswers, Worker, WorkerOptions};
 use crate::config::Config;
 use crate::home::{Home, HomeLock};
 use crate::wiring::{EngineReports, Pretend, StoredDags, WorkerDispatch};
+
+/// What a timetable of a plugin may take where imports have no time limit.
+const LONGEST_ANSWER: Duration = Duration::from_secs(300);
 
 pub struct Stack {
     pub engine: Engine,
@@ -94,11 +97,16 @@ impl Stack {
         options.max_rendered_field = config.get("core", "max_templated_field_length", 4096)?;
         let (hostname, unixname) = (options.hostname.to_string(), options.unixname.to_string());
         let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);
+        let seconds: f64 = config.get("core", "dagbag_import_timeout", 30.0)?;
+        let limit =
+            Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero()).unwrap_or(LONGEST_ANSWER);
+        let evaluator = Evaluator::new(helper.clone(), import_answers(Arc::clone(&store)), limit);
         let dispatch = WorkerDispatch {
             worker: worker.clone(),
             runtime: tokio::runtime::Handle::current(),
             shells: shells.runtime.clone(),
             engine: handle.clone(),
+            evaluator,
             pretend,
         };
         let scheduling = SchedulerConfig { parallelism: config.get("core", "parallelism", 32)? };

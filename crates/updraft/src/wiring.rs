@@ -9,9 +9,14 @@ use model::{
     AttemptId, Callback, Dag, DagRun, Execution, HitlResponse, Outlets, RunKey, RunType, TaskInstance, TaskInstanceKey,
     TriggerId, TriggeredBy, VersionId,
 };
-use scheduler::{ArmTrigger, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt, StopReason, TriggerError};
+use python::Evaluator;
+use scheduler::{
+    ArmTrigger, AskTimetable, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt, StopReason, TriggerError,
+};
 use store::Store;
 use worker::{AnswerRefused, Report, Reports, TriggerFromTask, TriggerRefused, Worker};
+
+use crate::timetables;
 
 /// The structures of Dags, as the store has their versions.
 #[derive(Clone)]
@@ -143,6 +148,8 @@ pub struct WorkerDispatch {
     /// For those that do not.
     pub shells: tokio::runtime::Handle,
     pub engine: EngineHandle,
+    /// Answers for timetables of plugins.
+    pub evaluator: Evaluator,
     /// In tests: what is not to run.
     pub pretend: Option<Pretend>,
 }
@@ -180,6 +187,20 @@ impl Dispatch for WorkerDispatch {
 
     fn acknowledge(&mut self, attempt: AttemptId) {
         self.worker.acknowledge(attempt);
+    }
+
+    fn ask_timetable(&mut self, question: Box<AskTimetable>) {
+        let (evaluator, engine) = (self.evaluator.clone(), self.engine.clone());
+        self.runtime.spawn(async move {
+            let answer = timetables::next_run(&evaluator, &question).await;
+            let AskTimetable { dag_id, number, .. } = *question;
+            if let Err(error) = &answer {
+                tracing::warn!("the timetable of {dag_id} does not say when its next run is due: {error}");
+            }
+            if engine.tell(Input::Event(Event::TimetableAnswered { dag_id, number, answer })).await.is_err() {
+                tracing::debug!("the engine has stopped; it asks timetables again when it starts");
+            }
+        });
     }
 
     fn arm(&mut self, trigger: Box<ArmTrigger>) {

@@ -106,7 +106,10 @@ const NOT_PERIODIC: [&str; 4] = ["NullTimetable", "OnceTimetable", "ContinuousTi
 impl DagResponse {
     pub(crate) fn new(state: &ApiState, record: DagRecord) -> Self {
         let class = record.timetable_type.rsplit('.').next().unwrap_or_default();
-        let is_periodic = !NOT_PERIODIC.contains(&class);
+        // What the import found of a timetable from a plugin.
+        let trait_of = |name: &str| record.facts.get("traits")?.get(name)?.as_bool();
+        let is_periodic = trait_of("periodic").unwrap_or(!NOT_PERIODIC.contains(&class));
+        let is_partitioned = trait_of("partitioned").unwrap_or(false);
         let may_backfill =
             record.allowed_run_types.as_ref().is_none_or(|types| types.iter().any(|name| name == "backfill"));
         let next = record.schedule.next_run;
@@ -136,7 +139,7 @@ impl DagResponse {
             description: record.description,
             timetable_summary: record.timetable_summary.filter(|summary| summary != "None"),
             timetable_description: record.timetable_description,
-            timetable_partitioned: false,
+            timetable_partitioned: is_partitioned,
             timetable_periodic: is_periodic,
             max_active_tasks: record.max_active_tasks,
             max_active_runs: record.max_active_runs,

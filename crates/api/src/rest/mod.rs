@@ -10,6 +10,7 @@ mod dag_runs;
 mod dag_sources;
 mod dag_tags;
 mod dag_versions;
+mod dag_warnings;
 mod dags;
 mod health;
 mod import_errors;
@@ -36,6 +37,7 @@ pub(crate) fn routes(mut routes: Routes) -> Routes {
         dag_sources::routes,
         dag_tags::routes,
         dag_versions::routes,
+        dag_warnings::routes,
         dags::routes,
         health::routes,
         import_errors::routes,

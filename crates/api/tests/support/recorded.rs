@@ -37,6 +37,7 @@ impl Dispatch for Idle {
     fn disarm(&mut self, _: TriggerId) {}
     fn acknowledge(&mut self, _: AttemptId) {}
     fn run_finished(&mut self, _: &DagRun, _: &str) {}
+    fn ask_timetable(&mut self, _: Box<scheduler::AskTimetable>) {}
     fn stuck(&mut self, _: &TaskInstance, _: &Obstacle) {}
 }
 
@@ -77,7 +78,7 @@ fn dag(known: &Value) -> (ImportedDag, Write) {
         allowed_run_types: dag.allowed_run_types.clone(),
         unproven: false,
         assets: Vec::new(),
-        facts: facts_to_json(&dag, &listing.timetable, false, false),
+        facts: facts_to_json(&dag, &listing.timetable, None, false, false),
         version: VersionId(text(&known["version"]).parse().unwrap()),
         hash: "h".into(),
         serialized: serialized.clone(),

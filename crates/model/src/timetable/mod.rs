@@ -4,6 +4,7 @@
 
 mod between;
 mod cron;
+mod custom;
 mod delta;
 mod describe;
 mod events;
@@ -22,6 +23,7 @@ use crate::asset::AssetCondition;
 use crate::run::DataInterval;
 
 pub use cron::{CronError, CronExpression, CronField, FieldError};
+pub use custom::{CustomTimetable, NamedRun, Traits};
 pub use delta::Delta;
 pub use events::Events;
 pub use relative_delta::RelativeDelta;
@@ -104,7 +106,9 @@ pub enum Timetable {
     Assets(AssetCondition),
     /// When assets were updated, and beside that when another timetable says so.
     AssetsOrTime { condition: AssetCondition, timetable: Box<Timetable> },
-    /// A timetable that is not evaluated here: partitions, classes from plugins. `type_name` is its class path.
+    /// A timetable of a class from a plugin, which only Python can evaluate.
+    Custom(Box<CustomTimetable>),
+    /// One of Airflow's own that is not evaluated: partitions. `type_name` is its class path.
     Opaque { type_name: String, data: Json },
 }
 
@@ -118,19 +122,41 @@ const PARTITIONED_AT_RUNTIME: &str = "airflow.timetables.simple.PartitionedAtRun
 
 impl Timetable {
     /// Reads a timetable as Airflow serializes it: `type_name` is the `__type`, a class path; `data` the `__var`.
-    /// Classes that the engine doesn't know become [`Timetable::Opaque`].
+    /// Classes that are not Airflow's become [`Timetable::Custom`].
     pub fn from_serialized(type_name: &str, data: &Json) -> Result<Timetable, TimetableError> {
         serialized::read(type_name, data)
     }
 
+    /// The timetable with what the import of its Dag found about the class from a plugin that it is of, or that it has in
+    /// it.
+    #[must_use]
+    pub fn with_traits(self, found: &Json) -> Timetable {
+        match self {
+            Timetable::Custom(custom) => Timetable::Custom(Box::new(custom.with_traits(found))),
+            Timetable::AssetsOrTime { condition, timetable } => {
+                Timetable::AssetsOrTime { condition, timetable: Box::new(timetable.with_traits(found)) }
+            }
+            other => other,
+        }
+    }
+
+    /// The part that only Python can evaluate, if there is one. Everything about runs is that part's to say.
+    pub fn custom(&self) -> Option<&CustomTimetable> {
+        match self {
+            Timetable::Custom(custom) => Some(custom),
+            Timetable::AssetsOrTime { timetable, .. } => timetable.custom(),
+            _ => None,
+        }
+    }
+
     /// The next run, or `None` if there is none as things stand. `last` is the data interval of the last run that was
     /// not asked for by hand. The rules are those of Airflow's `next_dagrun_info`; where that raises an exception, as
-    /// for a date that never comes, its scheduler makes no run either.
+    /// for a date that never comes, its scheduler makes no run either. Always `None` where Python must be asked.
     pub fn next_run(&self, last: Option<DataInterval>, restriction: &Restriction, now: Timestamp) -> Option<NextRun> {
         // Python's clock has no more, and neither have the databases that the answer goes to.
         let now = Timestamp::from_microsecond(now.as_microsecond()).ok()?;
         match self {
-            Timetable::Null | Timetable::Assets(_) | Timetable::Opaque { .. } => None,
+            Timetable::Null | Timetable::Assets(_) | Timetable::Custom(_) | Timetable::Opaque { .. } => None,
             Timetable::AssetsOrTime { timetable, .. } => timetable.next_run(last, restriction, now),
             Timetable::Once => simple::once(last, restriction, now),
             Timetable::Continuous => simple::continuous(last, restriction, now),
@@ -165,6 +191,7 @@ impl Timetable {
                 trigger::manual_interval(&triggers.first()?.interval, run_after)
             }
             Timetable::Events(events) => Some(events.manual_interval(run_after)),
+            Timetable::Custom(_) => None,
             Timetable::Opaque { type_name, .. } => {
                 let is_exact = OPAQUE_TEXTS.iter().any(|(name, ..)| name == type_name);
                 is_exact.then(|| DataInterval::exact(run_after))
@@ -187,6 +214,7 @@ impl Timetable {
             Timetable::Events(events) => events.summary().to_owned(),
             Timetable::Assets(_) => "Asset".to_owned(),
             Timetable::AssetsOrTime { timetable, .. } => format!("Asset or {}", timetable.summary()),
+            Timetable::Custom(custom) => custom.traits.summary.clone(),
             Timetable::Opaque { type_name, .. } => match opaque_texts(type_name) {
                 Some((summary, _)) => summary.to_owned(),
                 // What Airflow's base class answers: the name of the class.
@@ -210,6 +238,7 @@ impl Timetable {
             Timetable::Events(events) => events.description().to_owned(),
             Timetable::Assets(_) => "Triggered by assets".to_owned(),
             Timetable::AssetsOrTime { timetable, .. } => format!("Triggered by assets or {}", timetable.description()),
+            Timetable::Custom(custom) => custom.traits.description.clone(),
             Timetable::Opaque { type_name, .. } => {
                 opaque_texts(type_name).map_or_else(String::new, |(_, description)| description.to_owned())
             }
@@ -230,6 +259,7 @@ impl Timetable {
         match self {
             Timetable::Null | Timetable::Once | Timetable::Continuous | Timetable::Assets(_) => false,
             Timetable::AssetsOrTime { timetable, .. } => timetable.is_periodic(),
+            Timetable::Custom(custom) => custom.traits.periodic,
             Timetable::Opaque { type_name, .. } => opaque_texts(type_name).is_none(),
             _ => true,
         }
@@ -240,6 +270,7 @@ impl Timetable {
         match self {
             Timetable::Null => false,
             Timetable::AssetsOrTime { timetable, .. } => timetable.can_be_scheduled(),
+            Timetable::Custom(custom) => custom.traits.can_be_scheduled,
             Timetable::Opaque { type_name, .. } => type_name != PARTITIONED_AT_RUNTIME,
             _ => true,
         }
@@ -249,6 +280,7 @@ impl Timetable {
     pub fn active_runs_limit(&self) -> Option<u32> {
         match self {
             Timetable::Continuous => Some(1),
+            Timetable::Custom(custom) => custom.traits.active_runs_limit,
             Timetable::AssetsOrTime { timetable, .. } => timetable.active_runs_limit(),
             _ => None,
         }
@@ -258,6 +290,7 @@ impl Timetable {
     pub fn asset_condition(&self) -> Option<&AssetCondition> {
         match self {
             Timetable::Assets(condition) | Timetable::AssetsOrTime { condition, .. } => Some(condition),
+            Timetable::Custom(custom) => custom.traits.asset_condition.as_ref(),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! From a timetable as Airflow serializes it.
 
+use super::custom::CustomTimetable;
 use super::delta::{Delta, duration_of_seconds};
 use super::events::Events;
 use super::schedule::CronSchedule;
@@ -8,6 +9,9 @@ use super::zone::Zone;
 use super::{Timetable, TimetableError};
 use crate::Json;
 use crate::asset::AssetCondition;
+
+/// Where Airflow's own classes are (`is_core_timetable_import_path`).
+const OWN: &str = "airflow.timetables.";
 
 /// The fields of one serialized timetable.
 struct Fields<'a> {
@@ -117,7 +121,8 @@ pub(super) fn read(type_name: &str, data: &Json) -> Result<Timetable, TimetableE
             let timetable = Box::new(read(inner_type, inner.get("__var").unwrap_or(&Json::Null))?);
             Timetable::AssetsOrTime { condition: fields.condition()?, timetable }
         }
-        _ => Timetable::Opaque { type_name: type_name.to_owned(), data: data.clone() },
+        _ if type_name.starts_with(OWN) => Timetable::Opaque { type_name: type_name.to_owned(), data: data.clone() },
+        _ => Timetable::Custom(Box::new(CustomTimetable::new(type_name, data))),
     })
 }
 
@@ -186,7 +191,25 @@ mod tests {
         let data = json!({"hours": [1, 2]});
         let timetable = read("plugins.AfterWorkTimetable", &data).unwrap();
         assert_eq!(timetable.summary(), "AfterWorkTimetable");
-        assert_eq!(timetable, Timetable::Opaque { type_name: "plugins.AfterWorkTimetable".to_owned(), data });
+        let custom = timetable.custom().unwrap();
+        assert_eq!((custom.type_name.as_str(), &custom.data), ("plugins.AfterWorkTimetable", &data));
+        assert!(timetable.is_periodic() && timetable.can_be_scheduled());
+        let own = read("airflow.timetables.trigger.CronPartitionTimetable", &data).unwrap();
+        assert!(own.custom().is_none() && matches!(own, Timetable::Opaque { .. }));
+    }
+
+    #[test]
+    fn what_the_import_found_of_a_class_goes_for_the_timetable_around_it_too() {
+        let inner = json!({"__type": "plugins.Shifts", "__var": {}});
+        let condition = json!({"__type": "asset", "name": "a", "uri": "a", "group": "asset", "extra": {}});
+        let both = json!({"asset_condition": condition, "timetable": inner});
+        let both = read("airflow.timetables.assets.AssetOrTimeSchedule", &both).unwrap();
+        assert_eq!((both.summary().as_str(), both.active_runs_limit()), ("Asset or Shifts", None));
+        let found = json!({"summary": "early and late", "periodic": false, "active_runs_limit": 2});
+        let both = both.with_traits(&found);
+        assert_eq!((both.summary().as_str(), both.active_runs_limit()), ("Asset or early and late", Some(2)));
+        assert!(!both.is_periodic() && both.can_be_scheduled());
+        assert_eq!(both.custom().unwrap().serialized(), inner);
     }
 
     #[test]

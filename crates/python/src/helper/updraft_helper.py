@@ -9,6 +9,7 @@ Engine to helper:
     {"op": "import", "id": N, "memory": BYTES} with the same 4
     {"op": "triggers", "id": N}                with the same 4
     {"op": "callback", "id": N}                with the same 4
+    {"op": "evaluate", "id": N}                with the same 4
 Helper to engine:
     {"op": "ready", "bundles": [...], ...}      once, when everything is warm
     {"op": "forked", "id": N, "pid": P}         or {"op": "failed", "id": N, "error": TEXT}
@@ -64,6 +65,10 @@ WARM_MODULES = (
 )
 
 
+# What the plugins folder was like when its plugins were loaded.
+plugins_signature = ()
+
+
 def warm_up():
     """Import and cache whatever every child would otherwise do again for itself; returns the configured bundles."""
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
@@ -94,6 +99,10 @@ def warm_up():
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.sdk.plugins_manager import integrate_macros_plugins
 
+    import updraft_plugins
+
+    global plugins_signature
+    plugins_signature = updraft_plugins.signature()
     integrate_macros_plugins()
     return [{"name": bundle.name, "path": str(bundle.path)} for bundle in DagBundlesManager().get_all_dag_bundles()]
 
@@ -149,7 +158,14 @@ class Helper:
         if not packet:
             return False
         message = json.loads(packet)
-        target = {"task": run_task, "import": run_import, "triggers": run_triggers, "callback": run_callback}[message["op"]]
+        targets = {
+            "task": run_task,
+            "import": run_import,
+            "triggers": run_triggers,
+            "callback": run_callback,
+            "evaluate": run_evaluate,
+        }
+        target = targets[message["op"]]
         sockets = [socket.socket(fileno=fd) for fd in fds]
         try:
             pid = os.fork()
@@ -212,6 +228,7 @@ def run_task(message, requests, stdout, stderr, logs):
     from airflow.sdk.execution_time import supervisor
 
     os.environ.update(message.get("env") or {})
+    refresh_plugins()
     reseed_random()
     supervisor._fork_main(requests, stdout, stderr, logs.fileno(), supervisor._subprocess_main)
 
@@ -229,6 +246,7 @@ def run_import(message, requests, stdout, stderr, logs):
 
     import updraft_import
 
+    refresh_plugins()
     limit_memory(message.get("memory"))
     supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_import.main)
 
@@ -240,6 +258,7 @@ def run_triggers(message, requests, stdout, stderr, logs):
     # Not warmed up: one child at a time needs these, and most engines never do.
     import updraft_triggers
 
+    refresh_plugins()
     reseed_random()
     supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_triggers.main)
 
@@ -252,6 +271,30 @@ def run_callback(message, requests, stdout, stderr, logs):
 
     reseed_random()
     supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_callbacks.main)
+
+
+def run_evaluate(message, requests, stdout, stderr, logs):
+    """Timetables of plugins, one question after the other."""
+    from airflow.sdk.execution_time import supervisor
+
+    import updraft_evaluate
+
+    refresh_plugins()
+    reseed_random()
+    supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_evaluate.main)
+
+
+def refresh_plugins():
+    """A plugin that was changed since this process is warm is loaded anew."""
+    import updraft_plugins
+
+    try:
+        updraft_plugins.refresh(plugins_signature)
+    except Exception:
+        import traceback
+
+        # What is wrong with a plugin is said where it is needed.
+        traceback.print_exc()
 
 
 def limit_memory(limit):

@@ -8,6 +8,8 @@ import os
 import re
 import sys
 
+import updraft_plugins
+
 # Reads below these places say nothing about the user's files.
 IGNORED_PREFIXES = ("/proc/", "/sys/", "/dev/", "/usr/share/zoneinfo/", "/etc/")
 # Dependencies that are reported; a file that reads more is followed as far as that.
@@ -64,8 +66,20 @@ class Reads:
                 self.note(self.files, os.path.join(place, last + ".py"))
                 self.note(self.files, os.path.join(place, last, "__init__.py"))
 
+    def note_plugins(self):
+        """What plugins register decides whether a Dag can be serialized, and what becomes of it."""
+        if not updraft_plugins.were_loaded():
+            return
+        top = updraft_plugins.folder()
+        if top:
+            self.note(self.folders, top)
+        for path, _, _ in updraft_plugins.signature():
+            self.note(self.files, path)
+            self.note(self.folders, os.path.dirname(path))
+
     def result(self, own_file):
         self.active = False
+        self.note_plugins()
         for name in set(sys.modules) - self.known_modules:
             path = getattr(sys.modules.get(name), "__file__", None)
             if isinstance(path, str):
@@ -96,6 +110,7 @@ def main():
     from airflow.sdk.execution_time import comms, task_runner
     from pydantic import TypeAdapter
 
+    updraft_plugins.forget_modules()
     decoder = comms.CommsDecoder(body_decoder=TypeAdapter(processor.ToDagProcessor))
     request = decoder._get_response()
     task_runner.SUPERVISOR_COMMS = decoder
@@ -137,7 +152,37 @@ def describe_dag(dag):
             tasks[task.task_id] = describe_task(task, reason)
         except Exception as error:
             tasks[task.task_id] = {"python": f"its operator can't be examined ({type(error).__name__}: {error})"}
-    return {"tasks": tasks}
+    described = {"tasks": tasks}
+    try:
+        timetable = describe_timetable(dag.timetable)
+    except Exception:
+        # The official serialization says what is wrong with it.
+        timetable = None
+    return described if timetable is None else {**described, "timetable": timetable}
+
+
+def describe_timetable(timetable):
+    """What the engine must know of a timetable from a plugin, or of the one inside of an asset-or-time schedule."""
+    from airflow.sdk import AssetOrTimeSchedule
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_asset_like, encode_timetable
+    from airflow.timetables.assets import AssetOrTimeSchedule as CoreAssetOrTimeSchedule
+
+    if isinstance(timetable, (AssetOrTimeSchedule, CoreAssetOrTimeSchedule)):
+        timetable = timetable.timetable
+    if type(timetable).__module__.startswith(("airflow.timetables.", "airflow.sdk.")):
+        return None
+    timetable = decode_timetable(encode_timetable(timetable))
+    condition = timetable.asset_condition
+    return {
+        "summary": str(timetable.summary),
+        "description": str(timetable.description),
+        "periodic": bool(timetable.periodic),
+        "can_be_scheduled": bool(timetable.can_be_scheduled),
+        "active_runs_limit": timetable.active_runs_limit,
+        "partitioned": bool(timetable.partitioned),
+        "asset_condition": encode_asset_like(condition) if condition else None,
+    }
 
 
 def python_only_dag(dag):

@@ -6,11 +6,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use model::timetable::Timetable;
+use model::timetable::{NamedRun, NextRun, Timetable};
 use model::{
     Asset, AssetCondition, AssetKey, AssetLike, AssetUpdate, AttemptId, Change, Dag, DagBuilder, DagRunState,
-    DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, MapIndex, Reprocess, RunKey, StartTrigger, Task,
-    TaskInstanceKey, TaskState, TimerEvent, TriggerId, TriggerTimer, WeightRule,
+    DataInterval, DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, MapIndex, Reprocess, RunKey,
+    StartTrigger, Task, TaskInstanceKey, TaskState, TimerEvent, TriggerId, TriggerTimer, WeightRule,
 };
 use scheduler::{
     Action, Answered, BackfillWish, Clear, Config, Deferral, Event, Mark, MarkAs, Outcome, ReplyId, TriggerEvent,
@@ -71,6 +71,7 @@ fn timetable(kind: &str, value: &str) -> Option<Timetable> {
         "every" => (name("trigger.DeltaTriggerTimetable"), json!({"delta": seconds(value), "interval": 0.0})),
         "once" => (name("simple.OnceTimetable"), json!({})),
         "continuous" => (name("simple.ContinuousTimetable"), json!({})),
+        "custom" => ("plugins.Own".to_owned(), json!({})),
         _ => return None,
     };
     Some(Timetable::from_serialized(&type_name, &data).unwrap())
@@ -351,6 +352,14 @@ impl Play {
             }
             ["wait", time] => return self.wait(self.toy.now + duration(time)),
             ["wait", "until", time] => return self.wait(moment(time)),
+            ["timetable", "too", "late", dag_id, answer @ ..] => {
+                let number = self.toy.questions[*dag_id] - 1;
+                self.timetable_answers(dag_id, number, answer)
+            }
+            ["timetable", dag_id, answer @ ..] => {
+                let number = self.toy.questions[*dag_id];
+                self.timetable_answers(dag_id, number, answer)
+            }
             ["trigger", dag_id, run_id] => self.toy.trigger(dag_id, run_id, None),
             ["trigger", dag_id, run_id, date] => {
                 let date = moment(date.strip_prefix("date=").unwrap());
@@ -469,6 +478,21 @@ impl Play {
         self.toy.tell(Event::HitlAnswered(Box::new(Answered { key, response, payload, resumes, reply })))
     }
 
+    /// What Python says about the next run: when it is due, and about what, or `never`, or `error TEXT`.
+    fn timetable_answers(&mut self, dag_id: &str, number: u64, answer: &[&str]) -> Vec<Step> {
+        let answer = match answer {
+            ["never"] => Ok(None),
+            ["error", text] => Err((*text).to_owned()),
+            [run_after, start, end] => {
+                let data_interval = DataInterval { start: moment(start), end: moment(end) };
+                let next_run = NextRun { run_after: moment(run_after), data_interval };
+                Ok(Some(NamedRun { next_run, run_id: format!("own__{run_after}").into() }))
+            }
+            _ => panic!("no timetable answers {answer:?}"),
+        };
+        self.toy.tell(Event::TimetableAnswered { dag_id: dag_id.into(), number, answer })
+    }
+
     /// The run with this name.
     fn run(&self, name: &str) -> RunKey {
         let found = self.names.iter().find(|(_, known)| *known == name);
@@ -557,6 +581,12 @@ impl Play {
                         let word = if *paused { "paused" } else { "unpaused" };
                         writeln!(self.out, "  {at}  {dag_id} {word}").unwrap();
                     }
+                    Change::DagWarning { dag_id, warning: None, .. } => {
+                        writeln!(self.out, "  {at}  {dag_id} has no warning").unwrap();
+                    }
+                    Change::DagWarning { dag_id, warning: Some(warning), .. } => {
+                        writeln!(self.out, "  {at}  {dag_id} has a warning: {warning}").unwrap();
+                    }
                     Change::AssetEvent { event, listeners } => {
                         let listener = |listener: &model::Listener| {
                             format!(" {}{}", listener.dag_id, if listener.counts { "" } else { " (paused)" })
@@ -627,6 +657,10 @@ impl Play {
                 self.started.insert(start.attempt, start.ti.key());
                 let Some(next) = &start.suspension else { return };
                 format!("{} goes on with {}({})", self.name(&start.ti.key()), next.next_method, next.next_kwargs)
+            }
+            Action::AskTimetable(ask) => {
+                let last = ask.last.map_or_else(|| "none".to_owned(), |last| clock(last.start));
+                format!("the timetable of {} is asked; the last run was about {last}", ask.dag_id)
             }
             Action::Arm(arm) => format!("{} waits for trigger {}", self.name(&arm.ti.key()), arm.trigger.id),
             Action::Disarm(trigger) => format!("nobody waits for trigger {trigger} any more"),

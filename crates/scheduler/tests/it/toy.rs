@@ -76,6 +76,8 @@ pub struct Toy {
     /// The events that wait for each Dag, and whether they count.
     pub asset_events: BTreeMap<DagId, Vec<(AssetEvent, bool)>>,
     pub alive: BTreeMap<AttemptId, StartAttempt>,
+    /// The last question for the timetable of each Dag.
+    pub questions: BTreeMap<DagId, u64>,
     processes: u64,
     versions: u128,
 }
@@ -111,6 +113,7 @@ impl Toy {
             last_asset_event: AssetEventId(0),
             asset_events: BTreeMap::new(),
             alive: BTreeMap::new(),
+            questions: BTreeMap::new(),
             processes: 0,
             versions: 0,
         };
@@ -371,6 +374,7 @@ impl Toy {
             Change::DeadlineGone(id) => drop(self.deadlines.remove(id)),
             Change::HitlAnswered { key, response, .. } => drop(self.answers.insert(key.clone(), (**response).clone())),
             Change::HitlTold(key) => assert!(self.answers.contains_key(key), "{key} is told what nobody has said"),
+            Change::DagWarning { .. } => {}
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
             Change::AssetEvent { event, listeners } => {
                 self.last_asset_event = event.id;
@@ -408,6 +412,7 @@ impl Toy {
             // Its end is still to come.
             Action::Stop { reason: StopReason::Cleared, .. } => {}
             Action::Stop { attempt, .. } | Action::Acknowledge { attempt } => drop(self.alive.remove(attempt)),
+            Action::AskTimetable(ask) => drop(self.questions.insert(ask.dag_id.clone(), ask.number)),
             _ => {}
         }
     }

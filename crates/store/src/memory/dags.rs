@@ -10,7 +10,7 @@ use crate::query::{
     DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Letters, Page, Pattern, TextFilter,
     VersionFilter, VersionOrder, literally, somewhere,
 };
-use crate::records::{DagRecord, DagVersion, FileRecord, ImportError, VersionHead};
+use crate::records::{DagRecord, DagVersion, DagWarning, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
 
 fn dag_matches(filter: &DagFilter, dag: &DagRecord) -> bool {
@@ -141,6 +141,12 @@ impl DagStore for MemoryStore {
 
     fn files(&self) -> Result<Vec<FileRecord>> {
         Ok(self.read()?.files.values().cloned().collect())
+    }
+
+    fn dag_warnings(&self) -> Result<Vec<DagWarning>> {
+        let state = self.state();
+        let is_in_file = |dag_id: &DagId| state.dags.get(dag_id).is_some_and(|dag| !dag.record.stale);
+        Ok(state.dag_warnings.values().filter(|warning| is_in_file(&warning.dag_id)).cloned().collect())
     }
 
     fn import_errors(&self, page: Page) -> Result<(Vec<ImportError>, u64)> {

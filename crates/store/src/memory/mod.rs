@@ -22,8 +22,8 @@ use model::{
 };
 
 use crate::records::{
-    AssetRecord, Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, TaskStateEntry, Variable, XCom,
-    XComKey,
+    AssetRecord, Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool, TaskStateEntry,
+    Variable, XCom, XComKey,
 };
 use crate::{CallbackStore, Commit, Result, Store, StoreError, Write};
 use table::{Journal, Table};
@@ -91,6 +91,7 @@ struct State {
     task_states: Table<(TaskInstanceKey, String), TaskStateEntry>,
     task_notes: Table<TaskInstanceKey, String>,
     backfills: Table<BackfillId, Backfill>,
+    dag_warnings: Table<DagId, DagWarning>,
     variables: Table<String, Numbered<Variable>>,
     connections: Table<String, Numbered<Connection>>,
     pools: Table<String, Numbered<Pool>>,
@@ -107,7 +108,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 26] {
+    fn tables(&mut self) -> [&mut dyn Journal; 27] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -132,6 +133,7 @@ impl State {
             &mut self.task_states,
             &mut self.task_notes,
             &mut self.backfills,
+            &mut self.dag_warnings,
             &mut self.variables,
             &mut self.connections,
             &mut self.pools,

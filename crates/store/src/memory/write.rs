@@ -3,7 +3,7 @@
 use model::{Change, DagId, DagRun, DagSchedule, MapIndex, RunKey, TaskInstanceId, TaskInstanceKey, VersionId};
 
 use super::{Dag, Numbered, State};
-use crate::records::{Connection, DagRecord, DagVersion, FileRecord, ImportError, Pool, Variable};
+use crate::records::{Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool, Variable};
 use crate::write::{ImportedDag, ImportedFile};
 use crate::{Result, StoreError, Write};
 
@@ -188,6 +188,12 @@ impl State {
             Change::Schedule { dag_id, schedule } => {
                 self.dags.change(&dag_id, |dag| dag.record.schedule = *schedule);
             }
+            Change::DagWarning { dag_id, warning: None, .. } => {
+                self.dag_warnings.remove(&dag_id);
+            }
+            Change::DagWarning { dag_id, warning: Some(message), at } => {
+                self.dag_warnings.put(dag_id.clone(), DagWarning { dag_id, message, at });
+            }
             Change::Paused { dag_id, paused } => {
                 self.dags.change(&dag_id, |dag| dag.record.paused = paused);
             }
@@ -260,6 +266,7 @@ impl State {
         self.asset_queue.remove_where(|(other, _), _| other == dag_id);
         self.dag_assets.remove(dag_id);
         self.backfills.remove_where(|_, backfill| backfill.dag_id == *dag_id);
+        self.dag_warnings.remove(dag_id);
         let Some(dag) = self.dags.get(dag_id) else { return };
         let (bundle_name, source_file) = (dag.record.bundle_name.clone(), dag.source_file.clone());
         self.dags.remove(dag_id);
@@ -295,6 +302,7 @@ impl State {
             let version = self.version(&file, dag);
             self.imported_dag(&file, dag, version);
             self.dag_assets(&dag.dag_id, &dag.assets);
+            self.dag_warnings.remove(&dag.dag_id);
         }
         let record = FileRecord {
             bundle_name: file.bundle_name,

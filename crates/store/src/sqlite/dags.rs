@@ -12,7 +12,7 @@ use crate::query::{
     DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Page, TextFilter, VersionFilter, VersionOrder,
     literally, somewhere,
 };
-use crate::records::{DagRecord, DagVersion, FileRecord, ImportError, VersionHead};
+use crate::records::{DagRecord, DagVersion, DagWarning, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
 
 const DAG_COLUMNS: &str = "dag_id, display_name, description, paused, stale, bundle_name, bundle_version, \
@@ -281,6 +281,20 @@ impl DagStore for SqliteStore {
         let order = order_by(&[((), direction)], |()| Key::Full("name"), &["name"]);
         let source = all(TAGS, "name", &conditions, &order);
         self.snapshot(|connection| page(connection, &source, cut, |row| row.get(0)))
+    }
+
+    fn dag_warnings(&self) -> Result<Vec<DagWarning>> {
+        self.read(|connection| {
+            let sql =
+                "SELECT w.dag_id, w.message, w.at FROM dag_warning w JOIN dag d ON d.dag_id = w.dag_id AND NOT d.stale
+                ORDER BY w.dag_id";
+            let read = |row: &Row<'_>| {
+                let mut columns = Columns::new(row);
+                let dag_id = DagId::from(columns.get::<String>()?);
+                Ok(DagWarning { dag_id, message: columns.get()?, at: columns.moment()? })
+            };
+            connection.prepare_cached(sql)?.query_map([], read)?.collect()
+        })
     }
 
     fn import_errors(&self, cut: Page) -> Result<(Vec<ImportError>, u64)> {

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("backfill.sql"),
     include_str!("encryption.sql"),
     include_str!("asset_uri.sql"),
+    include_str!("dag_warning.sql"),
 ];
 
 /// The schema version that this program writes.

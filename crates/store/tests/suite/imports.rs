@@ -214,3 +214,31 @@ pub fn the_last_run_is_the_one_made_last(store: &dyn Store) {
         .unwrap();
     assert_eq!(last(store), (Some(DagRunState::Success), some(9)));
 }
+
+pub fn warnings_last_until_the_next_import(store: &dyn Store) {
+    let warn = |dag_id: &str, warning: Option<&str>, seconds: i64| {
+        let change = Change::DagWarning { dag_id: dag_id.into(), warning: warning.map(str::to_owned), at: at(seconds) };
+        store.commit(vec![Write::Decision(change)]).unwrap();
+    };
+    let warnings = || -> Vec<(String, String, jiff::Timestamp)> {
+        let warnings = store.dag_warnings().unwrap().into_iter();
+        warnings.map(|warning| (warning.dag_id.to_string(), warning.message, warning.at)).collect()
+    };
+    let of = |dag_id: &str, message: &str, seconds: i64| (dag_id.to_owned(), message.to_owned(), at(seconds));
+    store.commit(vec![imported("d.py", vec![dag("d", 1, "h"), dag("c", 2, "h")])]).unwrap();
+    warn("d", Some("one"), 1);
+    warn("c", Some("two"), 2);
+    warn("nowhere", Some("three"), 3);
+    assert_eq!(warnings(), [of("c", "two", 2), of("d", "one", 1)]);
+    warn("d", Some("another"), 4);
+    warn("c", None, 5);
+    assert_eq!(warnings(), [of("d", "another", 4)]);
+    store.commit(vec![imported("d.py", vec![dag("c", 2, "h")])]).unwrap();
+    assert_eq!(warnings(), [], "its Dag is in no file");
+    store.commit(vec![imported("d.py", vec![dag("d", 1, "h"), dag("c", 2, "h")])]).unwrap();
+    assert_eq!(warnings(), [], "whoever said it says it again if it is still so");
+    warn("d", Some("one"), 6);
+    store.commit(vec![Write::Decision(Change::DagDeleted("d".into()))]).unwrap();
+    store.commit(vec![imported("d.py", vec![dag("d", 3, "h")])]).unwrap();
+    assert_eq!(warnings(), []);
+}

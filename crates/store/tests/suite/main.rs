@@ -76,6 +76,7 @@ cases!(
             a_file_that_is_gone_takes_its_dags_along,
             a_dag_moves_to_the_file_that_had_it_last,
             errors_are_replaced,
+            warnings_last_until_the_next_import,
             the_last_run_is_the_one_made_last;
         suspensions:
             a_suspension_is_read_back_as_it_was_written,

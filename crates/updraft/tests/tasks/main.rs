@@ -17,4 +17,5 @@ mod listeners;
 mod secrets;
 mod support;
 mod task_states;
+mod timetables;
 mod waiting;

@@ -1,5 +1,7 @@
 //! Writing what imports find.
 
+use jiff::Timestamp;
+use model::DagId;
 use rusqlite::{OptionalExtension, params};
 
 use super::super::column::{duration_micros, micros, texts_json};
@@ -30,6 +32,7 @@ impl Writer {
             let version = self.version(file, dag)?;
             self.dag(file, dag, version)?;
             self.dag_assets(&dag.dag_id, &dag.assets)?;
+            self.dag_warning(&dag.dag_id, None, file.at)?;
         }
         let has_errors = !file.errors.is_empty();
         // What a file that failed no longer shows is kept as it was: those are its last good Dags.
@@ -59,6 +62,18 @@ impl Writer {
              OR EXISTS (SELECT 1 FROM dag_asset WHERE dag_id IN (SELECT value FROM json_each(?3)))";
         let params = params![file.bundle_name, file.relative_fileloc, texts_json(dag_ids)];
         Ok(self.connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))?)
+    }
+
+    /// Sets what there is to say about a Dag, or takes it back.
+    pub(super) fn dag_warning(&self, dag_id: &DagId, warning: Option<&str>, at: Timestamp) -> WriteResult<()> {
+        let Some(warning) = warning else {
+            self.connection.prepare_cached("DELETE FROM dag_warning WHERE dag_id = ?1")?.execute([dag_id.as_str()])?;
+            return Ok(());
+        };
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO dag_warning (dag_id, message, at) VALUES (?1, ?2, ?3)")?
+            .execute(params![dag_id.as_str(), warning, micros(at)])?;
+        Ok(())
     }
 
     fn set_import_errors(&self, file: &ImportedFile) -> WriteResult<()> {

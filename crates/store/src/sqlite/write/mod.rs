@@ -225,6 +225,7 @@ impl Writer {
             }
             Change::CallbackDue(callback) => self.callback_due(callback),
             Change::Schedule { dag_id, schedule } => self.schedule(dag_id, schedule),
+            Change::DagWarning { dag_id, warning, at } => self.dag_warning(dag_id, warning.as_deref(), *at),
             Change::Paused { dag_id, paused } => {
                 self.connection
                     .prepare_cached("UPDATE dag SET paused = ?2 WHERE dag_id = ?1")?

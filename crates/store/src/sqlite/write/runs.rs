@@ -204,6 +204,7 @@ impl Writer {
             "DELETE FROM dag_asset WHERE dag_id = ?1".to_owned(),
             "DELETE FROM asset_queue WHERE dag_id = ?1".to_owned(),
             "DELETE FROM backfill WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM dag_warning WHERE dag_id = ?1".to_owned(),
         ];
         for sql in of_runs.iter().chain(&of_dag) {
             self.connection.prepare_cached(sql)?.execute([dag_id.as_str()])?;

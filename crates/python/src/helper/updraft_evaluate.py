@@ -1,0 +1,131 @@
+"""What plugins are asked while nothing is imported: when a timetable's next run is due, what a run is about.
+
+The child says what it has found, and is answered with the next question. Between the two the code of plugins may ask for
+variables and connections, in the official messages.
+"""
+
+import calendar
+import json
+import os
+import traceback
+from datetime import datetime
+
+import updraft_plugins
+
+# Timetables that are kept ready.
+MAX_KEPT = 256
+# What is told of a traceback.
+MAX_TEXT = 8000
+
+
+def main():
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
+    from airflow.sdk.execution_time import comms, task_runner
+
+    decoder = comms.CommsDecoder()
+    task_runner.SUPERVISOR_COMMS = decoder
+    before = updraft_plugins.signature()
+    answer = None
+    while True:
+        question = exchange(decoder, answer)
+        if updraft_plugins.signature() != before:
+            # Another child loads the plugins as they are now.
+            exchange(decoder, {"outdated": True})
+            return
+        answer = answer_to(question)
+
+
+def exchange(decoder, answer):
+    from airflow.sdk.execution_time.comms import _RequestFrame
+
+    frame = _RequestFrame(id=next(decoder.id_counter), body={"type": "UpdraftAnswer", "answer": answer})
+    decoder.socket.sendall(frame.as_bytes())
+    return decoder._read_frame().body
+
+
+def answer_to(question):
+    kinds = {"next": next_run, "manual": manual_run}
+    try:
+        return kinds[question["ask"]](question)
+    except Exception as error:
+        text = "".join(traceback.format_exception(error, limit=-6))
+        return {"error": f"{type(error).__name__}: {error}", "traceback": text[-MAX_TEXT:]}
+
+
+kept = {}
+
+
+def timetable_of(question):
+    from airflow.serialization.decoders import decode_timetable
+
+    key = json.dumps(question["timetable"], sort_keys=True)
+    if key not in kept:
+        if len(kept) >= MAX_KEPT:
+            kept.clear()
+        kept[key] = decode_timetable(question["timetable"])
+    return kept[key]
+
+
+def moment(micros):
+    from airflow._shared.timezones import timezone
+
+    if micros is None:
+        return None
+    seconds, micros = divmod(micros, 1_000_000)
+    return timezone.coerce_datetime(datetime.fromtimestamp(seconds, timezone.utc).replace(microsecond=micros))
+
+
+def micros(value, name):
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise ValueError(f"{name} is {value}, a date without a time zone")
+    return calendar.timegm(value.utctimetuple()) * 1_000_000 + value.microsecond
+
+
+def interval_of(pair):
+    from airflow.timetables.base import DataInterval
+
+    return None if pair is None else DataInterval(moment(pair[0]), moment(pair[1]))
+
+
+def interval_micros(interval):
+    return [micros(interval.start, "data_interval.start"), micros(interval.end, "data_interval.end")]
+
+
+def next_run(question):
+    from airflow.timetables.base import DagRunInfo, TimeRestriction
+    from airflow.utils.types import DagRunType
+
+    timetable = timetable_of(question)
+    last = interval_of(question["last"])
+    info = timetable.next_dagrun_info_v2(
+        last_dagrun_info=None if last is None else DagRunInfo(run_after=last.end, data_interval=last),
+        restriction=TimeRestriction(
+            earliest=moment(question["earliest"]), latest=moment(question["latest"]), catchup=question["catchup"]
+        ),
+    )
+    if info is None:
+        return {"next": None}
+    if info.data_interval is None:
+        raise ValueError("the next run has no data_interval, which only partitioned Dags may do without")
+    run_id = timetable.generate_run_id(
+        run_type=DagRunType.SCHEDULED,
+        run_after=info.run_after,
+        data_interval=info.data_interval,
+        partition_key=info.partition_key,
+    )
+    run_after = micros(info.run_after, "run_after")
+    return {"next": {"run_after": run_after, "interval": interval_micros(info.data_interval), "run_id": str(run_id)}}
+
+
+def manual_run(question):
+    from airflow.utils.types import DagRunType
+
+    timetable = timetable_of(question)
+    interval = interval_of(question["interval"])
+    logical_date = moment(question["logical_date"])
+    if interval is None and logical_date is not None:
+        interval = timetable.infer_manual_data_interval(run_after=logical_date)
+    run_id = timetable.generate_run_id(
+        run_type=DagRunType(question["run_type"]), run_after=moment(question["run_after"]), data_interval=interval
+    )
+    return {"interval": None if interval is None else interval_micros(interval), "run_id": str(run_id)}
