@@ -58,12 +58,12 @@ impl Scheduler {
         }
         let task_id = &definition.task_id;
         if let Some(limit) = definition.max_active_tis_per_dag
-            && self.waiting.executing_in_dag(dag_id, task_id) >= limit
+            && self.waiting.active_in_dag(dag_id, task_id) >= limit
         {
             return Some(Constraint::TaskInDag { dag_id: dag_id.clone(), task_id: task_id.clone() });
         }
         if let Some(limit) = definition.max_active_tis_per_dagrun
-            && self.waiting.executing_in_run(task.run, task_id) >= limit
+            && self.waiting.active_in_run(task.run, task_id) >= limit
         {
             return Some(Constraint::TaskInRun { run: task.run, task_id: task_id.clone() });
         }

@@ -55,6 +55,7 @@ pub(crate) struct WaitLists {
     freed: Vec<Constraint>,
     arrivals: u64,
     executing: u32,
+    /// Task instances that execute or wait outside of a process, by task.
     in_dag: HashMap<(DagId, TaskId), u32>,
     in_run: HashMap<(RunSerial, TaskId), u32>,
 }
@@ -151,28 +152,41 @@ impl WaitLists {
         self.executing
     }
 
-    pub(crate) fn executing_in_dag(&self, dag_id: &DagId, task_id: &TaskId) -> u32 {
+    /// How many instances of a task execute, are deferred or wait for an answer: what `max_active_tis_per_dag` limits
+    /// (`ConcurrencyMap` of Airflow's scheduler).
+    pub(crate) fn active_in_dag(&self, dag_id: &DagId, task_id: &TaskId) -> u32 {
         self.in_dag.get(&(dag_id.clone(), task_id.clone())).copied().unwrap_or(0)
     }
 
-    pub(crate) fn executing_in_run(&self, run: RunSerial, task_id: &TaskId) -> u32 {
+    /// The same in one run, for `max_active_tis_per_dagrun`.
+    pub(crate) fn active_in_run(&self, run: RunSerial, task_id: &TaskId) -> u32 {
         self.in_run.get(&(run, task_id.clone())).copied().unwrap_or(0)
     }
 
     /// Counts an attempt that begins.
     pub(crate) fn acquire(&mut self, run: RunSerial, dag_id: &DagId, task_id: &TaskId) {
         self.executing += 1;
-        *self.in_dag.entry((dag_id.clone(), task_id.clone())).or_default() += 1;
-        *self.in_run.entry((run, task_id.clone())).or_default() += 1;
+        self.hold(run, dag_id, task_id);
     }
 
     /// Takes back [`Self::acquire`] and wakes those who waited for it.
     pub(crate) fn release(&mut self, run: RunSerial, dag_id: &DagId, task_id: &TaskId) {
         self.executing = self.executing.saturating_sub(1);
-        decrement(&mut self.in_dag, (dag_id.clone(), task_id.clone()));
-        decrement(&mut self.in_run, (run, task_id.clone()));
         self.free(Constraint::Workers);
         self.free(Constraint::RunTasks(run));
+        self.let_go(run, dag_id, task_id);
+    }
+
+    /// Counts a task instance that waits outside of a process: it needs no worker, and counts for its task.
+    pub(crate) fn hold(&mut self, run: RunSerial, dag_id: &DagId, task_id: &TaskId) {
+        *self.in_dag.entry((dag_id.clone(), task_id.clone())).or_default() += 1;
+        *self.in_run.entry((run, task_id.clone())).or_default() += 1;
+    }
+
+    /// Takes back [`Self::hold`] and wakes those who waited for it.
+    pub(crate) fn let_go(&mut self, run: RunSerial, dag_id: &DagId, task_id: &TaskId) {
+        decrement(&mut self.in_dag, (dag_id.clone(), task_id.clone()));
+        decrement(&mut self.in_run, (run, task_id.clone()));
         self.free(Constraint::TaskInDag { dag_id: dag_id.clone(), task_id: task_id.clone() });
         self.free(Constraint::TaskInRun { run, task_id: task_id.clone() });
     }

@@ -81,6 +81,9 @@ impl Scheduler {
         if ti.state == TaskState::Deferred {
             self.pools.defer(&ti.pool, ti.pool_slots);
         }
+        if ti.state.is_suspended() {
+            self.waiting.hold(task.run, &ti.run.dag_id, &ti.task_id);
+        }
         let Some(suspension) = &instance.suspension else { return };
         if let Some(at) = suspension.timeout {
             self.timers.set(at, Timer::WaitTimeout(task));
@@ -117,6 +120,9 @@ impl Scheduler {
         if ti.state == TaskState::Deferred {
             self.pools.undefer(&ti.pool, ti.pool_slots);
             self.waiting.free_pool(&ti.pool);
+        }
+        if ti.state.is_suspended() {
+            self.waiting.let_go(task.run, &ti.run.dag_id, &ti.task_id);
         }
         let trigger = state.instance(task).suspension.as_ref()?.trigger.as_ref()?;
         self.triggers.remove(&trigger.id);

@@ -83,6 +83,17 @@ fn limits(world: &World, attempt: &StartAttempt) -> Check {
     ensure(runs <= limit as usize, || format!("{runs} runs of {} at once", attempt.ti.run.dag_id))?;
     let task = attempt.dag.task(attempt.task);
     let same_task = |ti: &&&TaskInstance| ti.run.dag_id == attempt.ti.run.dag_id && ti.task_id == task.task_id;
+    // What is deferred or waits for people counts for its task. What begins with a trigger is not asked for a slot.
+    let mut outside = Vec::new();
+    let is_limited = task.max_active_tis_per_dag.is_some() || task.max_active_tis_per_dagrun.is_some();
+    if is_limited && task.start_trigger.is_none() {
+        let (runs, _) = read(world.store.runs(&running(), &[], Page::ALL))?;
+        for run in runs.iter().filter(|run| run.key.dag_id == attempt.ti.run.dag_id) {
+            outside.extend(read(world.store.task_instances_of(&run.key))?);
+        }
+        outside.retain(|ti| ti.state.is_suspended());
+    }
+    let alive: Vec<&TaskInstance> = alive.into_iter().chain(&outside).collect();
     if let Some(limit) = task.max_active_tis_per_dag {
         let same = alive.iter().filter(same_task).count();
         ensure(same <= limit as usize, || format!("{same} attempts of {} run at once, and {limit} may", task.task_id))?;
@@ -269,12 +280,14 @@ pub(crate) fn nobody_waits_for_nothing(world: &World) -> Check {
     }
     hitl::nobody_waits_for_an_answer(world, &all)?;
     let holding: Vec<&TaskInstance> = all.iter().filter(|ti| ti.state.is_executing()).collect();
+    let active: Vec<&TaskInstance> =
+        all.iter().filter(|ti| ti.state.is_executing() || ti.state.is_suspended()).collect();
     for waiting in all.iter().filter(|ti| ti.state == TaskState::Scheduled) {
         let Some(sim) = world.dags.iter().find(|sim| sim.dag_id == waiting.run.dag_id) else { continue };
         let record = read(world.store.dag(&sim.dag_id))?;
         let (dag, held) = (&sim.newest().dag, record.is_none_or(|record| record.paused || record.stale));
         let Some(task) = dag.find(waiting.task_id.as_str()) else { continue };
-        let free = has_room(world, dag, task, waiting, &holding);
+        let free = has_room(world, dag, task, waiting, &holding, &active);
         ensure(held || sim.broken || world.is_draining() || !free, || {
             format!("{} waits for a slot, and there is room", waiting.key())
         })?;
@@ -305,7 +318,15 @@ fn running() -> RunFilter {
     RunFilter { states: vec![DagRunState::Running], ..RunFilter::default() }
 }
 
-fn has_room(world: &World, dag: &Dag, task: TaskIndex, ti: &TaskInstance, holding: &[&TaskInstance]) -> bool {
+/// `holding` are those that execute; with those that wait outside of a process they are `active`.
+fn has_room(
+    world: &World,
+    dag: &Dag,
+    task: TaskIndex,
+    ti: &TaskInstance,
+    holding: &[&TaskInstance],
+    active: &[&TaskInstance],
+) -> bool {
     let task = dag.task(task);
     let used: u32 = holding.iter().filter(|other| other.pool == ti.pool).map(|other| other.pool_slots).sum();
     let fits = match world.pools.get(&*ti.pool) {
@@ -317,11 +338,8 @@ fn has_room(world: &World, dag: &Dag, task: TaskIndex, ti: &TaskInstance, holdin
     let same = |other: &&&TaskInstance| other.run.dag_id == ti.run.dag_id && other.task_id == ti.task_id;
     let below = |limit: Option<u32>, count: usize| limit.is_none_or(|limit| count < limit as usize);
     fits && in_run < dag.limits.max_active_tasks as usize
-        && below(task.max_active_tis_per_dag, holding.iter().filter(same).count())
-        && below(
-            task.max_active_tis_per_dagrun,
-            holding.iter().filter(same).filter(|other| other.run == ti.run).count(),
-        )
+        && below(task.max_active_tis_per_dag, active.iter().filter(same).count())
+        && below(task.max_active_tis_per_dagrun, active.iter().filter(same).filter(|other| other.run == ti.run).count())
 }
 
 /// Of those that one step has started, nobody may have passed somebody who waits on and is more important.
