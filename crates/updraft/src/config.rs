@@ -20,7 +20,7 @@ const fn known(section: &'static str, option: &'static str, default: &'static st
 }
 
 /// Every key that this program reads.
-pub const KNOWN: [KnownOption; 39] = [
+pub const KNOWN: [KnownOption; 40] = [
     known("api", "expose_config", "False"),
     known("api", "fallback_page_limit", "50"),
     known("api", "host", "127.0.0.1"),
@@ -35,6 +35,7 @@ pub const KNOWN: [KnownOption; 39] = [
     known("api_auth", "jwt_secret", ""),
     known("core", "dag_discovery_safe_mode", "True"),
     known("core", "dag_ignore_file_syntax", "glob"),
+    known("core", "dagbag_import_timeout", "30"),
     known("core", "dags_are_paused_at_creation", "True"),
     known("core", "dags_folder", ""),
     known("core", "default_timezone", "utc"),
