@@ -63,6 +63,9 @@ pub const KNOWN: [KnownOption; 40] = [
     known("workers", "secrets_backend", ""),
 ];
 
+/// Keys that are read by [`Config::secret`].
+pub const SECRETS: [(&str, &str); 3] = [("api", "secret_key"), ("api_auth", "jwt_secret"), ("core", "fernet_key")];
+
 /// What the deployment says.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -104,13 +107,13 @@ impl Config {
         let variable = variable_name(section, key);
         let in_env = |suffix: &str| std::env::var(format!("{variable}{suffix}")).ok();
         let in_file = |suffix: &str| self.file.get(&(section.to_owned(), format!("{key}{suffix}"))).cloned();
-        for (place, find) in [("the environment", &in_env as &dyn Fn(&str) -> Option<String>), ("the file", &in_file)] {
-            let (command, path) = match place {
-                "the file" => (find("_cmd"), find("_secret")),
-                _ => (find("_CMD"), find("_SECRET")),
-            };
-            if let Some(text) = find("") {
-                return Ok(Some(text));
+        let places = [
+            ("the environment", in_env(""), in_env("_CMD"), in_env("_SECRET")),
+            ("the file", in_file(""), in_file("_cmd"), in_file("_secret")),
+        ];
+        for (place, text, command, path) in places {
+            if text.is_some() {
+                return Ok(text);
             }
             if let Some(command) = command {
                 return output_of(&command)
@@ -130,7 +133,7 @@ impl Config {
     /// Where a key is written, for people.
     pub fn place_of(&self, section: &str, key: &str) -> String {
         let variable = variable_name(section, key);
-        let is_in_env = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(&variable));
+        let is_in_env = ["", "_CMD"].iter().any(|suffix| std::env::var_os(format!("{variable}{suffix}")).is_some());
         match &self.path {
             Some(path) if !is_in_env => path.display().to_string(),
             _ => variable,

@@ -13,15 +13,17 @@ const MAX_NAMED: usize = 10;
 /// `[core] fernet_key`. If the deployment says nothing, the home has a key of its own; one that the home had before still
 /// decrypts. If it says that there is no key, nothing is encrypted, as in Airflow.
 pub fn fernet_keys(home: &Home, config: &Config) -> Result<FernetKeys> {
-    match config.secret("core", "fernet_key")? {
-        Some(text) if text.trim().is_empty() => Ok(FernetKeys::default()),
-        Some(text) => FernetKeys::parse(&text, home.known_fernet_key()?.as_deref())
-            .map_err(|error| anyhow!("[core] fernet_key in {}: {error}", config.place_of("core", "fernet_key"))),
-        None => {
-            let key = home.fernet_key()?;
-            FernetKeys::parse(&key, None).with_context(|| format!("{} is damaged", home.fernet_key_path().display()))
-        }
-    }
+    let given = config.secret("core", "fernet_key")?;
+    let own = match &given {
+        Some(text) if text.trim().is_empty() => return Ok(FernetKeys::default()),
+        Some(_) => home.known_fernet_key()?,
+        None => Some(home.fernet_key()?),
+    };
+    let own_keys = own.as_deref().map_or_else(|| Ok(FernetKeys::default()), |own| FernetKeys::parse(own, None));
+    let own_keys = own_keys.with_context(|| format!("{} is damaged", home.fernet_key_path().display()))?;
+    let Some(given) = given else { return Ok(own_keys) };
+    FernetKeys::parse(&given, own.as_deref())
+        .map_err(|error| anyhow!("[core] fernet_key in {}: {error}", config.place_of("core", "fernet_key")))
 }
 
 /// Encrypts what is not encrypted yet, and tells of what can't be decrypted.

@@ -1,6 +1,6 @@
 //! Other keys for what is there already.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{SqliteStore, lock};
 use crate::{FernetKeys, Result};
@@ -36,14 +36,13 @@ impl SqliteStore {
     }
 }
 
-/// In one transaction: an error leaves everything as it was.
+/// In one transaction: an error, be it of its end, leaves everything as it was, and the connection free.
 pub(super) fn reencrypt(connection: &Connection, keys: &FernetKeys, all: bool) -> rusqlite::Result<Reencrypted> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let mut done = Reencrypted::default();
-    let result = PLACES.iter().try_for_each(|place| place.reencrypt(connection, keys, all, &mut done));
-    connection.execute_batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    done.locked.dedup();
-    result.map(|()| done)
+    PLACES.iter().try_for_each(|place| place.reencrypt(&transaction, keys, all, &mut done))?;
+    transaction.commit()?;
+    Ok(done)
 }
 
 impl Place {
@@ -62,7 +61,11 @@ impl Place {
         let mut update = connection.prepare(&format!("UPDATE {table} SET {text} = ?2, {flag} = ?3 WHERE id = ?1"))?;
         for (rowid, name, stored, is_encrypted) in rows {
             let Some(open) = keys.open(stored, is_encrypted) else {
-                done.locked.push(format!("the {table} {name:?}"));
+                let what = format!("the {table} {name:?}");
+                // A connection may have two of them.
+                if !done.locked.contains(&what) {
+                    done.locked.push(what);
+                }
                 continue;
             };
             if keys.is_none() || (is_encrypted && !all) {

@@ -83,7 +83,9 @@ fn keys_are_rotated() {
 fn what_no_key_fits_is_named_and_can_be_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("db");
-    SqliteStore::open_with(&path, keys(&FernetKeys::generate())).unwrap().commit(settings()).unwrap();
+    let mut batch = settings();
+    batch.push(Write::Connection(Box::new(connection("too"))));
+    SqliteStore::open_with(&path, keys(&FernetKeys::generate())).unwrap().commit(batch).unwrap();
     for other in [FernetKeys::default(), keys(&FernetKeys::generate())] {
         let store = SqliteStore::open_with(&path, other).unwrap();
         let error = store.variable("v").unwrap_err();
@@ -94,8 +96,9 @@ fn what_no_key_fits_is_named_and_can_be_replaced() {
         assert_eq!((variables[0].locked, &*variables[0].value, total), (true, "", 1));
         let (connections, _) = store.connections(None, Page::ALL).unwrap();
         let locked: Vec<(&str, bool)> = connections.iter().map(|found| (&*found.connection_id, found.locked)).collect();
-        assert_eq!(locked, [("bare", false), ("full", true)]);
-        let named = vec!["the variable \"v\"".to_owned(), "the connection \"full\"".to_owned()];
+        assert_eq!(locked, [("bare", false), ("full", true), ("too", true)]);
+        let named =
+            ["the variable \"v\"", "the connection \"full\"", "the connection \"too\""].map(str::to_owned).to_vec();
         let done = store.reencrypt(true).unwrap();
         assert_eq!((done.changed, done.locked), (0, named));
     }
@@ -104,6 +107,24 @@ fn what_no_key_fits_is_named_and_can_be_replaced() {
         .commit(vec![Write::Variable(Variable { key: "v".into(), value: "anew".into(), ..Variable::default() })])
         .unwrap();
     assert_eq!(store.variable("v").unwrap().unwrap().value, "anew");
-    store.commit(vec![Write::DeleteConnection("full".into())]).unwrap();
+    store.commit(["full", "too"].map(|id| Write::DeleteConnection(id.into())).to_vec()).unwrap();
     assert_eq!(store.reencrypt(true).unwrap(), Reencrypted { changed: 1, locked: vec![] });
+}
+
+/// A disk that is full when everything is encrypted anew leaves all as it was, and the store able to write.
+#[test]
+fn a_full_disk_stops_an_encryption_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let store = SqliteStore::open(&path).unwrap();
+    let long = "x".repeat(200_000);
+    store.commit(vec![Write::Variable(variable("v", &long)), Write::Variable(variable("w", &long))]).unwrap();
+    drop(store);
+    let store = SqliteStore::open_with(&path, keys(&FernetKeys::generate())).unwrap();
+    store.limit_pages(1).unwrap();
+    assert!(matches!(store.reencrypt(false), Err(StoreError::Full { .. })));
+    assert_eq!(store.variable("v").unwrap().unwrap(), variable("v", &long));
+    store.limit_pages(1_000_000).unwrap();
+    store.commit(vec![Write::Variable(variable("u", "1"))]).unwrap();
+    assert_eq!(store.reencrypt(false).unwrap(), Reencrypted { changed: 2, locked: vec![] });
 }

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::{Context, meant};
 use crate::args::ConfigCommand;
-use crate::config::KNOWN;
+use crate::config::{KNOWN, SECRETS};
 use crate::output;
 
 pub fn run(context: &Context, command: ConfigCommand) -> Result<()> {
@@ -17,7 +17,12 @@ pub fn run(context: &Context, command: ConfigCommand) -> Result<()> {
 fn get(context: &Context, section: &str, option: &str) -> Result<()> {
     let (section, option) = (section.to_lowercase(), option.to_lowercase());
     let default = KNOWN.iter().find(|known| (known.section, known.option) == (&section, &option));
-    match context.config.text(&section, &option).or_else(|| default.map(|known| known.default.to_owned())) {
+    let said = if SECRETS.contains(&(&section, &option)) {
+        context.config.secret(&section, &option)?
+    } else {
+        context.config.text(&section, &option)
+    };
+    match said.or_else(|| default.map(|known| known.default.to_owned())) {
         Some(value) => output::print_line(&value),
         None => {
             let names: Vec<String> = KNOWN.iter().map(|known| format!("{}/{}", known.section, known.option)).collect();

@@ -112,6 +112,8 @@ fn values_are_encrypted_and_a_wrong_key_is_told_of_where_people_look() {
     let output = with_key(&context, &["variables", "get", "from_store"], "", other);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "hush-hush");
 
+    let output = with_key(&context, &["config", "get-value", "core", "fernet_key"], "_CMD", "printf %s told");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "told");
     let output = with_key(&context, &["variables", "list"], "", "no key");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
