@@ -216,6 +216,38 @@ pub enum ToSupervisor {
         key: String,
     },
     ClearTaskStateStore {},
+    GetAssetStateStoreByName {
+        name: String,
+        key: String,
+    },
+    GetAssetStateStoreByUri {
+        uri: String,
+        key: String,
+    },
+    SetAssetStateStoreByName {
+        name: String,
+        key: String,
+        value: Json,
+    },
+    SetAssetStateStoreByUri {
+        uri: String,
+        key: String,
+        value: Json,
+    },
+    DeleteAssetStateStoreByName {
+        name: String,
+        key: String,
+    },
+    DeleteAssetStateStoreByUri {
+        uri: String,
+        key: String,
+    },
+    ClearAssetStateStoreByName {
+        name: String,
+    },
+    ClearAssetStateStoreByUri {
+        uri: String,
+    },
     CreateHITLDetailPayload(HitlRequest),
     /// Of a trigger.
     GetHITLDetailResponse {
@@ -384,6 +416,7 @@ pub enum ErrorType {
     XComNotFound,
     AssetNotFound,
     TaskStoreNotFound,
+    AssetStoreNotFound,
     DagRunAlreadyExists,
     ApiServerError,
 }
@@ -396,6 +429,7 @@ impl ErrorType {
             ErrorType::XComNotFound => "XCOM_NOT_FOUND",
             ErrorType::AssetNotFound => "ASSET_NOT_FOUND",
             ErrorType::TaskStoreNotFound => "TASK_STORE_NOT_FOUND",
+            ErrorType::AssetStoreNotFound => "ASSET_STORE_NOT_FOUND",
             ErrorType::DagRunAlreadyExists => "DAGRUN_ALREADY_EXISTS",
             ErrorType::ApiServerError => "API_SERVER_ERROR",
         }

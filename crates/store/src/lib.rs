@@ -49,8 +49,8 @@ pub use query::{
     TaskInstanceOrder, TextFilter, VariableOrder, VersionFilter, VersionOrder, XComFilter, XComOrder,
 };
 pub use records::{
-    AssetRecord, Connection, DagAsset, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool, PoolUsage,
-    TaskStateEntry, TaskTry, Variable, VersionHead, XCom, XComHead, XComKey,
+    AssetRecord, AssetStateEntry, Connection, DagAsset, DagRecord, DagVersion, DagWarning, FileRecord, ImportError,
+    Pool, PoolUsage, StateWriter, TaskStateEntry, TaskTry, Variable, VersionHead, XCom, XComHead, XComKey,
 };
 pub use write::{ImportedDag, ImportedFile, Write};
 
@@ -260,6 +260,17 @@ pub trait TaskStateStore {
     fn task_state(&self, ti: &TaskInstanceKey, key: &str) -> Result<Option<TaskStateEntry>>;
     /// In the order of their keys.
     fn task_states(&self, ti: &TaskInstanceKey, page: Page) -> Result<(Vec<TaskStateEntry>, u64)>;
+    /// The keys that were to be kept until a moment before this one, and how many there are in all.
+    fn expired_task_states(&self, before: Timestamp, page: Page) -> Result<(Vec<(TaskInstanceKey, String)>, u64)>;
+}
+
+/// What is kept with assets, over all runs.
+pub trait AssetStateStore {
+    /// The asset with this number, which is what the API calls it by.
+    fn asset_numbered(&self, number: i64) -> Result<Option<Asset>>;
+    fn asset_state(&self, asset: &AssetKey, key: &str) -> Result<Option<AssetStateEntry>>;
+    /// In the order of their keys.
+    fn asset_states(&self, asset: &AssetKey, page: Page) -> Result<(Vec<AssetStateEntry>, u64)>;
 }
 
 pub trait BackfillStore {
@@ -313,6 +324,7 @@ pub trait Store:
     + HitlStore
     + CallbackStore
     + TaskStateStore
+    + AssetStateStore
     + BackfillStore
     + VariableStore
     + ConnectionStore

@@ -1,7 +1,9 @@
 //! What the store keeps beside runs and task instances.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{Asset, DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, VersionId};
+use model::{
+    Asset, DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, VersionId,
+};
 use uuid::Uuid;
 
 use crate::{Result, StoreError};
@@ -157,6 +159,26 @@ pub struct TaskStateEntry {
     pub updated_at: Timestamp,
     /// From when on a clean-up may delete it; `None` for never.
     pub expires_at: Option<Timestamp>,
+}
+
+/// What is kept with an asset under a key, over all runs (`asset_state_store` of Airflow 3.3).
+#[derive(Clone, PartialEq, Debug)]
+pub struct AssetStateEntry {
+    pub key: String,
+    /// Never null.
+    pub value: Json,
+    pub updated_at: Timestamp,
+    pub updated_by: StateWriter,
+}
+
+/// Who wrote an entry of an asset last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StateWriter {
+    Task(TaskInstanceKey),
+    /// A trigger.
+    Watcher,
+    /// People, through the API.
+    Api,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

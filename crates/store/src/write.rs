@@ -1,9 +1,9 @@
 //! Everything that is ever written.
 
 use jiff::{SignedDuration, Timestamp};
-use model::{CallbackId, Change, DagId, HitlDetail, Json, TaskInstanceKey, VersionId};
+use model::{AssetKey, CallbackId, Change, DagId, HitlDetail, Json, TaskInstanceKey, VersionId};
 
-use crate::records::{Connection, DagAsset, Pool, TaskStateEntry, Variable, XCom, XComKey};
+use crate::records::{AssetStateEntry, Connection, DagAsset, Pool, TaskStateEntry, Variable, XCom, XComKey};
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Write {
@@ -28,6 +28,23 @@ pub enum Write {
         ti: TaskInstanceKey,
         all_map_indices: bool,
     },
+    /// What no task instance need keep any more: what was to be kept until a moment before this one, so many at most.
+    ExpiredTaskStates {
+        before: Timestamp,
+        limit: u32,
+    },
+    /// What is kept with an asset under a key from now on.
+    AssetState {
+        asset: AssetKey,
+        entry: AssetStateEntry,
+    },
+    /// Nothing, if there is no such key.
+    DeleteAssetState {
+        asset: AssetKey,
+        key: String,
+    },
+    /// All that is kept with an asset.
+    ClearAssetState(AssetKey),
     RenderedFields {
         key: TaskInstanceKey,
         fields: Json,

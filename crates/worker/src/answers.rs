@@ -14,6 +14,7 @@ use store::{
     Direction, Page, RunFilter, RunOrder, Store, StoreError, TaskInstanceFilter, Variable, Write, XCom, XComKey,
 };
 
+use crate::asset_states::AssetRef;
 use crate::assets::EventQuery;
 use crate::mask::Masker;
 
@@ -148,6 +149,14 @@ impl StoreAnswers {
             T::ClearTaskStateStore {} => {
                 self.change_task_states(|ti| Write::ClearTaskState { ti, all_map_indices: false })
             }
+            T::GetAssetStateStoreByName { name, key } => self.asset_state(&AssetRef::Name(name), &key),
+            T::GetAssetStateStoreByUri { uri, key } => self.asset_state(&AssetRef::Uri(uri), &key),
+            T::SetAssetStateStoreByName { name, key, value } => self.set_asset_state(&AssetRef::Name(name), key, value),
+            T::SetAssetStateStoreByUri { uri, key, value } => self.set_asset_state(&AssetRef::Uri(uri), key, value),
+            T::DeleteAssetStateStoreByName { name, key } => self.delete_asset_state(&AssetRef::Name(name), Some(key)),
+            T::DeleteAssetStateStoreByUri { uri, key } => self.delete_asset_state(&AssetRef::Uri(uri), Some(key)),
+            T::ClearAssetStateStoreByName { name } => self.delete_asset_state(&AssetRef::Name(name), None),
+            T::ClearAssetStateStoreByUri { uri } => self.delete_asset_state(&AssetRef::Uri(uri), None),
             T::ValidateInletsAndOutlets {} => self.validate(),
             T::GetAssetByName { name } => self.asset(Some(&name), None),
             T::GetAssetByUri { uri } => self.asset(None, Some(&uri)),

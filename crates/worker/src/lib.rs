@@ -5,6 +5,7 @@
 //! stop.
 
 mod answers;
+mod asset_states;
 mod assets;
 mod attempt;
 mod callbacks;

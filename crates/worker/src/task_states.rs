@@ -10,7 +10,7 @@ use store::{StoreError, TaskStateEntry, Write};
 use crate::answers::StoreAnswers;
 
 /// The longest key that Airflow's table takes, in characters.
-const MAX_KEY: usize = 512;
+pub(crate) const MAX_KEY: usize = 512;
 
 impl StoreAnswers {
     pub(crate) fn task_state(&self, key: &str) -> Result<Answer, StoreError> {

@@ -1,5 +1,6 @@
 //! The store in memory: for tests and for the simulation. It keeps nothing beyond its own life.
 
+mod asset_states;
 mod assets;
 mod backfills;
 mod dags;
@@ -22,8 +23,8 @@ use model::{
 };
 
 use crate::records::{
-    AssetRecord, Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool, TaskStateEntry,
-    Variable, XCom, XComKey,
+    AssetRecord, AssetStateEntry, Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool,
+    TaskStateEntry, Variable, XCom, XComKey,
 };
 use crate::{CallbackStore, Commit, Result, Store, StoreError, Write};
 use table::{Journal, Table};
@@ -84,6 +85,7 @@ struct State {
     /// With whether some task produces it.
     dag_assets: Table<DagId, Vec<(AssetKey, bool)>>,
     asset_events: Table<AssetEventId, AssetEvent>,
+    asset_states: Table<(AssetKey, String), AssetStateEntry>,
     /// Events that wait for a Dag, and whether they count.
     asset_queue: Table<(DagId, AssetEventId), bool>,
     /// Events that a run was made of.
@@ -108,7 +110,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 27] {
+    fn tables(&mut self) -> [&mut dyn Journal; 28] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -128,6 +130,7 @@ impl State {
             &mut self.assets,
             &mut self.dag_assets,
             &mut self.asset_events,
+            &mut self.asset_states,
             &mut self.asset_queue,
             &mut self.asset_consumed,
             &mut self.task_states,

@@ -1,5 +1,6 @@
 //! What task instances keep for their own later tries.
 
+use jiff::Timestamp;
 use model::TaskInstanceKey;
 
 use super::MemoryStore;
@@ -19,5 +20,14 @@ impl TaskStateStore for MemoryStore {
         let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
         let take = usize::try_from(page.limit).unwrap_or(usize::MAX);
         Ok((all.iter().copied().skip(skip).take(take).cloned().collect(), all.len() as u64))
+    }
+
+    fn expired_task_states(&self, before: Timestamp, page: Page) -> Result<(Vec<(TaskInstanceKey, String)>, u64)> {
+        let state = self.read()?;
+        let is_over = |_: &_, entry: &TaskStateEntry| entry.expires_at.is_some_and(|at| at < before);
+        let all = state.task_states.keys_where(is_over);
+        let (skip, total) = (usize::try_from(page.offset).unwrap_or(usize::MAX), all.len() as u64);
+        let take = usize::try_from(page.limit).unwrap_or(usize::MAX);
+        Ok((all.into_iter().skip(skip).take(take).collect(), total))
     }
 }

@@ -3,7 +3,9 @@
 use model::{Change, DagId, DagRun, DagSchedule, MapIndex, RunKey, TaskInstanceId, TaskInstanceKey, VersionId};
 
 use super::{Dag, Numbered, State};
-use crate::records::{Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool, Variable};
+use crate::records::{
+    Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool, TaskStateEntry, Variable,
+};
 use crate::write::{ImportedDag, ImportedFile};
 use crate::{Result, StoreError, Write};
 
@@ -43,6 +45,16 @@ impl State {
                         && (all_map_indices || other.map_index == ti.map_index)
                 });
             }
+            Write::ExpiredTaskStates { before, limit } => {
+                let is_over = |_: &_, entry: &TaskStateEntry| entry.expires_at.is_some_and(|at| at < before);
+                let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                for key in self.task_states.keys_where(is_over).into_iter().take(limit) {
+                    self.task_states.remove(&key);
+                }
+            }
+            Write::AssetState { asset, entry } => return self.asset_state(asset, entry),
+            Write::DeleteAssetState { asset, key } => return self.delete_asset_states(&asset, Some(&key)),
+            Write::ClearAssetState(asset) => return self.delete_asset_states(&asset, None),
             Write::RenderedFields { key, fields } => {
                 self.require_run(&key.run)?;
                 self.rendered.put(key, fields);

@@ -10,12 +10,12 @@ use crate::query::AssetEventFilter;
 use crate::records::AssetRecord;
 use crate::{AssetStore, Result};
 
-const ASSET: &str = "a.name, a.uri, a.grp, a.extra";
+pub(super) const ASSET: &str = "a.name, a.uri, a.grp, a.extra";
 const EVENT: &str = "a.name, a.uri, a.grp, a.extra, e.id, e.extra, e.at, e.source_dag_id, e.source_run_id, \
      e.source_task_id, e.source_map_index, e.aliases";
 const EVENTS: &str = "asset_event AS e JOIN asset AS a ON a.id = e.asset_id";
 
-fn read_asset(columns: &mut Columns<'_>) -> rusqlite::Result<Asset> {
+pub(super) fn read_asset(columns: &mut Columns<'_>) -> rusqlite::Result<Asset> {
     let key = AssetKey { name: columns.get()?, uri: columns.get()? };
     Ok(Asset { key, group: columns.get()?, extra: columns.json()? })
 }

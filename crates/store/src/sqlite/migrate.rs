@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("encryption.sql"),
     include_str!("asset_uri.sql"),
     include_str!("dag_warning.sql"),
+    include_str!("asset_state.sql"),
 ];
 
 /// The schema version that this program writes.

@@ -1,10 +1,11 @@
 //! What task instances keep for their own later tries.
 
-use model::TaskInstanceKey;
+use jiff::Timestamp;
+use model::{MapIndex, RunKey, TaskId, TaskInstanceKey};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::column::Columns;
+use super::column::{Columns, micros};
 use crate::query::Page;
 use crate::records::TaskStateEntry;
 use crate::{Result, TaskStateStore};
@@ -49,6 +50,30 @@ impl TaskStateStore for SqliteStore {
                 .query_map((of_task.0, of_task.1, of_task.2, of_task.3, limit, offset), read_entry)?
                 .collect::<rusqlite::Result<_>>()?;
             Ok((entries, u64::try_from(total).unwrap_or(0)))
+        })
+    }
+
+    fn expired_task_states(&self, before: Timestamp, page: Page) -> Result<(Vec<(TaskInstanceKey, String)>, u64)> {
+        self.snapshot(|connection| {
+            let total: i64 = connection
+                .prepare_cached("SELECT count(*) FROM task_state WHERE expires_at < ?1")?
+                .query_row([micros(before)], |row| row.get(0))?;
+            let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+            let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
+            let read = |row: &Row<'_>| {
+                let run = RunKey::new(row.get::<_, String>(0)?, row.get::<_, String>(1)?);
+                let task_id = TaskId::from(row.get::<_, String>(2)?);
+                Ok((TaskInstanceKey { run, task_id, map_index: MapIndex(row.get(3)?) }, row.get(4)?))
+            };
+            let keys = connection
+                .prepare_cached(
+                    "SELECT r.dag_id, r.run_id, s.task_id, s.map_index, s.key FROM task_state AS s
+                         JOIN dag_run AS r ON r.rid = s.run_rid
+                     WHERE s.expires_at < ?1 ORDER BY r.dag_id, r.run_id, s.task_id, s.map_index, s.key LIMIT ?2 OFFSET ?3",
+                )?
+                .query_map((micros(before), limit, offset), read)?
+                .collect::<rusqlite::Result<_>>()?;
+            Ok((keys, u64::try_from(total).unwrap_or(0)))
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use model::{Change, DagSchedule, DataInterval, TaskState};
+use model::{AssetKey, Change, DagSchedule, DataInterval, TaskState};
 use store::{RunFilter, Store, StoreError, TaskInstanceFilter, Write};
 
 use crate::fixtures::*;
@@ -120,6 +120,7 @@ pub fn what_is_missing_is_named(store: &dyn Store) {
         (Write::TaskState { ti: key.clone(), entry: task_state("k", 1, None) }, "the run d/nowhere"),
         (Write::DeleteTaskState { ti: key.clone(), key: "k".into() }, "the run d/nowhere"),
         (Write::ClearTaskState { ti: key.clone(), all_map_indices: true }, "the run d/nowhere"),
+        (Write::ClearAssetState(AssetKey { name: "a".into(), uri: "u".into() }), "the asset \"a\""),
         (Write::RenderedFields { key: key.clone(), fields: serde_json::json!({}) }, "the run d/nowhere"),
         (Write::Rescheduled { key, try_number: 1, start: at(1), end: at(2), until: at(3) }, "the run d/nowhere"),
         (Write::RunNote { run: nowhere.clone(), note: None }, "the run d/nowhere"),

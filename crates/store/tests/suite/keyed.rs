@@ -185,6 +185,29 @@ pub fn task_states_outlive_tries(store: &dyn Store) {
     assert_eq!(keys(&ti_key(&made.key, "other"), 9, 0).1, 1);
 }
 
+pub fn task_states_expire(store: &dyn Store) {
+    let made = run("d", "r");
+    let ti = ti_key(&made.key, "t");
+    store.commit(vec![put_run(&made)]).unwrap();
+    for (key, expires_at) in [("never", None), ("late", some(9)), ("soon", some(5)), ("sooner", some(4))] {
+        store.commit(vec![Write::TaskState { ti: ti.clone(), entry: task_state(key, 1, expires_at) }]).unwrap();
+    }
+    let expired = |before, limit, offset| {
+        let (keys, total) = store.expired_task_states(at(before), Page { limit, offset }).unwrap();
+        assert!(keys.iter().all(|(own, _)| *own == ti));
+        (keys.into_iter().map(|(_, key)| key).collect::<Vec<_>>().join(" "), total)
+    };
+    assert_eq!(expired(4, 9, 0), (String::new(), 0));
+    assert_eq!(expired(6, 9, 0), ("soon sooner".into(), 2));
+    assert_eq!(expired(6, 1, 1), ("sooner".into(), 2));
+    store.commit(vec![Write::ExpiredTaskStates { before: at(6), limit: 1 }]).unwrap();
+    assert_eq!(expired(10, 9, 0).1, 2);
+    store.commit(vec![Write::ExpiredTaskStates { before: at(6), limit: 9 }]).unwrap();
+    assert_eq!(expired(10, 9, 0), ("late".into(), 1));
+    let left = store.task_states(&ti, Page::ALL).unwrap().0;
+    assert_eq!(left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["late", "never"]);
+}
+
 pub fn runs_before_a_date(store: &dyn Store) {
     let failed = model::DagRun { state: DagRunState::Failed, ..dated_run("d", "r3", 30) };
     let manual = model::DagRun { run_type: RunType::Manual, state: DagRunState::Success, ..dated_run("d", "r2", 20) };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
 
 mod agreement;
+mod asset_states;
 mod assets;
 mod backfills;
 mod batches;
@@ -65,6 +66,7 @@ cases!(
             xcoms_are_replaced_and_cleared,
             xcoms_of_prior_dates,
             task_states_outlive_tries,
+            task_states_expire,
             a_run_is_deleted_with_all_that_belongs_to_it,
             a_dag_is_deleted_with_all_that_belongs_to_it;
         imports:
@@ -88,6 +90,7 @@ cases!(
         backfills: a_backfill_is_read_back_as_it_was_written, runs_know_their_backfill;
         assets: assets_are_active_while_a_dag_has_them,
             assets_that_are_produced_outrank_others, events_wait_until_a_run_takes_them, filters_of_asset_events;
+        asset_states: what_is_kept_with_assets_outlives_runs, assets_have_numbers;
         run_lists: filters_of_runs, orders_of_runs, pages_of_runs, versions_of_runs;
         task_lists: filters_of_task_instances, orders_of_task_instances;
         dag_lists: filters_of_dags, orders_of_dags, lists_of_import_errors, lists_of_versions_and_tags;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod asset_states;
 mod assets;
 mod backfills;
 mod bash;
@@ -14,6 +15,7 @@ mod human;
 mod import;
 mod kill;
 mod listeners;
+mod retry_policies;
 mod secrets;
 mod support;
 mod task_states;

@@ -1,5 +1,6 @@
 //! The one connection that writes.
 
+mod asset_states;
 mod assets;
 mod hitl;
 mod imports;
@@ -147,6 +148,15 @@ impl Writer {
                 ti,
                 &[all_map_indices],
             ),
+            Write::ExpiredTaskStates { before, limit } => {
+                let sql = "DELETE FROM task_state WHERE (run_rid, task_id, map_index, key) IN
+                     (SELECT run_rid, task_id, map_index, key FROM task_state WHERE expires_at < ?1 LIMIT ?2)";
+                self.connection.prepare_cached(sql)?.execute(params![micros(*before), limit])?;
+                Ok(())
+            }
+            Write::AssetState { asset, entry } => self.asset_state(asset, entry),
+            Write::DeleteAssetState { asset, key } => self.delete_asset_states(asset, Some(key)),
+            Write::ClearAssetState(asset) => self.delete_asset_states(asset, None),
             Write::RenderedFields { key, fields } => self.of_task(
                 "INSERT INTO rendered_fields (run_rid, task_id, map_index, fields) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (run_rid, task_id, map_index) DO UPDATE SET fields = excluded.fields",
