@@ -25,6 +25,14 @@ impl Scheduler {
         if hold == Hold::Everything {
             return;
         }
+        if is_stand_in(state, task) && !state.dag.lanes(task.task).is_empty() {
+            // Which of those above matter depends on how many instances there will be.
+            let unknown = state.unknown_lengths(task.task);
+            if !unknown.is_empty() {
+                return self.ask_lengths(task.run, &unknown);
+            }
+        }
+        let Some(state) = self.runs.get(&task.run) else { return };
         let verdict = match verdict(state, task) {
             Verdict::Set(TaskState::Skipped) if !self.may_be_skipped(task) => Verdict::Wait,
             Verdict::Run if hold == Hold::Starts || !self.past_allows(task) => Verdict::Wait,

@@ -37,7 +37,7 @@ impl RunState {
     }
 
     /// Tasks that have left what another maps over, whose lengths nobody has asked for.
-    fn unknown_lengths(&self, task: TaskIndex) -> Vec<TaskIndex> {
+    pub(crate) fn unknown_lengths(&self, task: TaskIndex) -> Vec<TaskIndex> {
         let mut unknown = self.dag.sizes_from(task).to_vec();
         unknown.retain(|source| self.tasks[source.at()].is_finished() && !self.lengths.contains_key(source));
         unknown

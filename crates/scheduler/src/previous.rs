@@ -23,6 +23,10 @@ impl Scheduler {
 
     fn past_is_met(&mut self, task: TaskRef) -> bool {
         let Some(state) = self.runs.get(&task.run) else { return false };
+        // A backfill begins by itself.
+        if state.run.backfill.is_some_and(|place| place.ordinal == 1) {
+            return true;
+        }
         match &state.previous {
             Previous::Asked => false,
             Previous::None => true,

@@ -213,7 +213,8 @@ fn run_before(world: &World, dag: &Dag, run: &DagRun) -> Result<Option<DagRun>, 
 
 /// Whether the run before lets a task run.
 fn past_allows(world: &World, dag: &Dag, task: &Task, run: &DagRun) -> Result<bool, Violation> {
-    if !task.depends_on_past {
+    // A backfill begins by itself.
+    if !task.depends_on_past || run.backfill.is_some_and(|place| place.ordinal == 1) {
         return Ok(true);
     }
     let Some(before) = run_before(world, dag, run)? else { return Ok(true) };

@@ -565,7 +565,7 @@ impl Game {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::cases(400), ..ProptestConfig::default() })]
 
     #[test]
     fn random_dags_do_what_plain_reasoning_says(plan in plan()) {

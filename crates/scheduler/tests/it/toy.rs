@@ -258,15 +258,6 @@ impl Toy {
         self.tell(Event::SkipDownstream { attempt, tasks })
     }
 
-    /// The attempt that a task instance has under way.
-    pub fn attempt(&self, run_id: &str, task_id: &str) -> Option<AttemptId> {
-        let found = self
-            .alive
-            .iter()
-            .find(|(_, start)| start.ti.run.run_id.as_str() == run_id && start.ti.task_id.as_str() == task_id);
-        found.map(|(id, _)| *id)
-    }
-
     pub fn tell(&mut self, event: Event) -> Vec<Step> {
         self.tell_all(vec![event])
     }
