@@ -44,6 +44,10 @@ pub struct ApiConfig {
     pub rerun_with_latest_version: Option<bool>,
     /// `[state_store] clear_on_success`: whether a task that has succeeded forgets what it kept for later tries.
     pub clear_state_on_success: bool,
+    /// `[state_store] max_value_storage_bytes`: how long a value of a state store may be that people give; 0 for no bound.
+    pub max_state_bytes: usize,
+    /// `[state_store] default_retention_days`: how long such a value is kept with a task if they don't say; 0 for ever.
+    pub state_retention_days: i64,
 }
 
 /// A section of the configuration: its name, and its options with their values. Secrets are hidden when it is shown.
@@ -65,6 +69,8 @@ impl Default for ApiConfig {
             unixname: String::new(),
             rerun_with_latest_version: None,
             clear_state_on_success: false,
+            max_state_bytes: 65535,
+            state_retention_days: 30,
         }
     }
 }

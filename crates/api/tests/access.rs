@@ -68,6 +68,13 @@ async fn each_role_may_do_what_it_may_do_in_airflow() {
         ("op", "POST", "/pools"),
         ("op", "GET", "/connections"),
         ("op", "GET", "/variables"),
+        ("viewer", "GET", "/dags/none/dagRuns/r/taskInstances/t/state-store/k"),
+        ("user", "PUT", "/dags/none/dagRuns/r/taskInstances/t/state-store/k"),
+        ("user", "PATCH", "/dags/none/dagRuns/r/taskInstances/t/state-store/k"),
+        ("user", "DELETE", "/dags/none/dagRuns/r/taskInstances/t/state-store"),
+        ("viewer", "GET", "/assets/1/state-store"),
+        ("op", "PUT", "/assets/1/state-store/k"),
+        ("op", "DELETE", "/assets/1/state-store"),
     ];
     let roles = ["viewer", "user", "op", "admin"];
     for (least, method, path) in cases {

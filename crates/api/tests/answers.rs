@@ -5,8 +5,8 @@
 mod support;
 
 use jiff::Timestamp;
-use model::{Change, MapIndex, RunKey, TaskState};
-use serde_json::Value;
+use model::{Asset, AssetEvent, AssetEventId, AssetKey, AssetUpdate, Change, MapIndex, RunKey, TaskState};
+use serde_json::{Value, json};
 use store::{Write, XCom, XComKey};
 use support::Server;
 
@@ -58,6 +58,17 @@ fn build(fixture: &Value) -> Server {
         let xcom = XCom { key, value: row[4].clone(), at: moment(&row[5]), mapped_length: None, dag_result: false };
         writes.push(Write::XCom(Box::new(xcom)));
     }
+    let asset = |row: &Value| Asset {
+        key: AssetKey { name: text(&row[0]).to_owned(), uri: text(&row[1]).to_owned() },
+        group: "asset".into(),
+        extra: json!({}),
+    };
+    for row in fixture["assets"].as_array().unwrap() {
+        let id = AssetEventId(number(&row[2]));
+        let update = AssetUpdate { asset: asset(row), extra: json!({}), aliases: Vec::new() };
+        let event = Box::new(AssetEvent { id, update, source: None, at: Timestamp::UNIX_EPOCH });
+        writes.push(Write::Decision(Change::AssetEvent { event, listeners: Vec::new() }));
+    }
     for row in fixture["import_errors"].as_array().unwrap() {
         let errors = vec![(text(&row[1]).to_owned(), text(&row[3]).to_owned())];
         writes.push(support::imported_file(text(&row[0]), text(&row[1]), moment(&row[2]), Vec::new(), errors));
@@ -106,5 +117,7 @@ scenarios!(
     xcoms,
     logs,
     import_errors,
+    task_states,
+    asset_states,
     others,
 );

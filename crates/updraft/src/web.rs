@@ -37,6 +37,8 @@ pub fn state(
         hostname: stack.hostname.clone(),
         unixname: stack.unixname.clone(),
         clear_state_on_success: config.flag("state_store", "clear_on_success", false)?,
+        max_state_bytes: config.get("state_store", "max_value_storage_bytes", 65535)?,
+        state_retention_days: config.get("state_store", "default_retention_days", 30)?,
         rerun_with_latest_version: match config.text("core", "rerun_with_latest_version") {
             Some(_) => Some(config.flag("core", "rerun_with_latest_version", false)?),
             None => None,

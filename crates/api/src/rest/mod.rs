@@ -18,6 +18,7 @@ mod logs;
 mod lookup;
 mod pools;
 mod serialized;
+mod state_store;
 mod strict;
 mod task_instances;
 mod tasks;
@@ -43,6 +44,7 @@ pub(crate) fn routes(mut routes: Routes) -> Routes {
         import_errors::routes,
         logs::routes,
         pools::routes,
+        state_store::routes,
         task_instances::routes,
         tasks::routes,
         variables::routes,

@@ -4,7 +4,7 @@ Run it with the Python of an Airflow 3.3 installation; it makes a deployment of 
 
     python record_answers.py > answers.json
 
-Moments of the recording are written as `<now>`, the folder of logs as `<logs>`, that of temporary files as `<tmp>`,
+Moments of the recording are written as `<now>` or `<in 30 days>`, the folder of logs as `<logs>`, that of temporary files as `<tmp>`,
 signed tokens as `<token>`, and texts that differ from server to server as `<any>`.
 """
 
@@ -71,6 +71,8 @@ FIXTURE = {
         ["second", "one", -1, "return_value", "second", "2026-01-02T01:00:00Z"],
         ["third", "one", -1, "return_value", "third", "2026-01-03T13:00:00Z"],
     ],
+    # Name, URI and id.
+    "assets": [["orders", "s3://shop/orders", 1], ["other", "s3://shop/other", 2]],
     # Run, task, map index, try number, lines.
     "logs": [
         ["first", "one", -1, 1, [
@@ -122,6 +124,7 @@ def moment(text):
 def build(session):
     """Puts the fixture into Airflow's database."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.models.asset import AssetModel
     from airflow.models.dagbag import DBDagBag
     from airflow.models.dagbundle import DagBundleModel
     from airflow.models.dagrun import DagRun
@@ -166,6 +169,9 @@ def build(session):
         session.add(XComModel(
             dag_run_id=runs[run_id].id, key=key, value=value, run_id=run_id, task_id=task_id, dag_id="letters",
             map_index=map_index, timestamp=moment(at)))
+    for name, uri, number in FIXTURE["assets"]:
+        session.add(AssetModel(id=number, name=name, uri=uri, group="asset"))
+        session.flush()
     for bundle, filename, at, stack_trace in FIXTURE["import_errors"]:
         session.add(ParseImportError(
             bundle_name=bundle, filename=filename, timestamp=moment(at), stacktrace=stack_trace))
@@ -197,6 +203,11 @@ def plain(value):
     return value
 
 
+def earlier(value):
+    """A moment thirty days before."""
+    return (dt.datetime.fromisoformat(value) - dt.timedelta(days=30)).isoformat()
+
+
 def plain_field(key, value):
     if key == "continuation_token":
         return value and "<token>"
@@ -204,6 +215,8 @@ def plain_field(key, value):
         return "<any>"
     if key == "git_version":
         return "<any>"
+    if key == "expires_at" and value and plain(earlier(value)) == "<now>":
+        return "<in 30 days>"
     return plain(value)
 
 

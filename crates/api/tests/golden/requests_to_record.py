@@ -485,6 +485,55 @@ OTHERS = [
     ("GET", "/providers?limit=x"),
 ]
 
+def states(at, is_task):
+    """What is kept with a task instance or with an asset."""
+    put = lambda key, value, **more: ("PUT", f"{at}/{key}", {"value": value, **more})  # noqa: E731
+    yield from (
+        ("GET", at), ("GET", f"{at}/none"), ("DELETE", f"{at}/none"), put("text", "abc"), put("number", 1.50), put("flag", False), put("zero", 0),
+        put("list", [1, "two", None, {"b": 1, "a": 2}]), put("with/slash", {"x": "é"}), put("with%20space", "s"), put("a%2Fb", 1), put("text", "again"),
+        put("none", None), ("PUT", f"{at}/none", {}), ("PUT", f"{at}/none", []), ("PUT", f"{at}/none"), ("PUT", f"{at}/none", b"{"),
+        ("PUT", f"{at}/none", b'{"value": NaN}'), ("PUT", f"{at}/none", b'{"value": [1, Infinity]}'), put("none", 1, colour="red"),
+        put("long", "x" * 65533), put("long", "x" * 65534), put("long", "é" * 10922), put("long", "é" * 10923), put("deep", {"a": [{"b": {}}]}),
+        ("GET", at), ("GET", f"{at}?limit=2&offset=1"), ("GET", f"{at}?limit=x&offset=-1"), ("GET", f"{at}?limit=0"), ("GET", f"{at}/text"), ("GET", f"{at}/with/slash"),
+        ("GET", f"{at}/with%20space"), ("GET", f"{at}/a%2Fb"), ("GET", f"{at}/list"), ("GET", f"{at}/it's"), ("GET", f"{at}/"), ("DELETE", f"{at}/"),
+        put("", 1), ("GET", f"{at}/"), ("DELETE", f"{at}/text"), ("DELETE", f"{at}/text"), ("GET", f"{at}/text"), ("POST", at, {}), ("PUT", at, {}), ("PATCH", f"{at}/number", {"value": 7}),
+    )
+    if is_task:
+        patch = lambda key, body: ("PATCH", f"{at}/{key}", body)  # noqa: E731
+        yield from (
+            patch("none", {"value": 1}), patch("number", {"value": None}), patch("number", {}), patch("number", {"value": 8, "expires_at": None}), ("GET", f"{at}/number"),
+            put("kept", 1, expires_at=None), ("GET", f"{at}/kept"), put("until", 1, expires_at="2030-01-31T12:00:00+02:00"), ("GET", f"{at}/until"),
+            patch("until", {"value": 2}), ("GET", f"{at}/until"), put("until", 3, expires_at="default"), put("until", 3, expires_at="2030-01-31T12:00:00"),
+            put("until", 3, expires_at="never"), put("until", 3, expires_at=5), put("until", 3, expires_at=True), put("until", 3, expires_at=[]),
+            put("until", 3, expires_at="2030-01-31"),
+        )
+    yield from (("DELETE", at), ("GET", at), ("DELETE", at))
+
+
+TASK_STATES = [
+    *states("/dags/letters/dagRuns/first/taskInstances/one/state-store", True),
+    *((method, f"/dags/letters/dagRuns/first/taskInstances/mapped/state-store{path}", *body) for method, path, *body in (
+        ("PUT", "/k", {"value": 1}), ("PUT", "/k?map_index=0", {"value": 0}), ("PUT", "/k?map_index=1", {"value": 1}), ("PUT", "/k?map_index=2", {"value": None}),
+        ("PUT", "/k?map_index=-2", {"value": 1}), ("PUT", "/k?map_index=x", {}), ("GET", "/k"), ("GET", "/k?map_index=0"), ("GET", "?map_index=1"), ("GET", "?map_index=x&limit=x"),
+        ("PATCH", "/k?map_index=1", {"value": "new"}), ("PATCH", "/k?map_index=3", {}), ("GET", "/k?map_index=1"), ("DELETE", "/k?map_index=3"), ("DELETE", ""),
+        ("DELETE", "?map_index=1"), ("GET", "?map_index=1"), ("GET", "?map_index=0"), ("DELETE", "?all_map_indices=x"), ("DELETE", "?all_map_indices=true&map_index=9"),
+        ("GET", "?map_index=0"),
+    )),
+    ("GET", "/dags/letters/dagRuns/first/taskInstances/none/state-store"),
+    ("DELETE", "/dags/letters/dagRuns/first/taskInstances/none/state-store?all_map_indices=true"),
+    ("PUT", "/dags/letters/dagRuns/none/taskInstances/one/state-store/k", {"value": 1}),
+    ("PUT", "/dags/none/dagRuns/first/taskInstances/one/state-store/k", {"value": 1}),
+]
+
+ASSET_STATES = [
+    *states("/assets/1/state-store", False),
+    ("PUT", "/assets/2/state-store/k", {"value": 2}),
+    ("GET", "/assets/1/state-store/k"),
+    *((method, f"/assets/{asset}/state-store{path}", *body) for asset in ("3", "x", "-1") for method, path, *body in (
+        ("GET", ""), ("GET", "?limit=x"), ("GET", "/k"), ("PUT", "/k", {"value": 1}), ("PUT", "/k", {}), ("DELETE", "/k"), ("DELETE", ""),
+    )),
+]
+
 SCENARIOS = {
     "variables": VARIABLES,
     "bulk_variables": BULK_VARIABLES,
@@ -495,5 +544,7 @@ SCENARIOS = {
     "xcoms": XCOMS,
     "logs": LOGS,
     "import_errors": IMPORT_ERRORS,
+    "task_states": TASK_STATES,
+    "asset_states": ASSET_STATES,
     "others": OTHERS,
 }

@@ -18,6 +18,11 @@ fn matches(expected: &Value, found: &Value, server: &Server) -> bool {
         (Value::String(expected), _) if expected == "<any>" => true,
         (Value::String(expected), Value::String(found)) => match expected.as_str() {
             "<token>" => !found.is_empty(),
+            "<in 30 days>" => {
+                let at: Option<Timestamp> = found.parse().ok();
+                let before = |at: Timestamp| at.saturating_sub(SignedDuration::from_hours(30 * 24)).unwrap();
+                at.is_some_and(|at| Timestamp::now().duration_since(before(at)).abs() < JUST_NOW)
+            }
             "<now>" => {
                 let at: Option<Timestamp> = found.parse().ok();
                 at.is_some_and(|at| Timestamp::now().duration_since(at) < JUST_NOW) && found.ends_with('Z')

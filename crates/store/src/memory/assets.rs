@@ -13,7 +13,8 @@ impl State {
     /// An asset is there, and stays as it is if it was there before.
     fn need_asset(&mut self, asset: &Asset) {
         if !self.assets.contains(&asset.key) {
-            let number = self.made.next_setting();
+            self.made.assets += 1;
+            let number = self.made.assets;
             let record = AssetRecord { asset: asset.clone(), active: false };
             self.assets.put(asset.key.clone(), Numbered { number, record });
         }

@@ -106,6 +106,7 @@ struct Made {
     runs: u64,
     import_errors: i64,
     settings: u64,
+    assets: u64,
     backfills: i64,
 }
 
