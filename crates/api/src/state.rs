@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use engine::{DagSource, EngineHandle, Pulse};
 use jiff::Timestamp;
 use model::{Dag, VersionId};
+use python::Evaluator;
 use store::Store;
 use worker::MaskRules;
 
@@ -98,6 +99,7 @@ struct Shared {
     importer: OnceLock<Pulse>,
     import_again: OnceLock<ImportAgain>,
     pool_changes: tokio::sync::Mutex<()>,
+    evaluator: OnceLock<Evaluator>,
 }
 
 #[derive(Default)]
@@ -126,6 +128,7 @@ impl ApiState {
             importer: OnceLock::new(),
             import_again: OnceLock::new(),
             pool_changes: tokio::sync::Mutex::default(),
+            evaluator: OnceLock::new(),
         }))
     }
 
@@ -166,6 +169,16 @@ impl ApiState {
     /// The importer's pulse, if there is an importer.
     pub(crate) fn importer(&self) -> Option<&Pulse> {
         self.0.importer.get()
+    }
+
+    /// Says who asks timetables of plugins. Only the first one counts.
+    pub fn ask_plugins_through(&self, evaluator: Evaluator) {
+        let _ = self.0.evaluator.set(evaluator);
+    }
+
+    /// Who asks timetables of plugins, if anybody can.
+    pub(crate) fn evaluator(&self) -> Option<&Evaluator> {
+        self.0.evaluator.get()
     }
 
     pub(crate) fn started(&self) -> Timestamp {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use model::operations::{python_datetime_str, python_isoformat};
 use model::timetable::{NextRun, Timetable};
 use model::{Dag, DagId, DagRun, DagRunState, Json, Reprocess, RunKey, RunType};
+use python::Unanswered;
 use scheduler::{
     Action, BackfillDate, BackfillRefusal, Event, Known, NewBackfill, ReplyId, Structure, backfill_run_id,
 };
@@ -24,8 +25,13 @@ pub const MAX_DATES: usize = 100_000;
 pub enum InvalidBackfill {
     #[error("{0} has a non-periodic schedule that does not support backfills")]
     NotPeriodic(DagId),
-    #[error("the dates of Dag {0} are known only to a timetable of a plugin; there are no backfills of such Dags yet")]
-    Custom(DagId),
+    #[error(
+        "the partitions of Dag {0} are known only to a timetable of a plugin; there are no backfills of such Dags yet"
+    )]
+    Partitioned(DagId),
+    /// A timetable of a plugin has not said which runs there are.
+    #[error("the timetable of Dag {dag_id} does not say which runs there are: {}", reason.summary())]
+    Timetable { dag_id: DagId, reason: Unanswered },
     #[error("Dag with dag_id: '{0}' does not allow backfill runs")]
     NotAllowed(DagId),
     #[error("from_date ({}) must not be after to_date ({}).", python_isoformat(*from), python_isoformat(*to))]
@@ -76,14 +82,14 @@ impl BackfillRequest {
         if !dag.timetable.is_periodic() || matches!(dag.timetable, Timetable::Assets(_)) {
             return Err(InvalidBackfill::NotPeriodic(dag.dag_id.clone()));
         }
-        if dag.timetable.custom().is_some() {
-            return Err(InvalidBackfill::Custom(dag.dag_id.clone()));
+        if dag.timetable.custom().is_some_and(|custom| custom.traits.partitioned) {
+            return Err(InvalidBackfill::Partitioned(dag.dag_id.clone()));
         }
         Ok(())
     }
 
-    /// Checks what was asked for, and gives the dates in the order in which they are to run.
-    pub fn dates(&self, dag: &Dag, now: Timestamp) -> Result<Vec<NextRun>, InvalidBackfill> {
+    /// Checks what was asked for, without looking at the dates.
+    pub fn check(&self, dag: &Dag, now: Timestamp) -> Result<(), InvalidBackfill> {
         let (from, to) = (self.from_date, self.to_date);
         if from > to {
             return Err(InvalidBackfill::Reversed { from, to });
@@ -102,9 +108,21 @@ impl BackfillRequest {
         if let Some(conf) = &self.conf {
             check_params(&dag.params, conf).map_err(|error| InvalidBackfill::Conf(error.to_string()))?;
         }
-        let has_ended = |next: &NextRun| next.data_interval.end < now;
-        let mut dates: Vec<NextRun> =
-            dag.timetable.between(Some(from), to, now).take(MAX_DATES + 1).filter(has_ended).collect();
+        Ok(())
+    }
+
+    /// The dates in the order in which they are to run. `asked` is what a timetable of a plugin has said of them
+    /// ([`crate::timetables::dates_between`]).
+    pub fn dates(
+        &self,
+        dag: &Dag,
+        now: Timestamp,
+        asked: Option<Vec<NextRun>>,
+    ) -> Result<Vec<NextRun>, InvalidBackfill> {
+        let mut dates = asked.unwrap_or_else(|| {
+            dag.timetable.between(Some(self.from_date), self.to_date, now).take(MAX_DATES + 1).collect()
+        });
+        dates.retain(|next| next.data_interval.end < now);
         if dates.len() > MAX_DATES {
             return Err(InvalidBackfill::TooMany);
         }
@@ -115,8 +133,13 @@ impl BackfillRequest {
     }
 
     /// As [`Self::dates`], where there must be some.
-    pub fn some_dates(&self, dag: &Dag, now: Timestamp) -> Result<Vec<NextRun>, InvalidBackfill> {
-        let dates = self.dates(dag, now)?;
+    pub fn some_dates(
+        &self,
+        dag: &Dag,
+        now: Timestamp,
+        asked: Option<Vec<NextRun>>,
+    ) -> Result<Vec<NextRun>, InvalidBackfill> {
+        let dates = self.dates(dag, now, asked)?;
         if dates.is_empty() {
             let (dag_id, from, to) = (dag.dag_id.clone(), self.from_date, self.to_date);
             return Err(InvalidBackfill::Nothing { dag_id, from, to });

@@ -13,6 +13,7 @@ mod params;
 mod pulse;
 mod run_loop;
 pub mod selection;
+pub mod timetables;
 pub mod triggering;
 
 pub use crate::core::{Core, Input, Started, TriggerRequest, pool_event};

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use model::operations::python_isoformat;
 use model::{Dag, DataInterval, Json, RunId, RunType, TriggeredBy};
+use python::Unanswered;
 use regex::Regex;
 use scheduler::NewRun;
 
@@ -30,6 +31,9 @@ pub enum InvalidTrigger {
     IntervalWithoutDate,
     #[error("Invalid input for param {name}: {reason}")]
     Param { name: String, reason: String },
+    /// A timetable of a plugin has not said what the run is about.
+    #[error("{}", .0.summary())]
+    Timetable(Unanswered),
 }
 
 /// What somebody asks for; everything but the kind of run may be left to the engine.
@@ -46,11 +50,16 @@ pub struct RunRequest {
     pub note: Option<String>,
 }
 
-/// Checks a request and fills in what it leaves open.
+/// Checks a request and fills in what it leaves open. What only a timetable of a plugin can say, it has been asked before
+/// ([`crate::timetables::fill_in`]).
 pub fn check(request: RunRequest, dag: &Dag, now: Timestamp) -> Result<NewRun, InvalidTrigger> {
     let run_after = request.run_after.unwrap_or(now);
     let data_interval = match (request.logical_date, request.data_interval) {
         (None, Some(_)) => return Err(InvalidTrigger::IntervalWithoutDate),
+        (Some(_), None) if dag.timetable.custom().is_some() => {
+            let reason = "the timetable was not asked what the run is about; this is a bug".to_owned();
+            return Err(InvalidTrigger::Timetable(Unanswered::NoAnswer(reason)));
+        }
         (Some(logical_date), None) => dag.timetable.infer_manual_data_interval(logical_date),
         (_, interval) => interval,
     };

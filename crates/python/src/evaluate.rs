@@ -42,7 +42,27 @@ struct Inner {
 
 struct Asked {
     question: Json,
-    reply: oneshot::Sender<Result<Json, String>>,
+    reply: oneshot::Sender<Result<Json, Unanswered>>,
+}
+
+/// Why there is no answer. Told to people, with the traceback where there is one.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// The class raised an exception. The summary is one line of it, more or less.
+    #[error("{traceback}")]
+    Raised { summary: String, traceback: String },
+    #[error("{0}")]
+    NoAnswer(String),
+}
+
+impl Unanswered {
+    /// What went wrong, without where.
+    pub fn summary(&self) -> &str {
+        match self {
+            Self::Raised { summary, .. } => summary,
+            Self::NoAnswer(reason) => reason,
+        }
+    }
 }
 
 impl Evaluator {
@@ -51,14 +71,18 @@ impl Evaluator {
         Self(Arc::new(Inner { helper, answers, limit, lanes: Mutex::default() }))
     }
 
-    /// Asks a class something. The error is for people. Must be called inside of the async runtime.
-    pub async fn ask(&self, class: &str, question: Json) -> Result<Json, String> {
+    /// Asks a class something. Must be called inside of the async runtime.
+    pub async fn ask(&self, class: &str, question: Json) -> Result<Json, Unanswered> {
         let (reply, answer) = oneshot::channel();
         self.put(class, Asked { question, reply });
-        let answer = answer.await.map_err(|_| "nobody answers: the server is about to end".to_owned())??;
+        let ending = || Unanswered::NoAnswer("nobody answers: the server is about to end".to_owned());
+        let answer = answer.await.map_err(|_| ending())??;
         match answer.get("error").and_then(Json::as_str) {
             None => Ok(answer),
-            Some(error) => Err(answer.get("traceback").and_then(Json::as_str).unwrap_or(error).trim_end().to_owned()),
+            Some(error) => {
+                let traceback = answer.get("traceback").and_then(Json::as_str).unwrap_or(error).trim_end();
+                Err(Unanswered::Raised { summary: error.to_owned(), traceback: traceback.to_owned() })
+            }
         }
     }
 
@@ -109,7 +133,7 @@ async fn serve(inner: Arc<Inner>, class: String, mut questions: mpsc::UnboundedR
     }
 }
 
-async fn answer(inner: &Inner, slot: &mut Option<Child>, question: &Json) -> Result<Json, String> {
+async fn answer(inner: &Inner, slot: &mut Option<Child>, question: &Json) -> Result<Json, Unanswered> {
     let mut reason = String::new();
     for _ in 0..TRIES {
         // Until the helper is warm everything waits that needs Python: that is nobody's fault.
@@ -140,14 +164,14 @@ async fn answer(inner: &Inner, slot: &mut Option<Child>, question: &Json) -> Res
             Err(_) => {
                 *slot = None;
                 let seconds = inner.limit.as_secs_f64();
-                return Err(format!(
+                return Err(Unanswered::NoAnswer(format!(
                     "It did not answer within {seconds} seconds and was stopped. Answer faster, or raise [core] \
                      dagbag_import_timeout."
-                ));
+                )));
             }
         }
     }
-    Err(reason)
+    Err(Unanswered::NoAnswer(reason))
 }
 
 enum Said {

@@ -15,7 +15,7 @@ pub mod message;
 pub mod serialized;
 pub mod trigger;
 
-pub use evaluate::Evaluator;
+pub use evaluate::{Evaluator, Unanswered};
 pub use forkserver::{Bundle, ChildSockets, ForkError, ForkServer, ForkedChild, HelperInfo, Job};
 pub use frame::{FrameError, FrameReader, FrameWriter, MAX_FRAME, Request};
 pub use helper_process::{Helper, HelperOptions};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use engine::Input;
 use engine::triggering::{self, RunRequest};
+use engine::{Input, timetables};
 use jiff::Timestamp;
-use model::operations::to_microseconds;
+use model::operations::{python_isoformat, to_microseconds};
 use model::{Dag, DagRun, DagRunState, Json, RunType, TaskInstance, TaskState, TriggeredBy};
 use regex::Regex;
 use scheduler::Event;
@@ -90,7 +90,15 @@ async fn test(
     let stack = Stack::start(&context.home, None, &context.config, shared, logs.clone(), pretend)?;
     stack.helper.configure(stack::helper_options(&context.home, python.path, &target.folders));
     let dag = target::load(context, &stack, &store, target, |_| Ok(())).await?;
-    let run = triggering::check(request, &dag, to_microseconds(Timestamp::now()))?;
+    let now = to_microseconds(Timestamp::now());
+    let mut request = request;
+    if dag.timetable.custom().is_some() {
+        // As in Airflow, tests are not named by timetables.
+        let moment = python_isoformat(request.logical_date.unwrap_or(now));
+        request.run_id.get_or_insert_with(|| format!("{}__{moment}", request.run_type.name()));
+    }
+    timetables::fill_in(Some(&stack.evaluator), &mut request, &dag, now).await?;
+    let run = triggering::check(request, &dag, now)?;
     stack.handle().tell(Input::DagsChanged(vec![dag.dag_id.clone()])).await?;
     let run = stack.handle().trigger(dag.dag_id.clone(), run).await?;
     let shown = Shown { order: order_of(&dag), output: args.output, logs };

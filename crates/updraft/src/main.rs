@@ -5,6 +5,7 @@ mod output;
 
 mod accounts;
 mod args;
+mod asking;
 mod commands;
 mod config;
 mod dagtest;
@@ -21,7 +22,6 @@ mod standalone;
 mod target;
 mod tasklog;
 mod tasktest;
-mod timetables;
 mod token;
 mod web;
 mod wiring;

@@ -24,6 +24,8 @@ pub struct Stack {
     pub engine: Engine,
     pub worker: Worker<EngineReports>,
     pub helper: Helper,
+    /// Answers for timetables of plugins.
+    pub evaluator: Evaluator,
     pub dags: StoredDags,
     pub mask_rules: Arc<MaskRules>,
     /// Where and as whom tasks run.
@@ -78,7 +80,10 @@ impl Stack {
             Some(_) => Some(config.flag("core", "rerun_with_latest_version", false)?),
             None => None,
         };
+        let evaluator = evaluator(config, &helper, Arc::clone(&store))?;
         let reports = EngineReports {
+            runtime: tokio::runtime::Handle::current(),
+            evaluator: evaluator.clone(),
             engine: handle.clone(),
             store: Arc::clone(&store),
             dags: dags.clone(),
@@ -97,29 +102,36 @@ impl Stack {
         options.max_rendered_field = config.get("core", "max_templated_field_length", 4096)?;
         let (hostname, unixname) = (options.hostname.to_string(), options.unixname.to_string());
         let worker = Worker::new(options, host.clone(), helper.clone(), Arc::clone(&store), reports);
-        let seconds: f64 = config.get("core", "dagbag_import_timeout", 30.0)?;
-        let limit =
-            Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero()).unwrap_or(LONGEST_ANSWER);
-        let evaluator = Evaluator::new(helper.clone(), import_answers(Arc::clone(&store)), limit);
         let dispatch = WorkerDispatch {
             worker: worker.clone(),
             runtime: tokio::runtime::Handle::current(),
             shells: shells.runtime.clone(),
             engine: handle.clone(),
-            evaluator,
+            evaluator: evaluator.clone(),
             pretend,
         };
         let scheduling = SchedulerConfig { parallelism: config.get("core", "parallelism", 32)? };
         let options = EngineOptions { config: scheduling, seed: random_seed()? };
         let engine = Engine::start(inbox, options, store, dags.clone(), dispatch)
             .context("the engine can't take up what the database has")?;
-        Ok(Self { engine, worker, helper, dags, mask_rules, hostname, unixname, _host: host, _shells: shells })
+        Ok(Self {
+            engine,
+            worker,
+            helper,
+            evaluator,
+            dags,
+            mask_rules,
+            hostname,
+            unixname,
+            _host: host,
+            _shells: shells,
+        })
     }
 
     /// Ends the engine when everything that it was told is dealt with, and all children.
     pub async fn stop(self) {
-        let Self { engine, worker, helper, dags, _host, _shells, .. } = self;
-        drop((worker, helper, dags));
+        let Self { engine, worker, helper, evaluator, dags, _host, _shells, .. } = self;
+        drop((worker, helper, evaluator, dags));
         let joined = tokio::task::spawn_blocking(move || engine.join());
         if tokio::time::timeout(Duration::from_secs(5), joined).await.is_err() {
             tracing::warn!("the engine's loop did not end in time");
@@ -136,6 +148,13 @@ impl Stack {
 /// The async runtime that everything runs on. Most of it waits.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// Asks timetables of plugins, which may take as long as an import.
+pub fn evaluator(config: &Config, helper: &Helper, store: Arc<dyn Store>) -> Result<Evaluator> {
+    let seconds: f64 = config.get("core", "dagbag_import_timeout", 30.0)?;
+    let limit = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero()).unwrap_or(LONGEST_ANSWER);
+    Ok(Evaluator::new(helper.clone(), import_answers(store), limit))
 }
 
 /// Answers for code that is imported: it is no task.

@@ -43,6 +43,7 @@ async fn serve(args: &StandaloneArgs, home: &Home, config: &Config, lock: &mut H
     let dags = folder::folders(&args.folder, home, config)?;
     let stack = Stack::start(home, Some(lock), config, Arc::clone(&store), log_folder.clone(), None)?;
     let state = web::state(home, config, &stack, Arc::clone(&store), log_folder)?;
+    state.ask_plugins_through(stack.evaluator.clone());
     let server = web::Server::start(listener, state.clone());
     lock.announce(&url)?;
     say!("Updraft {} is ready at {url} (home {})", env!("CARGO_PKG_VERSION"), home.path.display());

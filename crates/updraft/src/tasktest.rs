@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use engine::Input;
 use engine::triggering::{self, RunRequest};
+use engine::{Input, timetables};
 use jiff::Timestamp;
 use model::operations::{python_isoformat, to_microseconds};
 use model::{DagRun, DagRunState, Json, TaskInstance, TaskState};
@@ -89,8 +89,10 @@ async fn test(context: &Context, args: &TaskTestArgs, target: &Target, params: J
         _ => {}
     }
     let dag_id = dag.dag_id.clone();
-    let (request, left) = run_to_test(context, args, dag_id.as_str(), params)?;
-    let run = triggering::check(request, &dag, to_microseconds(Timestamp::now()))?;
+    let (mut request, left) = run_to_test(context, args, dag_id.as_str(), params)?;
+    let now = to_microseconds(Timestamp::now());
+    timetables::fill_in(Some(&stack.evaluator), &mut request, &dag, now).await?;
+    let run = triggering::check(request, &dag, now)?;
     // What an earlier run left for the task must be there before it starts.
     stack.handle().tell(Input::DagsChanged(vec![dag_id.clone()])).await?;
     stack.handle().set_paused(dag_id.clone(), true).await?;

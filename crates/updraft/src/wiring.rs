@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::triggering::{self, RunRequest};
-use engine::{AnswerFailure, DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure};
+use engine::{AnswerFailure, DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure, timetables};
 use jiff::Timestamp;
 use model::{
     AttemptId, Callback, Dag, DagRun, Execution, HitlResponse, Outlets, RunKey, RunType, TaskInstance, TaskInstanceKey,
@@ -15,8 +15,6 @@ use scheduler::{
 };
 use store::Store;
 use worker::{AnswerRefused, Report, Reports, TriggerFromTask, TriggerRefused, Worker};
-
-use crate::timetables;
 
 /// The structures of Dags, as the store has their versions.
 #[derive(Clone)]
@@ -33,6 +31,9 @@ impl DagSource for StoredDags {
 /// The worker's news, for the engine.
 #[derive(Clone)]
 pub struct EngineReports {
+    /// Where questions for timetables of plugins are put.
+    pub runtime: tokio::runtime::Handle,
+    pub evaluator: Evaluator,
     pub engine: EngineHandle,
     pub store: Arc<dyn Store>,
     pub dags: StoredDags,
@@ -103,7 +104,7 @@ impl Reports for EngineReports {
         }
         let dag = self.dags.dag(record.version).map_err(|error| refused(500, error))?;
         let dag = dag.ok_or_else(|| refused(500, format!("the structure of Dag '{dag_id}' is missing")))?;
-        let request = RunRequest {
+        let mut request = RunRequest {
             run_id: Some(trigger.key.run_id.to_string()),
             run_type: RunType::OperatorTriggered,
             triggered_by: TriggeredBy::Operator,
@@ -114,8 +115,12 @@ impl Reports for EngineReports {
             conf: trigger.conf,
             note: trigger.note,
         };
-        let run = triggering::check(request, &dag, model::operations::to_microseconds(Timestamp::now()))
+        let now = model::operations::to_microseconds(Timestamp::now());
+        // This thread may block; who runs such tasks is bounded by the slots.
+        self.runtime
+            .block_on(timetables::fill_in(Some(&self.evaluator), &mut request, &dag, now))
             .map_err(|error| refused(400, error.to_string()))?;
+        let run = triggering::check(request, &dag, now).map_err(|error| refused(400, error.to_string()))?;
         match self.engine.trigger_blocking(dag_id, run) {
             Ok(_) => Ok(()),
             Err(TriggerFailure::Refused(TriggerError::RunIdTaken { .. } | TriggerError::LogicalDateTaken { .. })) => {
@@ -193,6 +198,7 @@ impl Dispatch for WorkerDispatch {
         let (evaluator, engine) = (self.evaluator.clone(), self.engine.clone());
         self.runtime.spawn(async move {
             let answer = timetables::next_run(&evaluator, &question).await;
+            let answer = answer.map_err(|unanswered| unanswered.to_string());
             let AskTimetable { dag_id, number, .. } = *question;
             if let Err(error) = &answer {
                 tracing::warn!("the timetable of {dag_id} does not say when its next run is due: {error}");

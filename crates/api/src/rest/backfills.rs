@@ -1,13 +1,16 @@
 //! Backfills: runs for dates of a Dag's timetable that people want to have.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
-use engine::BackfillFailure;
 use engine::backfilling::{self, BackfillRequest, InvalidBackfill};
+use engine::{BackfillFailure, timetables};
 use jiff::Timestamp;
 use model::operations::to_microseconds;
 use model::timetable::NextRun;
 use model::{Backfill, BackfillId, Dag, DagId, Reprocess};
+use python::Unanswered;
 use scheduler::{BackfillRefusal, BackfillWish};
 use serde::Serialize;
 use serde_json::Value;
@@ -46,7 +49,7 @@ struct BackfillResponse {
     dag_id: String,
     from_date: MomentAt,
     to_date: MomentAt,
-    dag_run_conf: Option<std::sync::Arc<model::Json>>,
+    dag_run_conf: Option<Arc<model::Json>>,
     is_paused: bool,
     reprocess_behavior: &'static str,
     max_active_runs: i64,
@@ -219,12 +222,13 @@ fn already_running(dag_id: &DagId) -> ApiError {
 fn invalid(error: InvalidBackfill) -> ApiError {
     match error {
         InvalidBackfill::NotAllowed(_) => ApiError::bad_request(error.to_string()),
+        InvalidBackfill::Timetable { reason: Unanswered::NoAnswer(_), .. } => ApiError::unavailable(error.to_string()),
         _ => ApiError::unprocessable(error.to_string()),
     }
 }
 
 /// Blocks.
-fn dag_of(state: &ApiState, dag_id: &DagId) -> Result<std::sync::Arc<Dag>, ApiError> {
+fn dag_of(state: &ApiState, dag_id: &DagId) -> Result<Arc<Dag>, ApiError> {
     let record = state.store().dag(dag_id)?.ok_or_else(|| unknown_dag(dag_id))?;
     state.structure(record.version)?.ok_or_else(|| unknown_dag(dag_id))
 }
@@ -238,6 +242,7 @@ async fn create(
     let mut body = Body::read(body.fields(&mut args.issues), user.name);
     args.finish()?;
     let own = state.clone();
+    let now = to_microseconds(Timestamp::now());
     let prepare = move || {
         let dag_id = &body.request.dag_id;
         let latest = match body.run_on_latest_version {
@@ -249,11 +254,17 @@ async fn create(
         if own.store().open_backfills()?.iter().any(|backfill| backfill.dag_id == *dag_id) {
             return Err(already_running(dag_id));
         }
-        let dates = body.request.some_dates(&dag, to_microseconds(Timestamp::now())).map_err(invalid)?;
+        body.request.check(&dag, now).map_err(invalid)?;
         body.request.on_latest_version = latest.unwrap_or(true);
+        Ok((body, dag))
+    };
+    let (body, dag): (Body, Arc<Dag>) = state.blocking(prepare).await?;
+    let asked = timetables::dates_between(state.evaluator(), &body.request, &dag).await.map_err(invalid)?;
+    let work_out = move || {
+        let dates = body.request.some_dates(&dag, now, asked).map_err(invalid)?;
         Ok((body, dates))
     };
-    let (body, dates): (Body, Vec<NextRun>) = state.blocking(prepare).await?;
+    let (body, dates) = state.blocking(work_out).await?;
     let dag_id = body.request.dag_id.clone();
     let made = state.engine().backfill(body.request, dates).await.map_err(|failure| match failure {
         BackfillFailure::Refused(BackfillRefusal::AlreadyRunning(_)) => already_running(&dag_id),
@@ -274,10 +285,18 @@ async fn dry_run(
     let Body { request, .. } = Body::read(body.fields(&mut args.issues), user.name);
     args.finish()?;
     let own = state.clone();
-    let look = move || {
+    let now = to_microseconds(Timestamp::now());
+    let prepare = move || {
         let dag = dag_of(&own, &request.dag_id)?;
         request.check_dag(&dag).map_err(invalid)?;
-        let dates = request.dates(&dag, to_microseconds(Timestamp::now())).map_err(invalid)?;
+        request.check(&dag, now).map_err(invalid)?;
+        Ok((request, dag))
+    };
+    let (request, dag) = state.blocking(prepare).await?;
+    let asked = timetables::dates_between(state.evaluator(), &request, &dag).await.map_err(invalid)?;
+    let own = state.clone();
+    let look = move || {
+        let dates = request.dates(&dag, now, asked).map_err(invalid)?;
         let dates = backfilling::to_run(own.store(), &request.dag_id, dates, request.reprocess)?;
         let entry = |next: NextRun| DryRunBackfill {
             logical_date: Moment(next.logical_date()),

@@ -1,4 +1,5 @@
-"""What plugins are asked while nothing is imported: when a timetable's next run is due, what a run is about.
+"""What plugins are asked while nothing is imported: when a timetable's next run is due, what a run is about,
+which runs there are.
 
 The child says what it has found, and is answered with the next question. Between the two the code of plugins may ask for
 variables and connections, in the official messages.
@@ -44,12 +45,15 @@ def exchange(decoder, answer):
 
 
 def answer_to(question):
-    kinds = {"next": next_run, "manual": manual_run}
+    kinds = {"next": next_run, "manual": manual_run, "between": runs_between}
     try:
         return kinds[question["ask"]](question)
     except Exception as error:
         text = "".join(traceback.format_exception(error, limit=-6))
-        return {"error": f"{type(error).__name__}: {error}", "traceback": text[-MAX_TEXT:]}
+        said = str(error)
+        # What Airflow's routes tell as it is; of others they say nothing.
+        summary = said if said and isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return {"error": summary[:MAX_TEXT], "traceback": text[-MAX_TEXT:]}
 
 
 kept = {}
@@ -125,7 +129,31 @@ def manual_run(question):
     logical_date = moment(question["logical_date"])
     if interval is None and logical_date is not None:
         interval = timetable.infer_manual_data_interval(run_after=logical_date)
-    run_id = timetable.generate_run_id(
-        run_type=DagRunType(question["run_type"]), run_after=moment(question["run_after"]), data_interval=interval
+    found = {"interval": None if interval is None else interval_micros(interval)}
+    if question["names"]:
+        run_id = timetable.generate_run_id(
+            run_type=DagRunType(question["run_type"]), run_after=moment(question["run_after"]), data_interval=interval
+        )
+        found["run_id"] = str(run_id)
+    return found
+
+
+def runs_between(question):
+    """Runs between two moments, as `iter_dagrun_infos_between` goes through them, and no more than so many."""
+    from airflow.timetables.base import TimeRestriction
+
+    timetable = timetable_of(question)
+    restriction = TimeRestriction(
+        earliest=moment(question["earliest"]), latest=moment(question["latest"]), catchup=True
     )
-    return {"interval": None if interval is None else interval_micros(interval), "run_id": str(run_id)}
+    info, found = None, []
+    while len(found) < question["most"]:
+        following = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
+        # One that does not go on would be asked for ever.
+        if following is None or (info is not None and following.run_after <= info.run_after):
+            break
+        info = following
+        if info.data_interval is None:
+            raise ValueError("a run has no data_interval, which only partitioned Dags may do without")
+        found.append([micros(info.run_after, "run_after"), *interval_micros(info.data_interval)])
+    return {"runs": found}

@@ -15,8 +15,8 @@ use store::{Direction, Page};
 use super::dags::structure;
 use super::{Context, Usage, dag, runs, show};
 use crate::args::{BackfillCommand, Behavior, CreateBackfillArgs, FolderArgs, Output};
-use crate::local;
 use crate::remote::Remote;
+use crate::{asking, local};
 
 pub fn run(context: &Context, command: BackfillCommand) -> Result<ExitCode> {
     match command {
@@ -53,14 +53,16 @@ fn create(context: &Context, args: &CreateBackfillArgs) -> Result<ExitCode> {
     let structure = structure(&*store, &dag(&*store, &args.dag_id)?)?;
     request.check_dag(&structure)?;
     let now = to_microseconds(Timestamp::now());
+    request.check(&structure, now)?;
+    let asked = asking::dates_between(context, &request, &structure)?;
     if args.dry_run {
-        let dates = request.dates(&structure, now)?;
+        let dates = request.dates(&structure, now, asked)?;
         let dates = backfilling::to_run(&*store, &request.dag_id, dates, request.reprocess)?;
         let row = |next: NextRun| cli::row([("logical_date", python_isoformat(next.logical_date()).into())]);
         show(&dates.into_iter().map(row).collect::<Vec<_>>(), args.output.output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let dates = match request.some_dates(&structure, now) {
+    let dates = match request.some_dates(&structure, now, asked) {
         Err(error @ InvalidBackfill::Nothing { .. }) => {
             say!("Warning: {error}");
             return Ok(ExitCode::FAILURE);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use engine::triggering::{self, RunRequest};
 use jiff::Timestamp;
 use model::operations::{python_isoformat, to_microseconds};
-use model::{DagId, DagRun, Json, RunKey, RunType, TriggeredBy};
+use model::{Dag, DagId, DagRun, Json, RunKey, RunType, TriggeredBy};
 use scheduler::TriggerError;
 use serde_json::json;
 use store::{DagRecord, Direction, Page, RunExists, RunFilter, RunOrder, Span, Store};
@@ -15,7 +15,7 @@ use super::dags::structure;
 use super::{Context, dag, show};
 use crate::args::{FolderArgs, ListRunsArgs, TriggerArgs};
 use crate::remote::{Refused, Remote, quoted};
-use crate::{local, output};
+use crate::{asking, local, output};
 
 pub fn list(context: &Context, args: &ListRunsArgs) -> Result<()> {
     let date = |text: &Option<String>| text.as_deref().map(|text| context.date(text)).transpose();
@@ -80,13 +80,8 @@ pub fn trigger(context: &Context, args: TriggerArgs) -> Result<()> {
         logical_date = logical_date.map(|date| Timestamp::from_second(date.as_second())).transpose()?;
     }
     let run_after = date(&args.run_after)?.map(to_microseconds);
-    // Named here, so that it can be told from others if the answer is lost.
-    let run_id = args.run_id.unwrap_or_else(|| {
-        let moment = run_after.unwrap_or_else(|| to_microseconds(Timestamp::now()));
-        format!("{}__{}", RunType::Manual.name(), python_isoformat(moment))
-    });
-    let request = RunRequest {
-        run_id: Some(run_id.clone()),
+    let mut request = RunRequest {
+        run_id: args.run_id,
         run_type: RunType::Manual,
         triggered_by: TriggeredBy::Cli,
         triggering_user: crate::token::user(),
@@ -99,6 +94,7 @@ pub fn trigger(context: &Context, args: TriggerArgs) -> Result<()> {
     let reader = context.dags(&FolderArgs::of_environment())?;
     // What is wrong with the Dag's name, the server would say less well.
     let record = dag(&*reader, &args.dag_id)?;
+    let run_id = name(context, &record, &*structure(&*reader, &record)?, &mut request)?;
     drop(reader);
     let key = RunKey { dag_id: record.dag_id.clone(), run_id: run_id.as_str().into() };
     let was_asked = Cell::new(false);
@@ -119,6 +115,20 @@ pub fn trigger(context: &Context, args: TriggerArgs) -> Result<()> {
         say!("Note: the Dag {0} is paused: the run stays queued until updraft dags unpause {0}", record.dag_id);
     }
     show(&[cli::triggered_row(&run)], args.output.output)
+}
+
+/// Names the run here, so that it can be told from others if the answer is lost. What only a timetable of a plugin knows
+/// about it, it is asked, too.
+fn name(context: &Context, record: &DagRecord, structure: &Dag, request: &mut RunRequest) -> Result<String> {
+    let now = to_microseconds(Timestamp::now());
+    if structure.timetable.custom().is_some() {
+        check_allowed(record)?;
+        asking::fill_in(context, request, structure, now)
+            .with_context(|| format!("the Dag {} can't be triggered", record.dag_id))?;
+    }
+    let moment = request.run_after.unwrap_or(now);
+    let made = || format!("{}__{}", RunType::Manual.name(), python_isoformat(moment));
+    Ok(request.run_id.get_or_insert_with(made).clone())
 }
 
 fn trigger_alone(store: &std::sync::Arc<dyn Store>, dag_id: &DagId, request: RunRequest) -> Result<DagRun> {
@@ -162,6 +172,8 @@ fn trigger_through(context: &Context, remote: &Remote, key: &RunKey, request: &R
     let body = json!({
         "dag_run_id": request.run_id,
         "logical_date": request.logical_date.map(python_isoformat),
+        "data_interval_start": request.data_interval.map(|interval| python_isoformat(interval.start)),
+        "data_interval_end": request.data_interval.map(|interval| python_isoformat(interval.end)),
         "run_after": request.run_after.map(python_isoformat),
         "conf": request.conf,
         "note": request.note,

@@ -1,13 +1,16 @@
 //! Runs that people ask for.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use engine::TriggerFailure;
-use engine::triggering::{self, RunRequest};
+use engine::triggering::{self, InvalidTrigger, RunRequest};
+use engine::{TriggerFailure, timetables};
 use jiff::Timestamp;
 use model::operations::to_microseconds;
-use model::{DagId, DataInterval, Json as JsonValue, RunType, TriggeredBy};
+use model::{Dag, DagId, DataInterval, Json as JsonValue, RunType, TriggeredBy};
+use python::Unanswered;
 use scheduler::{NewRun, TriggerError};
 use serde_json::json;
 use store::DagRecord;
@@ -79,14 +82,15 @@ pub(super) async fn trigger(
     let (logical_date, run_after) = (body.logical_date, body.run_after);
     let own = state.clone();
     let wanted = dag_id.clone();
-    let prepare = move || {
+    let find = move || {
         let record = own.store().dag(&wanted)?.filter(|record| !record.stale);
         let record = record.ok_or_else(|| unknown_dag(&wanted))?;
         check_dag(&record)?;
-        let run = new_run(&own, &record, body, by, user)?;
-        Ok((record, run))
+        let (request, dag) = request(&own, &record, body, by, user)?;
+        Ok((record, request, dag))
     };
-    let (record, run) = state.blocking(prepare).await?;
+    let (record, request, dag) = state.blocking(find).await?;
+    let run = new_run(&state, request, dag).await?;
     let made = match state.engine().trigger(dag_id, run).await {
         Ok(run) => run,
         Err(TriggerFailure::Stopped(stopped)) => return Err(stopped.into()),
@@ -120,13 +124,14 @@ fn check_dag(record: &DagRecord) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn new_run(
+/// What is asked for, and the structure of the Dag that it is asked of. Blocks.
+fn request(
     state: &ApiState,
     record: &DagRecord,
     body: TriggerBody,
     triggered_by: TriggeredBy,
     user: User,
-) -> Result<NewRun, ApiError> {
+) -> Result<(RunRequest, Arc<Dag>), ApiError> {
     let dag_id = &record.dag_id;
     let dag = state.structure(record.version)?;
     let dag = dag.ok_or_else(|| ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")))?;
@@ -146,14 +151,33 @@ fn new_run(
         conf: body.conf,
         note: body.note.filter(|note| !note.is_empty()),
     };
-    let run = triggering::check(request, &dag, to_microseconds(Timestamp::now()))
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    if run.run_id.as_str().chars().count() > MAX_RUN_ID {
-        let cause = format!("the run id is longer than {MAX_RUN_ID} characters");
-        let status = StatusCode::UNPROCESSABLE_ENTITY;
-        return Err(ApiError::refused_by_database(status, "Value rejected by database", cause));
+    Ok((request, dag))
+}
+
+/// The run that a request is about; what only a timetable of a plugin knows, it is asked.
+pub(crate) async fn new_run(state: &ApiState, mut request: RunRequest, dag: Arc<Dag>) -> Result<NewRun, ApiError> {
+    let now = to_microseconds(Timestamp::now());
+    timetables::fill_in(state.evaluator(), &mut request, &dag, now).await.map_err(|error| invalid(&dag, error))?;
+    let check = move || {
+        let run = triggering::check(request, &dag, now).map_err(|error| invalid(&dag, error))?;
+        if run.run_id.as_str().chars().count() > MAX_RUN_ID {
+            let cause = format!("the run id is longer than {MAX_RUN_ID} characters");
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return Err(ApiError::refused_by_database(status, "Value rejected by database", cause));
+        }
+        Ok(run)
+    };
+    state.blocking(check).await
+}
+
+fn invalid(dag: &Dag, error: InvalidTrigger) -> ApiError {
+    if let InvalidTrigger::Timetable(Unanswered::NoAnswer(reason)) = &error {
+        let dag_id = &dag.dag_id;
+        return ApiError::unavailable(format!(
+            "The timetable of Dag '{dag_id}' does not say what a run is about: {reason}"
+        ));
     }
-    Ok(run)
+    ApiError::bad_request(error.to_string())
 }
 
 /// The width of Airflow's column.

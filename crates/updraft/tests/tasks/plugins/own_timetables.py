@@ -32,6 +32,8 @@ class Workdays(Timetable):
         return cls(data["prefix"])
 
     def infer_manual_data_interval(self, *, run_after):
+        if run_after.year < 2000:
+            raise ValueError("there was no calendar then")
         return DataInterval(run_after - timedelta(days=1), run_after)
 
     def next_dagrun_info(self, *, last_automated_data_interval, restriction):
@@ -61,6 +63,26 @@ class Hangs(Workdays):
         time.sleep(3600)
 
 
+class ByHand(Workdays):
+    """Makes no runs by itself: a Dag without an end has a latest date only in backfills."""
+
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        if restriction.latest is None:
+            return None
+        return super().next_dagrun_info(
+            last_automated_data_interval=last_automated_data_interval, restriction=restriction
+        )
+
+
+class Endless(Workdays):
+    """Minutes, whatever the restriction says."""
+
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        last = last_automated_data_interval
+        start = restriction.earliest if last is None else last.end
+        return DagRunInfo.interval(start, start + timedelta(minutes=1))
+
+
 class OwnTimetables(AirflowPlugin):
     name = "own_timetables"
-    timetables = [Workdays, Raises, Hangs]
+    timetables = [Workdays, Raises, Hangs, ByHand, Endless]
