@@ -38,7 +38,10 @@ impl<S: Store + ?Sized, D: DagSource> Lookup<S, D> {
     pub(crate) fn take_up(&mut self, run: DagRun) -> Result<Option<Event>, StoreError> {
         Ok(match run.state {
             DagRunState::Queued => Some(Event::RunFound(Box::new(run))),
-            _ => self.load_run(&run.key)?.map(|loaded| Event::RunLoaded(Box::new(loaded))),
+            _ => Some(match self.load_run(&run.key)? {
+                Some(loaded) => Event::RunLoaded(Box::new(loaded)),
+                None => Event::RunUnreadable(Box::new(run)),
+            }),
         })
     }
 

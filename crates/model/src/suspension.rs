@@ -27,7 +27,7 @@ pub struct Trigger {
     pub id: TriggerId,
     /// The path of its class.
     pub classpath: String,
-    /// What its class is made with, as the Task SDK encodes it.
+    /// What its class is made with, as the Task SDK encodes it; nothing (`null`) if the store can't decrypt it.
     pub kwargs: Json,
     pub queue: Option<String>,
     pub created_at: Timestamp,

@@ -105,7 +105,8 @@ impl DagEntry {
         let is_own = |run: &mut DagRun| {
             backfill.as_ref().is_some_and(|backfill| run.backfill.is_some_and(|place| place.id == backfill.id))
         };
-        waiting.extend(self.unavailable.extract_if(.., is_own));
+        // One that had begun when its structure was lost goes on like others that have begun.
+        waiting.extend(self.unavailable.extract_if(.., |run| run.state == DagRunState::Queued && is_own(run)));
         waiting
     }
 
@@ -200,7 +201,14 @@ impl Scheduler {
                 // The import has taken back what was said.
                 entry.asked.forget_warning();
                 for run in std::mem::take(&mut entry.unavailable) {
-                    entry.queue.push(run);
+                    if run.state == DagRunState::Running {
+                        // It has begun: no limit keeps it from going on.
+                        entry.count_running(&run);
+                        self.needs.push(Need::Run(run.key.clone()));
+                        entry.loading.push(run);
+                    } else {
+                        entry.queue.push(run);
+                    }
                 }
             }
             None => {

@@ -63,6 +63,8 @@ pub enum Event {
     },
     /// At start: a run that was queued when the last process ended.
     RunFound(Box<DagRun>),
+    /// At start: a run that was running, whose Dag's structure can't be read. It waits until the Dag changes.
+    RunUnreadable(Box<DagRun>),
     /// A run with its task instances: found running at start, or the answer to [`Need::Run`].
     RunLoaded(Box<LoadedRun>),
     /// The other answer to [`Need::Run`]: its Dag's structure can't be read. The run waits until the Dag changes.

@@ -212,6 +212,7 @@ impl Scheduler {
             }
             Event::Trigger(trigger) => self.trigger(*trigger, now, decisions),
             Event::RunFound(run) => self.run_found(*run, now),
+            Event::RunUnreadable(run) => self.run_unreadable(*run),
             Event::RunLoaded(loaded) => self.run_loaded(*loaded, now, decisions),
             Event::RunUnavailable(key) => {
                 self.refuse_wishes(&key, decisions);

@@ -218,6 +218,13 @@ impl Scheduler {
         self.start_queued_runs(&key.dag_id, now);
     }
 
+    /// At start: a run that was running waits for its Dag to change. Its backfill is not complete before.
+    pub(crate) fn run_unreadable(&mut self, run: DagRun) {
+        if let Some(entry) = self.dags.get_mut(&run.key.dag_id) {
+            entry.unavailable.push(run);
+        }
+    }
+
     fn start_run(&mut self, mut loaded: LoadedRun, now: Timestamp, decisions: &mut Decisions) {
         if loaded.run.state == DagRunState::Queued {
             loaded.run.state = DagRunState::Running;

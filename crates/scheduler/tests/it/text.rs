@@ -193,6 +193,13 @@ impl Play {
             ["pool", name, slots] => self.toy.set_pool(name, slots.parse().ok()),
             ["drain"] => self.toy.tell(Event::Drain),
             ["restart"] => self.toy.restart(),
+            ["restart", "without", run] => {
+                let key = self.run(run);
+                self.toy.unreadable.insert(key.clone());
+                let steps = self.toy.restart();
+                self.toy.unreadable.remove(&key);
+                steps
+            }
             _ => panic!("what is {command:?}?"),
         };
         let now = self.toy.now;

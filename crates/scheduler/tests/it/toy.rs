@@ -78,6 +78,8 @@ pub struct Toy {
     pub alive: BTreeMap<AttemptId, StartAttempt>,
     /// The last question for the timetable of each Dag.
     pub questions: BTreeMap<DagId, u64>,
+    /// Runs whose structures can't be read.
+    pub unreadable: BTreeSet<RunKey>,
     processes: u64,
     versions: u128,
 }
@@ -114,6 +116,7 @@ impl Toy {
             asset_events: BTreeMap::new(),
             alive: BTreeMap::new(),
             questions: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
             processes: 0,
             versions: 0,
         };
@@ -322,6 +325,9 @@ impl Toy {
             let run = &self.runs[key];
             match run.state {
                 DagRunState::Queued => events.push(Event::RunFound(Box::new(run.clone()))),
+                DagRunState::Running if self.unreadable.contains(key) => {
+                    events.push(Event::RunUnreadable(Box::new(run.clone())));
+                }
                 DagRunState::Running => events.push(Event::RunLoaded(Box::new(self.load(key)))),
                 _ => {}
             }

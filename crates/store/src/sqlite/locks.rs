@@ -16,16 +16,27 @@ pub struct Reencrypted {
 
 /// A text that may be encrypted.
 struct Place {
+    /// What it belongs to, for people.
+    what: &'static str,
     table: &'static str,
-    id: &'static str,
+    /// What names it, for people.
+    name: &'static str,
     text: &'static str,
     flag: &'static str,
 }
 
-const PLACES: [Place; 3] = [
-    Place { table: "variable", id: "key", text: "value", flag: "is_encrypted" },
-    Place { table: "connection", id: "connection_id", text: "password", flag: "is_encrypted" },
-    Place { table: "connection", id: "connection_id", text: "extra", flag: "is_extra_encrypted" },
+const CONNECTION_ID: &str = "json_quote(connection_id)";
+const PLACES: [Place; 4] = [
+    Place { what: "variable", table: "variable", name: "json_quote(key)", text: "value", flag: "is_encrypted" },
+    Place { what: "connection", table: "connection", name: CONNECTION_ID, text: "password", flag: "is_encrypted" },
+    Place { what: "connection", table: "connection", name: CONNECTION_ID, text: "extra", flag: "is_extra_encrypted" },
+    Place {
+        what: "trigger of the task",
+        table: "suspension",
+        name: "json_quote(task_id)",
+        text: "kwargs",
+        flag: "is_kwargs_encrypted",
+    },
 ];
 
 impl SqliteStore {
@@ -53,15 +64,16 @@ impl Place {
         all: bool,
         done: &mut Reencrypted,
     ) -> rusqlite::Result<()> {
-        let Self { table, id, text, flag } = self;
+        let Self { what, table, name, text, flag } = self;
         let rows: Vec<(i64, String, String, bool)> = connection
-            .prepare(&format!("SELECT id, {id}, {text}, {flag} FROM {table} WHERE {text} <> '' ORDER BY id"))?
+            .prepare(&format!("SELECT rowid, {name}, {text}, {flag} FROM {table} WHERE {text} <> '' ORDER BY rowid"))?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
             .collect::<rusqlite::Result<_>>()?;
-        let mut update = connection.prepare(&format!("UPDATE {table} SET {text} = ?2, {flag} = ?3 WHERE id = ?1"))?;
+        let mut update =
+            connection.prepare(&format!("UPDATE {table} SET {text} = ?2, {flag} = ?3 WHERE rowid = ?1"))?;
         for (rowid, name, stored, is_encrypted) in rows {
             let Some(open) = keys.open(stored, is_encrypted) else {
-                let what = format!("the {table} {name:?}");
+                let what = format!("the {what} {name}");
                 // A connection may have two of them.
                 if !done.locked.contains(&what) {
                     done.locked.push(what);

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("asset_uri.sql"),
     include_str!("dag_warning.sql"),
     include_str!("asset_state.sql"),
+    include_str!("trigger_encryption.sql"),
 ];
 
 /// The schema version that this program writes.

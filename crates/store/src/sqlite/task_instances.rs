@@ -405,11 +405,11 @@ impl RunStore for SqliteStore {
     }
 
     fn suspension(&self, key: &TaskInstanceKey) -> Result<Option<Suspension>> {
-        self.read(|connection| suspensions::find(connection, key))
+        self.read(|connection| suspensions::find(connection, &self.keys, key))
     }
 
     fn suspensions_of(&self, run: &RunKey) -> Result<Vec<Suspension>> {
-        self.read(|connection| suspensions::of_run(connection, run))
+        self.read(|connection| suspensions::of_run(connection, &self.keys, run))
     }
 
     fn last_trigger(&self) -> Result<TriggerId> {

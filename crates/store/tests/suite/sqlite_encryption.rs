@@ -1,12 +1,25 @@
 //! Secrets in the file: encrypted with the first key, read with any, named where no key fits.
 
+use model::{Change, Suspension};
+use serde_json::json;
 use store::sqlite::{Reencrypted, SqliteStore};
-use store::{Commit, Connection, ConnectionStore, FernetKeys, Page, StoreError, Variable, VariableStore, Write};
+use store::{
+    Commit, Connection, ConnectionStore, FernetKeys, Page, RunStore, StoreError, Variable, VariableStore, Write,
+};
 
-use crate::fixtures::{connection, variable};
+use crate::fixtures::{connection, put_run, run, variable};
+use crate::suspensions::trigger_with;
 
 fn keys(text: &str) -> FernetKeys {
     FernetKeys::parse(text, None).unwrap()
+}
+
+/// A task that waits for a trigger with a secret among its arguments.
+fn deferred() -> (Suspension, Vec<Write>) {
+    let made = run("d", "r");
+    let suspension = trigger_with(&made.key, json!({"token": "hush-token"}));
+    let write = Write::Decision(Change::Suspended(Box::new(suspension.clone())));
+    (suspension, vec![put_run(&made), write])
 }
 
 fn settings() -> Vec<Write> {
@@ -76,6 +89,49 @@ fn keys_are_rotated() {
     let store = SqliteStore::open_with(&path, keys(&new)).unwrap();
     assert_eq!(store.variable("v").unwrap().unwrap().value, "hush-value");
     assert_eq!(store.connection("full").unwrap().unwrap().password.as_deref(), Some("hush-password"));
+}
+
+#[test]
+fn the_arguments_of_triggers_are_encrypted_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let (old, new) = (FernetKeys::generate(), FernetKeys::generate());
+    let (suspension, writes) = deferred();
+    // From before there was a key.
+    let store = SqliteStore::open(&path).unwrap();
+    store.commit(writes).unwrap();
+    drop(store);
+    let store = SqliteStore::open_with(&path, keys(&old)).unwrap();
+    assert_eq!(store.suspension(&suspension.key).unwrap().as_ref(), Some(&suspension));
+    assert_eq!(store.reencrypt(false).unwrap(), Reencrypted { changed: 1, locked: vec![] });
+    assert_eq!(store.suspension(&suspension.key).unwrap().as_ref(), Some(&suspension));
+    store.commit(vec![Write::Decision(Change::Suspended(Box::new(suspension.clone())))]).unwrap();
+    drop(store);
+    let both = SqliteStore::open_with(&path, keys(&format!("{new},{old}"))).unwrap();
+    assert_eq!(both.reencrypt(true).unwrap(), Reencrypted { changed: 1, locked: vec![] });
+    drop(both);
+    let store = SqliteStore::open_with(&path, keys(&new)).unwrap();
+    assert_eq!(store.suspensions_of(&suspension.key.run).unwrap(), [suspension.clone()]);
+    drop(store);
+    // Nobody but the trigger misses them.
+    let store = SqliteStore::open_with(&path, keys(&FernetKeys::generate())).unwrap();
+    let found = store.suspension(&suspension.key).unwrap().unwrap();
+    assert_eq!(found.trigger.unwrap().kwargs, json!(null));
+    assert_eq!(
+        store.reencrypt(true).unwrap().locked,
+        [format!("the trigger of the task \"{}\"", suspension.key.task_id)]
+    );
+}
+
+#[test]
+fn the_arguments_of_triggers_are_not_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open_with(&folder.path().join("db"), keys(&FernetKeys::generate())).unwrap();
+    let (suspension, writes) = deferred();
+    store.commit(writes).unwrap();
+    assert_eq!(store.suspension(&suspension.key).unwrap(), Some(suspension));
+    drop(store);
+    assert!(!is_in_files(folder.path(), "hush"));
 }
 
 /// A key that does not fit disturbs nothing but what it was needed for.

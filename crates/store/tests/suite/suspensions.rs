@@ -37,6 +37,11 @@ fn deferred(run: &RunKey, task_id: &str, trigger: Trigger) -> Suspension {
     }
 }
 
+/// A task that waits for a trigger with these arguments.
+pub fn trigger_with(run: &RunKey, kwargs: Json) -> Suspension {
+    deferred(run, "t", Trigger { kwargs, ..trigger(1) })
+}
+
 pub fn a_suspension_is_read_back_as_it_was_written(store: &dyn Store) {
     let made = run("d", "r").key;
     let timer = |event| Some(TriggerTimer { at: at(12), event });

@@ -19,6 +19,10 @@ use crate::answers::StoreAnswers;
 use crate::mask::Masker;
 use crate::{Inner, Report, Reports, Worker};
 
+/// What the log of a task says whose trigger has lost its arguments.
+const LOCKED: &str = "The arguments of the trigger can't be decrypted: the Fernet key that encrypted them is not among \
+                      those of [core] fernet_key. Put that key behind the others there (new,old), or clear the task.";
+
 pub(super) struct Conversation<'a, R> {
     worker: &'a Worker<R>,
     answers: StoreAnswers,
@@ -69,7 +73,10 @@ impl<'a, R: Reports> Conversation<'a, R> {
                 self.worker.inner.reports.report(Report::TriggerFailed { trigger, traceback }).await;
             }
         }
-        let (create, cancel) = self.worker.inner.triggers.sync(&ids(changes.get("finished")));
+        let (mut create, cancel) = self.worker.inner.triggers.sync(&ids(changes.get("finished")));
+        for locked in create.extract_if(.., |armed| armed.trigger.kwargs.is_null()) {
+            self.locked(&locked).await;
+        }
         let answer = json!({
             "type": "TriggerStateSync",
             "to_create": self.workloads(create).await,
@@ -95,6 +102,16 @@ impl<'a, R: Reports> Conversation<'a, R> {
             create.into_iter().filter_map(describe).collect()
         });
         described.await.unwrap_or_default()
+    }
+
+    /// A trigger whose arguments can't be decrypted fails, as in Airflow.
+    async fn locked(&self, armed: &ArmTrigger) {
+        let trigger = armed.trigger.id;
+        tracing::error!("{} can't go on: the arguments of its trigger can't be decrypted", armed.ti.key());
+        if self.worker.inner.triggers.answered(trigger) {
+            let traceback = Some(vec![LOCKED.to_owned()]);
+            self.worker.inner.reports.report(Report::TriggerFailed { trigger, traceback }).await;
+        }
     }
 
     async fn fired(&self, trigger: TriggerId, event: Json) {

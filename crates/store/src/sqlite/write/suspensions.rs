@@ -13,13 +13,15 @@ impl Writer {
             TimerEvent::Resume(payload) => Some(payload.to_string()),
             TimerEvent::Succeed => None,
         });
+        let kwargs = trigger.map(|trigger| self.keys.seal(&trigger.kwargs.to_string()));
         self.of_task(
             "INSERT INTO suspension (run_rid, task_id, map_index, timeout, next_method, next_kwargs, trigger_id, classpath,
-                 kwargs, queue, created_at, timer_at, timer_event)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                 kwargs, is_kwargs_encrypted, queue, created_at, timer_at, timer_event)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
              ON CONFLICT (run_rid, task_id, map_index) DO UPDATE SET timeout = excluded.timeout,
                  next_method = excluded.next_method, next_kwargs = excluded.next_kwargs,
                  trigger_id = excluded.trigger_id, classpath = excluded.classpath, kwargs = excluded.kwargs,
+                 is_kwargs_encrypted = excluded.is_kwargs_encrypted,
                  queue = excluded.queue, created_at = excluded.created_at, timer_at = excluded.timer_at,
                  timer_event = excluded.timer_event",
             &suspension.key,
@@ -29,7 +31,8 @@ impl Writer {
                 &suspension.next_kwargs.to_string(),
                 &trigger.map(|trigger| trigger.id.0),
                 &trigger.map(|trigger| &trigger.classpath),
-                &trigger.map(|trigger| trigger.kwargs.to_string()),
+                &kwargs.as_ref().map(|(stored, _)| stored),
+                &kwargs.as_ref().is_some_and(|(_, is_encrypted)| *is_encrypted),
                 &trigger.and_then(|trigger| trigger.queue.as_ref()),
                 &trigger.map(|trigger| micros(trigger.created_at)),
                 &timer.map(|timer| micros(timer.at)),
