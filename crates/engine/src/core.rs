@@ -306,6 +306,10 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                     Outcome::Success if !outlets.is_empty() => Some(resolve(&*self.store, outlets)?),
                     _ => None,
                 };
+                let decision = match (outcome, self.scheduler.instance_of_branch(*attempt)) {
+                    (Outcome::Success, Some(branch)) => self.lookup.decision_of(&branch)?,
+                    _ => None,
+                };
                 ended.insert(*attempt);
                 writes.extend_from_slice(own);
                 events.extend(started.clone().map(|Started { at, hostname, unixname, pid }| Event::AttemptStarted {
@@ -315,6 +319,8 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
                     unixname,
                     pid,
                 }));
+                let decided = decision.map(|decision| Event::BranchDecided { attempt: *attempt, decision });
+                events.extend(decided);
                 events.extend(updates.map(|updates| Event::AssetsUpdated { attempt: *attempt, updates }));
                 events.push(Event::AttemptEnded {
                     attempt: *attempt,

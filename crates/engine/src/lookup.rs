@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use model::{Dag, DagId, DagRun, DagRunState, RunKey, TaskId, VersionId};
+use model::{Dag, DagId, DagRun, DagRunState, RunKey, TaskId, TaskInstanceKey, VersionId};
 use scheduler::{Event, LengthOf, LoadedRun, Need, PreviousRun, Skip, SkipDecision, Structure};
 use store::{Direction, Page, RunExists, RunFilter, RunOrder, Store, StoreError};
 
@@ -135,19 +135,19 @@ impl<S: Store + ?Sized, D: DagSource> Lookup<S, D> {
         Ok(Some(LoadedRun { run, structure, task_instances, skips, lengths, suspensions }))
     }
 
+    /// What an instance of a branch has decided.
+    pub(crate) fn decision_of(&self, branch: &TaskInstanceKey) -> Result<Option<SkipDecision>, StoreError> {
+        let TaskInstanceKey { run, task_id, map_index } = branch;
+        let left = self.store.xcoms(run, Some(task_id), Some(*map_index), Some(SKIP_KEY))?;
+        Ok(left.first().and_then(decision))
+    }
+
     /// What the branches of a run have decided so far.
     fn skips(&self, run: &RunKey, dag: &Dag) -> Result<Vec<Skip>, StoreError> {
         if !dag.tasks().iter().any(|task| task.can_skip_downstream) {
             return Ok(Vec::new());
         }
         let entries = self.store.xcoms(run, None, None, Some(SKIP_KEY))?;
-        let decision = |xcom: &store::XCom| {
-            let texts = |name: &str| -> Option<Vec<TaskId>> {
-                let list = xcom.value.get(name)?.as_array()?;
-                Some(list.iter().filter_map(|task| task.as_str()).map(TaskId::from).collect())
-            };
-            texts("followed").map(SkipDecision::Followed).or_else(|| texts("skipped").map(SkipDecision::Skipped))
-        };
         let skip = |xcom: store::XCom| {
             Some(Skip { decision: decision(&xcom)?, branch: xcom.key.task_id, map_index: xcom.key.map_index })
         };
@@ -172,6 +172,14 @@ impl<S: Store + ?Sized, D: DagSource> Lookup<S, D> {
         }
         Ok(PreviousRun { key: previous.key, logical_date: previous.logical_date, tasks, first_timers })
     }
+}
+
+fn decision(xcom: &store::XCom) -> Option<SkipDecision> {
+    let texts = |name: &str| -> Option<Vec<TaskId>> {
+        let list = xcom.value.get(name)?.as_array()?;
+        Some(list.iter().filter_map(|task| task.as_str()).map(TaskId::from).collect())
+    };
+    texts("followed").map(SkipDecision::Followed).or_else(|| texts("skipped").map(SkipDecision::Skipped))
 }
 
 /// The structures that were used last.

@@ -10,7 +10,6 @@ use crate::evaluate::self_transition;
 use crate::event::{Action, Decisions, Obstacle, Outcome, Refusal, SkipDecision, StartAttempt, StopReason};
 use crate::run_state::{Instance, TaskRef};
 use crate::slots::Constraint;
-use crate::timers::Timer;
 use crate::{Scheduler, put};
 
 impl Scheduler {
@@ -288,7 +287,9 @@ impl Scheduler {
         }
         state.ti_mut(task).reschedule_date = Some(at);
         put(decisions, state.ti(task), Change::TaskInstance);
-        self.timers.set(at, Timer::TryAgain(task));
+        // Looked at again at once: that sets the clock, or ends it for what has happened above meanwhile.
+        self.dirty.push_back(task);
+        self.touched.push(task.run);
     }
 
     /// The attempt was cut off: the task instance runs again, and none of its retries is used up. One that went on after
@@ -357,6 +358,17 @@ impl Scheduler {
         let task = self.attempts.get(&attempt)?;
         let is_cleared = self.runs.get(&task.run)?.ti(*task).state == TaskState::Restarting;
         (!is_cleared).then_some(*task)
+    }
+
+    /// One of a branch's instances has decided about those below it.
+    pub(crate) fn branch_decided(&mut self, attempt: AttemptId, decision: SkipDecision, decisions: &mut Decisions) {
+        let source = self.heard_attempt(attempt);
+        let Some((source, state)) = source.and_then(|source| Some((source, self.runs.get_mut(&source.run)?))) else {
+            decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "decided" }));
+            return;
+        };
+        let place = (source.task, state.ti(source).map_index);
+        state.skips.insert(place, decision);
     }
 
     /// A running task said which tasks do not run. Those that execute already, have succeeded or have failed are left

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use model::transition::{TaskTransition, next_state};
 use model::trigger_rule::{TriggerRule, Verdict, evaluate, evaluate_indirect_setups};
-use model::{Change, MapIndex, TaskIndex, TaskState};
+use model::{Change, LinkKind, MapIndex, Relation, TaskIndex, TaskState};
 
 use crate::dags::Hold;
 use crate::event::{Action, Decisions, Refusal, SkipDecision, StopReason};
@@ -246,9 +246,37 @@ impl RunState {
     /// A branch has ended: those directly below it look whether they are skipped.
     fn wake_below_branch(&mut self, task: TaskRef) {
         let map_index = self.ti(task).map_index;
-        let own = u32::try_from(map_index.0).map_or(Touched::Everybody, |index| Touched::Some(index..index + 1));
+        let Ok(index) = u32::try_from(map_index.0) else {
+            self.woken.extend(self.dag.task(task.task).downstream.iter().map(|below| (*below, Touched::Everybody)));
+            return;
+        };
         for below in &self.dag.task(task.task).downstream {
-            self.woken.push((*below, own.clone()));
+            let own = match (self.branch_relation(*below, task.task), &self.tasks[below.at()].sizes) {
+                (Some(Relation::Lane { lane, further: false }), Some(sizes)) => sizes.instances(lane, index as usize),
+                _ => index..index.saturating_add(1),
+            };
+            self.woken.push((*below, Touched::Some(own)));
+        }
+    }
+
+    fn branch_relation(&self, below: TaskIndex, branch: TaskIndex) -> Option<Relation> {
+        let links = self.dag.links_above(below);
+        links.iter().find(|link| link.task == branch && link.kind == LinkKind::Upstream).map(|link| link.relation)
+    }
+
+    /// Which instance of a branch decides about a task instance below it. In a mapped group that is the one of the same
+    /// item; Airflow 3.3 looks for one that does not exist there, and skips nothing (its issue 67265).
+    fn deciding_instance(&self, task: TaskRef, branch: TaskIndex) -> Option<MapIndex> {
+        let (parent, own) = (self.dag.task(branch), self.ti(task).map_index);
+        if parent.is_mapped() {
+            return Some(own);
+        }
+        if parent.mapped_group.is_none() {
+            return Some(MapIndex::NONE);
+        }
+        match (self.branch_relation(task.task, branch)?, &self.tasks[task.task.at()].sizes) {
+            (Relation::Lane { lane, further: false }, Some(sizes)) => sizes.item_of(lane, own),
+            _ => None,
         }
     }
 }
@@ -259,18 +287,17 @@ fn is_skipped_by_branch(state: &RunState, task: TaskRef) -> bool {
         return false;
     }
     let definition = state.dag.task(task.task);
-    let own_index = state.ti(task).map_index;
     definition.upstream.iter().any(|above: &TaskIndex| {
-        let parent = state.dag.task(*above);
-        let map_index = if parent.is_mapped() { own_index } else { MapIndex::NONE };
         // What a branch decided before it was cleared counts only when it has run again.
         let is_finished = state.tasks[above.at()].own.done() > 0;
-        parent.can_skip_downstream
+        state.dag.task(*above).can_skip_downstream
             && is_finished
-            && match state.skips.get(&(*above, map_index)) {
-                None => false,
-                Some(SkipDecision::Followed(tasks)) => !tasks.contains(&definition.task_id),
-                Some(SkipDecision::Skipped(tasks)) => tasks.contains(&definition.task_id),
-            }
+            && state.deciding_instance(task, *above).is_some_and(|map_index| {
+                match state.skips.get(&(*above, map_index)) {
+                    None => false,
+                    Some(SkipDecision::Followed(tasks)) => !tasks.contains(&definition.task_id),
+                    Some(SkipDecision::Skipped(tasks)) => tasks.contains(&definition.task_id),
+                }
+            })
     })
 }

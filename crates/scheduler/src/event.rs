@@ -109,6 +109,11 @@ pub enum Event {
         attempt: AttemptId,
         tasks: Vec<(TaskId, MapIndex)>,
     },
+    /// One of a branch's instances has left a decision for those below it. Its success follows in the same step.
+    BranchDecided {
+        attempt: AttemptId,
+        decision: SkipDecision,
+    },
     /// A running task has updated assets. Its success follows in the same step.
     AssetsUpdated {
         attempt: AttemptId,

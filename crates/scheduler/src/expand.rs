@@ -152,6 +152,7 @@ impl Scheduler {
             state.lengths.insert(source, length);
             for task in dag.sized_by(source) {
                 state.tasks[task.at()].is_complete = false;
+                state.resize(*task);
                 state.woken.push((*task, Touched::Everybody));
             }
         }
@@ -203,8 +204,7 @@ impl Scheduler {
         let last = state.tasks[task.task.at()].instances.last().map_or(0, |last| last.ti.map_index.0);
         self.add_instances(task.run, task.task, last + 1, count, now, decisions);
         let Some(state) = self.runs.get_mut(&task.run) else { return };
-        state.set_sizes(task.task, count);
-        state.count_above(task.task);
+        state.resize(task.task);
         state.tasks[task.task.at()].is_complete = true;
         state.woken.push((task.task, Touched::Everybody));
         self.wake(task.run);
@@ -262,8 +262,7 @@ impl Scheduler {
         self.add_instances(task.run, task.task, last + 1, count, now, decisions);
         let Some(state) = self.runs.get_mut(&task.run) else { return false };
         if state.tasks[task.task.at()].instances.len() != old {
-            state.set_sizes(task.task, count);
-            state.count_above(task.task);
+            state.resize(task.task);
             state.woken.push((task.task, Touched::Everybody));
         }
         let is_open = state.ti(task).state.is_schedulable();

@@ -43,8 +43,15 @@ impl LaneSizes {
         (item < items).then_some(item as usize)
     }
 
+    /// The item of a lane that an instance of the task belongs to.
+    pub(crate) fn item_of(&self, lane: usize, map_index: MapIndex) -> Option<MapIndex> {
+        let (items, width) = *self.lanes.get(lane)?;
+        let item = u32::try_from(map_index.0).ok()? / width;
+        (item < items).then(|| i32::try_from(item).map(MapIndex).ok())?
+    }
+
     /// The instances of the task that belong to an item.
-    fn instances(&self, lane: usize, item: usize) -> Range<u32> {
+    pub(crate) fn instances(&self, lane: usize, item: usize) -> Range<u32> {
         let width = self.lanes.get(lane).map_or(0, |(_, width)| *width);
         let first = (item as u32).saturating_mul(width);
         first..first.saturating_add(width)

@@ -36,7 +36,7 @@ mod timetables;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
-use model::{AttemptId, BackfillId, Change, DagId, RunKey, TriggerId};
+use model::{AttemptId, BackfillId, Change, DagId, RunKey, TaskInstanceKey, TriggerId};
 
 pub use backfill::{BackfillDate, BackfillRefusal, BackfillWish, Known, NewBackfill, backfill_run_id};
 pub use clear::Clear;
@@ -191,6 +191,15 @@ impl Scheduler {
         self.attempts.contains_key(&attempt)
     }
 
+    /// The task instance that an attempt works on, if it is one of several of a branch. What that decides it does not
+    /// say, but only leaves (`SkipMixin` of the standard provider).
+    pub fn instance_of_branch(&self, attempt: AttemptId) -> Option<TaskInstanceKey> {
+        let task = *self.attempts.get(&attempt)?;
+        let state = self.runs.get(&task.run)?;
+        let ti = state.ti(task);
+        (ti.map_index.is_mapped() && state.dag.task(task.task).can_skip_downstream).then(|| ti.key())
+    }
+
     /// Whether a task instance waits for a trigger.
     pub fn is_awaited(&self, trigger: TriggerId) -> bool {
         self.triggers.contains_key(&trigger)
@@ -237,6 +246,7 @@ impl Scheduler {
                 self.attempt_ended(attempt, at, outcome, rendered_map_index, now, decisions);
             }
             Event::SkipDownstream { attempt, tasks } => self.skip_downstream(attempt, &tasks, now, decisions),
+            Event::BranchDecided { attempt, decision } => self.branch_decided(attempt, decision, decisions),
             Event::AssetsUpdated { attempt, updates } => self.assets_updated(attempt, updates, now, decisions),
             Event::AssetEventsFrom(last) => self.assets.events_from(last),
             Event::AssetEventsQueued { dag_id, events } => self.asset_events_queued(&dag_id, &events, decisions),

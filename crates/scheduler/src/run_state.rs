@@ -9,6 +9,7 @@ use model::{
     AttemptId, Dag, DagRun, LinkKind, MapIndex, Suspension, TaskId, TaskIndex, TaskInstance, TaskState, VersionId,
 };
 
+use crate::MAX_INSTANCES;
 use crate::event::{LoadedRun, PreviousRun, SkipDecision, Structure};
 use crate::inputs::{Inputs, LaneSizes, Touched, counted, in_state};
 use crate::slots::Parked;
@@ -210,26 +211,41 @@ impl RunState {
         // What a task left while it has not finished is of an earlier time.
         self.lengths.retain(|task, _| self.tasks[task.at()].is_finished());
         for task in dag.indices() {
-            let is_expanded = self.tasks[task.at()].instances.iter().any(|instance| instance.ti.map_index.is_mapped());
-            if is_expanded && let Some(count) = self.instances_of(task) {
-                self.set_sizes(task, count);
-            }
-            self.count_above(task);
+            self.resize(task);
         }
         self.woken.clear();
     }
 
-    /// Says where a task's instances belong in the mapped groups round it, now that it has `count` of them.
-    pub(crate) fn set_sizes(&mut self, task: TaskIndex, count: u64) {
+    /// Says where a task's instances belong in the mapped groups round it, if it has any and it is known how many there
+    /// are to be, and counts everything above it anew.
+    pub(crate) fn resize(&mut self, task: TaskIndex) {
         let dag = Arc::clone(&self.dag);
-        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        let lanes = dag.lanes(task).iter().map(|group| small(self.items_of_group(*group).unwrap_or(1)));
-        let sizes = LaneSizes::new(small(count), lanes.collect::<Vec<_>>().into_iter());
-        self.tasks[task.at()].sizes = Some(sizes);
+        let is_expanded = self.tasks[task.at()].instances.last().is_some_and(|last| last.ti.map_index.is_mapped());
+        let count = self.instances_of(task).filter(|count| is_expanded && (1..=MAX_INSTANCES).contains(count));
+        self.tasks[task.at()].sizes = count.map(|count| {
+            let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+            let lanes = dag.lanes(task).iter().map(|group| small(self.items_of_group(*group).unwrap_or(1)));
+            LaneSizes::new(small(count), lanes.collect::<Vec<_>>().into_iter())
+        });
+        self.count_above(task);
+    }
+
+    /// How long that is what a task leaves is not known any more: neither is whose items the instances of others are.
+    fn forget_length(&mut self, source: TaskIndex) {
+        if self.lengths.remove(&source).is_none() {
+            return;
+        }
+        let dag = Arc::clone(&self.dag);
+        for task in dag.sized_by(source) {
+            if self.tasks[task.at()].sizes.is_some() {
+                self.resize(*task);
+                self.woken.push((*task, Touched::Everybody));
+            }
+        }
     }
 
     /// Counts everything above a task anew.
-    pub(crate) fn count_above(&mut self, task: TaskIndex) {
+    fn count_above(&mut self, task: TaskIndex) {
         let dag = Arc::clone(&self.dag);
         let sizes = self.tasks[task.at()].sizes.clone();
         for kind in [LinkKind::Upstream, LinkKind::Setup, LinkKind::Scope] {
@@ -298,7 +314,7 @@ impl RunState {
         self.tell_below(task.task, map_index, new, 1);
         if old.is_finished() && !new.is_finished() {
             // What it leaves may be of another length this time.
-            self.lengths.remove(&task.task);
+            self.forget_length(task.task);
         }
         Ok(new)
     }

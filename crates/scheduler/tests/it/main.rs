@@ -11,6 +11,7 @@ mod schedules;
 mod text;
 mod toy;
 mod trigger_rules;
+mod whole;
 
 /// How many random Dags a test tries: so many, or what `PROPTEST_CASES` says. A failure prints the smallest one that
 /// fails, and its seed is kept in `proptest-regressions`.

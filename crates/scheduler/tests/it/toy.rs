@@ -173,7 +173,29 @@ impl Toy {
 
     pub fn come_back(&mut self, dag_id: &str) -> Vec<Step> {
         self.dags.get_mut(dag_id).unwrap().gone = false;
-        self.tell(Event::DagChanged(Box::new(self.facts(&dag_id.into()))))
+        let dag_id = DagId::from(dag_id);
+        let is_known = self.scheduler.knows(&dag_id);
+        let mut events = vec![Event::DagChanged(Box::new(self.facts(&dag_id)))];
+        // As the engine does it: the scheduler forgets Dags that are in no file and have nothing under way.
+        if !is_known {
+            let open = self.backfills.values().filter(|backfill| backfill.dag_id == dag_id);
+            let open = open.filter(|backfill| backfill.completed_at.is_none());
+            events.extend(open.map(|backfill| Event::BackfillFound(Box::new(backfill.clone()))));
+            events.extend(self.active_runs().filter(|event| run_of(event).dag_id == dag_id));
+        }
+        self.tell_all(events)
+    }
+
+    /// The runs that have not ended, as a process that does not know them finds them.
+    fn active_runs(&self) -> impl Iterator<Item = Event> + '_ {
+        self.order.iter().filter_map(|key| match self.runs[key].state {
+            DagRunState::Queued => Some(Event::RunFound(Box::new(self.runs[key].clone()))),
+            DagRunState::Running if self.unreadable.contains(key) => {
+                Some(Event::RunUnreadable(Box::new(self.runs[key].clone())))
+            }
+            DagRunState::Running => Some(Event::RunLoaded(Box::new(self.load(key)))),
+            _ => None,
+        })
     }
 
     /// Asks for a backfill of all dates of a span, as the engine works them out.
@@ -255,8 +277,11 @@ impl Toy {
     pub fn branch(&mut self, attempt: AttemptId, skipped: &[TaskId]) -> Vec<Step> {
         let ti = self.alive[&attempt].ti.clone();
         let decision = SkipDecision::Skipped(skipped.to_vec());
-        let skip = Skip { branch: ti.task_id, map_index: ti.map_index, decision };
+        let skip = Skip { branch: ti.task_id, map_index: ti.map_index, decision: decision.clone() };
         self.skips.entry(ti.run).or_default().push(skip);
+        if ti.map_index.is_mapped() {
+            return self.tell(Event::BranchDecided { attempt, decision });
+        }
         let tasks = skipped.iter().map(|task| (task.clone(), MapIndex::NONE)).collect();
         self.tell(Event::SkipDownstream { attempt, tasks })
     }
@@ -321,17 +346,7 @@ impl Toy {
         events.push(Event::BackfillsFrom(self.backfills.keys().max().copied().unwrap_or(BackfillId(0))));
         let open = self.backfills.values().filter(|backfill| backfill.completed_at.is_none());
         events.extend(open.map(|backfill| Event::BackfillFound(Box::new(backfill.clone()))));
-        for key in &self.order {
-            let run = &self.runs[key];
-            match run.state {
-                DagRunState::Queued => events.push(Event::RunFound(Box::new(run.clone()))),
-                DagRunState::Running if self.unreadable.contains(key) => {
-                    events.push(Event::RunUnreadable(Box::new(run.clone())));
-                }
-                DagRunState::Running => events.push(Event::RunLoaded(Box::new(self.load(key)))),
-                _ => {}
-            }
-        }
+        events.extend(self.active_runs());
         let queued = self.asset_events.iter().map(|(dag_id, events)| (dag_id.clone(), events.clone()));
         events.extend(queued.map(|(dag_id, events)| Event::AssetEventsQueued { dag_id, events }));
         let gone = self.dags.iter().filter(|(_, imported)| imported.gone);
@@ -531,5 +546,13 @@ impl Toy {
         self.task_instances
             .values()
             .any(|ti| ti.run.dag_id == *dag_id && ti.task_id == *task && dates.contains(&ti.run))
+    }
+}
+
+fn run_of(event: &Event) -> &RunKey {
+    match event {
+        Event::RunFound(run) | Event::RunUnreadable(run) => &run.key,
+        Event::RunLoaded(loaded) => &loaded.run.key,
+        _ => panic!("{event:?} is about no run"),
     }
 }
