@@ -190,11 +190,20 @@ impl<'a> Fields<'a> {
     }
 
     /// Ends the reading of a model that allows no other fields than those that were asked for.
-    pub(crate) fn forbid_others(self) {
+    pub(crate) fn forbid_others(mut self) {
+        self.check_others();
+    }
+
+    /// Whether nothing is wrong, now that all fields were read and no others are allowed.
+    pub(crate) fn are_sound(&mut self) -> bool {
+        self.check_others();
+        self.issues.is_empty()
+    }
+
+    fn check_others(&mut self) {
         for (name, value) in self.map.into_iter().flatten() {
             if !self.known.contains(&name.as_str()) {
-                let mut place = self.place.clone();
-                place.push(json!(name));
+                let place = self.place_of(name);
                 self.issues.add(&place, Fault::new("extra_forbidden", "Extra inputs are not permitted"), value);
             }
         }

@@ -22,7 +22,30 @@ async fn backfills() {
     recorded::replay(RECORDING, "backfills", true).await;
 }
 
+#[tokio::test]
+async fn groups() {
+    recorded::replay(RECORDING, "groups", true).await;
+}
+
+#[tokio::test]
+async fn bulk_task_instances() {
+    recorded::replay(RECORDING, "bulk_task_instances", true).await;
+}
+
+#[tokio::test]
+async fn bulk_runs() {
+    recorded::replay(RECORDING, "bulk_runs", true).await;
+}
+
+#[tokio::test]
+async fn clear_runs() {
+    recorded::replay(RECORDING, "clear_runs", true).await;
+}
+
 #[test]
 fn every_scenario_is_replayed() {
-    assert_eq!(recorded::scenarios(RECORDING), ["backfills", "marks", "clears"]);
+    assert_eq!(
+        recorded::scenarios(RECORDING),
+        ["groups", "bulk_task_instances", "bulk_runs", "clear_runs", "backfills", "marks", "clears"]
+    );
 }

@@ -28,6 +28,9 @@ pub enum Write {
         ti: TaskInstanceKey,
         all_map_indices: bool,
     },
+    /// A task instance with its tries and what it has left; what it kept for later tries stays with its run. Only of runs
+    /// that are not under way.
+    DeleteTaskInstance(TaskInstanceKey),
     /// What no task instance need keep any more: what was to be kept until a moment before this one, so many at most.
     ExpiredTaskStates {
         before: Timestamp,

@@ -1,7 +1,9 @@
 //! Dag runs.
 
 pub(crate) mod batch;
+mod bulk;
 mod clear;
+mod clear_many;
 mod filter;
 pub(crate) mod patch;
 mod trigger;
@@ -29,6 +31,8 @@ pub(crate) fn routes(routes: Routes) -> Routes {
     routes
         .get("/dags/{dag_id}/dagRuns", Access::ReadDags, list)
         .post("/dags/{dag_id}/dagRuns", Access::WriteDags, trigger::trigger)
+        .patch("/dags/{dag_id}/dagRuns", Access::WriteDags, bulk::change)
+        .post("/dags/{dag_id}/clearDagRuns", Access::WriteDags, clear_many::clear)
         .get("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::ReadDags, get)
         .patch("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::WriteDags, patch::patch)
         .delete("/dags/{dag_id}/dagRuns/{dag_run_id}", Access::WriteDags, delete)
@@ -168,9 +172,12 @@ async fn get(State(state): State<ApiState>, args: Args) -> ApiResult<DagRunRespo
     state.blocking(find).await.map(Json)
 }
 
-/// Deletes a run that waits or has ended (`DagRunMutableStates`).
 async fn delete(State(state): State<ApiState>, args: Args) -> Result<NoContent, ApiError> {
-    let key = key_of(&args);
+    delete_run(&state, key_of(&args)).await.map(|()| NoContent)
+}
+
+/// Deletes a run that waits or has ended (`DagRunMutableStates`).
+async fn delete_run(state: &ApiState, key: RunKey) -> Result<(), ApiError> {
     let wanted = key.clone();
     let run = state.read(move |store| store.run(&wanted)?.ok_or_else(|| run_not_found(&wanted))).await?;
     let refused = |state: DagRunState| {
@@ -183,7 +190,7 @@ async fn delete(State(state): State<ApiState>, args: Args) -> Result<NoContent, 
         return Err(refused(run.state));
     }
     match state.engine().delete_run(key.clone()).await {
-        Ok(()) => Ok(NoContent),
+        Ok(()) => Ok(()),
         // It has begun meanwhile.
         Err(ChangeFailure::Refused(_)) => Err(refused(DagRunState::Running)),
         Err(ChangeFailure::Stopped(stopped)) => Err(stopped.into()),

@@ -1,8 +1,10 @@
 //! Task instances and their tries.
 
 mod batch;
+mod bulk;
 pub(crate) mod clear;
 mod filter;
+mod group;
 mod hitl;
 mod links;
 mod patch;
@@ -30,6 +32,8 @@ use crate::wire::{Moment, moment, seconds};
 
 const PREFIX: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances";
 
+const GROUP: &str = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskGroupInstances/{group_id}";
+
 pub(crate) fn routes(routes: Routes) -> Routes {
     let at = |rest: &str| format!("{PREFIX}{rest}");
     hitl::routes(routes)
@@ -49,6 +53,10 @@ pub(crate) fn routes(routes: Routes) -> Routes {
         .patch(&at("/{task_id}/{map_index}"), Access::WriteDags, patch::patch_mapped)
         .patch(&at("/{task_id}/dry_run"), Access::WriteDags, patch::dry_run)
         .patch(&at("/{task_id}/{map_index}/dry_run"), Access::WriteDags, patch::dry_run_mapped)
+        .patch(PREFIX, Access::WriteDags, bulk::change)
+        .delete(&at("/{task_id}"), Access::WriteDags, bulk::delete)
+        .patch(GROUP, Access::WriteDags, group::patch)
+        .patch(&format!("{GROUP}/dry_run"), Access::WriteDags, group::dry_run)
         .post("/dags/{dag_id}/clearTaskInstances", Access::WriteDags, clear::clear)
 }
 

@@ -122,7 +122,93 @@ def backfills():
     )
 
 
+def groups():
+    at = "/dags/days4/dagRuns"
+    patch = lambda run_id, group, query="", **body: ("PATCH", f"{at}/{run_id}/taskGroupInstances/{group}{query}", body)  # noqa: E731
+    yield from (
+        patch("r1", "none", new_state="failed"), patch("none", "group", new_state="failed"), patch("m", "group", new_state="failed"), ("PATCH", "/dags/none/dagRuns/r1/taskGroupInstances/group", {}),
+        patch("r1", "group", new_state=None), patch("r1", "group", new_state="queued"), patch("r1", "group", note="x" * 1001), patch("r1", "group", colour="red"), patch("r1", "group"),
+        patch("r1", "group.x", new_state="failed"), patch("r1", "group", new_state="success"), patch("r1", "none", "/dry_run", new_state="failed"), patch("none", "group", "/dry_run"),
+    )
+    for body in (
+        {}, {"new_state": "failed"}, {"new_state": "success"}, {"new_state": "failed", "include_upstream": True}, {"new_state": "failed", "include_downstream": True},
+        {"new_state": "failed", "include_future": True}, {"new_state": "failed", "include_past": True}, {"new_state": "x"}, {"note": 5},
+    ):
+        yield patch("r1", "group", "/dry_run", **body)
+    yield patch("r2", "group", "/dry_run", new_state="skipped", include_past=True, include_future=True)
+    yield from (
+        patch("r1", "group", note="why"), patch("r1", "group", "?update_mask=new_state", note="not taken"), patch("r1", "group", note=""), patch("r1", "group", new_state="failed", note="both"),
+        patch("r1", "group", new_state="failed"), ("GET", f"{at}/r1/taskInstances?limit=100"), ("GET", f"{at}/r1"), patch("r2", "group", new_state="success"),
+        ("GET", f"{at}/r2/taskInstances?limit=100"), ("GET", f"{at}/r2"), patch("r2", "group", new_state="skipped", include_past=True, include_future=True),
+        *(("GET", f"{at}/{run_id}/taskInstances?limit=100") for run_id in ("r1", "r2", "r3", "m")),
+    )
+
+
+def bulk_task_instances():
+    at = "/dags/days5/dagRuns"
+    bulk = lambda run_id, *actions: ("PATCH", f"{at}/{run_id}/taskInstances", {"actions": list(actions)})  # noqa: E731
+    update = lambda *entities, **more: {"action": "update", "entities": list(entities), **more}  # noqa: E731
+    delete = lambda *entities, **more: {"action": "delete", "entities": list(entities), **more}  # noqa: E731
+    skip = {"action_on_non_existence": "skip"}
+    failed = {"new_state": "failed"}
+    yield from (
+        bulk("r1"), bulk("r1", {"action": "create", "entities": [{"task_id": "a"}]}), bulk("r1", update()), bulk("r1", update("a")), bulk("r1", update({})), bulk("r1", update({"task_id": "a", "colour": 1})),
+        bulk("r1", update({"task_id": "a", "new_state": None})), bulk("r1", update({"task_id": "a", "map_index": "x", "new_state": "queued"})), bulk("r1", {"action": "x", "entities": []}),
+        bulk("r1", update({"task_id": "none", **failed})), bulk("r1", update({"task_id": "none", **failed}, **skip)), bulk("r1", update({"task_id": "a", "map_index": 3, **failed})),
+        bulk("r1", update({"task_id": "a", "map_index": 3, **failed}, **skip)), bulk("r1", update({"task_id": "a", "new_state": "success"})), bulk("none", update({"task_id": "a", **failed})),
+        bulk("r1", update({"task_id": "a", "dag_id": "none", **failed})), bulk("~", update({"task_id": "a", **failed})), ("PATCH", "/dags/~/dagRuns/~/taskInstances", {"actions": [update({"task_id": "a"})]}),
+        ("PATCH", "/dags/~/dagRuns/~/taskInstances", {"actions": [update({"task_id": "a", "dag_id": "days5", "dag_run_id": "r1", "note": "from afar"})]}),
+        bulk("r1", update({"task_id": "a"})), bulk("r1", update({"task_id": "a", "note": "why"}, update_mask=["new_state"])), bulk("r1", update({"task_id": "a", "note": None}, update_mask=["note"])),
+        bulk("r1", update({"task_id": "a", "note": "", **failed}, update_mask=["note"])), bulk("r1", update({"task_id": "b", "note": "said", **failed})),
+        bulk("r1", update({"task_id": "mapped", "map_index": 1, **failed})),
+        ("GET", f"{at}/r1/taskInstances?limit=100"), bulk("r2", update({"task_id": "c", "new_state": "success"}), update({"task_id": "c", "new_state": "success"})),
+        bulk("r2", update({"task_id": "a", "dag_run_id": "r1", "new_state": "skipped", "include_future": True, "map_index": -1})), ("GET", f"{at}/r2/taskInstances?limit=100"), ("GET", f"{at}/r3/taskInstances?limit=100"),
+        bulk("r2", delete("none")), bulk("r2", delete("none", **skip)), bulk("r2", delete({"task_id": "mapped", "map_index": 7})), bulk("r2", delete({"task_id": "mapped", "map_index": 7}, **skip)),
+        ("PATCH", "/dags/~/dagRuns/~/taskInstances", {"actions": [delete("a", {"task_id": "a"})]}), bulk("m", delete(5)), bulk("m", delete("a", {"task_id": "b", "map_index": -1})),
+        ("DELETE", f"{at}/m/taskInstances/a"), ("DELETE", f"{at}/m/taskInstances/setup?map_index=x"), ("DELETE", f"{at}/m/taskInstances/setup?map_index=3"), ("DELETE", f"{at}/m/taskInstances/setup"),
+        ("GET", f"{at}/m/taskInstances?limit=100"), ("GET", f"{at}/m"),
+    )
+
+
+def bulk_runs():
+    at = "/dags/days6/dagRuns"
+    bulk = lambda *actions: ("PATCH", at, {"actions": list(actions)})  # noqa: E731
+    update = lambda *entities, **more: {"action": "update", "entities": list(entities), **more}  # noqa: E731
+    delete = lambda *entities, **more: {"action": "delete", "entities": list(entities), **more}  # noqa: E731
+    run = lambda run_id, **more: {"dag_run_id": run_id, **more}  # noqa: E731
+    skip = {"action_on_non_existence": "skip"}
+    anywhere = lambda *actions: ("PATCH", "/dags/~/dagRuns", {"actions": list(actions)})  # noqa: E731
+    yield from (
+        bulk(), ("PATCH", at, {}), bulk({"action": "create", "entities": [run("r1")]}), bulk(update()), bulk(update("r1")), bulk(update({})), bulk(update(run("r1", state="running"))),
+        bulk(update(run("r1", note="x" * 1001), run("r2", colour="red"))), bulk(update(run("none", state="failed"))), bulk(update(run("none", state="failed"), run("r1", note="n")), delete("none")),
+        bulk(update(run("none", state="failed"), run("also none")), delete("none", run("r9"))), bulk(update(run("none", state="failed"), run("r1", note="n"), **skip)),
+        bulk(update(run("r1"))), bulk(update(run("r1", note="", dag_id="days6"), run("r2", state="success", note="fine"), run("r3", state="failed"), run("m", state="queued"))),
+        bulk(update(run("r1", state="failed"), update_mask=["note"])), anywhere(update(run("r1", note="x"))), anywhere(update(run("r1", note="afar", dag_id="days6"))), anywhere(delete("r1")),
+        anywhere(delete(run("~", dag_id="days6"))), bulk(update(run("r1", dag_id="none", note="x"))), ("GET", f"{at}?order_by=id"), *(("GET", f"{at}/{run_id}/taskInstances?limit=100") for run_id in ("r2", "r3", "m")),
+        bulk(delete(5)), bulk(delete("r2", run("r1"), "r2")), bulk(delete("r1", **skip), update(run("r3", note="last"))), ("GET", f"{at}?order_by=id"),
+    )
+
+
+def clear_runs():
+    at = "/dags/days7"
+    clear = lambda *runs, **body: ("POST", f"{at}/clearDagRuns", {"dag_runs": [run if isinstance(run, dict) else {"dag_run_id": run} for run in runs], **body})  # noqa: E731
+    anywhere = lambda *runs, **body: ("POST", "/dags/~/clearDagRuns", clear(*runs, **body)[2])  # noqa: E731
+    now = {"dry_run": False}
+    yield from (
+        ("POST", f"{at}/clearDagRuns", {}), clear(), clear("none"), clear("r1", "none", **now), clear("r1", only_new=True, only_failed=True), clear("r1", colour="red"), clear({"dag_run_id": 5, "note": 5}),
+        clear("r1", note="x" * 1001), clear("r1", partition_key="k"), clear(partition_date_start="2026-01-02T00:00:00Z", partition_date_end="2026-01-01T00:00:00Z"), clear(partition_key="k"),
+        clear(partition_date_start="2026-01-01T00:00:00Z"), anywhere(partition_key="k"), anywhere("r1"), anywhere({"dag_run_id": "r1", "dag_id": "days7"}), clear({"dag_run_id": "r1", "dag_id": "days6"}),
+        ("POST", "/dags/none/clearDagRuns", {"dag_runs": [{"dag_run_id": "r1"}]}), clear("r1", "r2", "r1"), clear("r2", only_failed=True), clear("r1", "m", only_new=True), clear(partition_key="k", **now),
+        clear("r2", "m", only_failed=True, note="again", **now), clear("r1", "r2", note="", **now), *(("GET", f"{at}/dagRuns/{run_id}/taskInstances?limit=100") for run_id in ("r1", "r2", "m")),
+        ("GET", f"{at}/dagRuns?order_by=id"),
+    )
+
+
 SCENARIOS = {
+    "groups": list(groups()),
+    "bulk_task_instances": list(bulk_task_instances()),
+    "bulk_runs": list(bulk_runs()),
+    "clear_runs": list(clear_runs()),
     "backfills": list(backfills()),
     "marks": list(marks()),
     "clears": list(clears()),

@@ -4,7 +4,7 @@ use model::{Change, DagId, DagRun, DagSchedule, MapIndex, RunKey, TaskInstanceId
 
 use super::{Dag, Numbered, State};
 use crate::records::{
-    Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool, TaskStateEntry, Variable,
+    Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool, TaskStateEntry, Variable, XComKey,
 };
 use crate::write::{ImportedDag, ImportedFile};
 use crate::{Result, StoreError, Write};
@@ -44,6 +44,10 @@ impl State {
                     (&other.run, &other.task_id) == (&ti.run, &ti.task_id)
                         && (all_map_indices || other.map_index == ti.map_index)
                 });
+            }
+            Write::DeleteTaskInstance(key) => {
+                self.require_run(&key.run)?;
+                self.delete_task_instance(&key);
             }
             Write::ExpiredTaskStates { before, limit } => {
                 let is_over = |_: &_, entry: &TaskStateEntry| entry.expires_at.is_some_and(|at| at < before);
@@ -245,6 +249,20 @@ impl State {
     }
 
     /// A run that is gone already is none the worse.
+    fn delete_task_instance(&mut self, key: &TaskInstanceKey) {
+        self.task_instances.remove(key);
+        self.tries.remove_where(|(ti, _), _| ti == key);
+        self.reschedules.remove_where(|(ti, _), _| ti == key);
+        self.suspensions.remove(key);
+        self.hitl.remove(key);
+        self.hitl_tries.remove_where(|(ti, _), _| ti == key);
+        self.rendered.remove(key);
+        let is_its =
+            |xcom: &XComKey| (&xcom.run, &xcom.task_id, xcom.map_index) == (&key.run, &key.task_id, key.map_index);
+        self.xcoms.remove_where(|xcom, _| is_its(xcom));
+        self.task_notes.remove(key);
+    }
+
     fn delete_run(&mut self, key: &RunKey) {
         self.task_instances.remove_where(|ti, _| ti.run == *key);
         self.tries.remove_where(|(ti, _), _| ti.run == *key);

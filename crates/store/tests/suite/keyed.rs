@@ -185,6 +185,40 @@ pub fn task_states_outlive_tries(store: &dyn Store) {
     assert_eq!(keys(&ti_key(&made.key, "other"), 9, 0).1, 1);
 }
 
+pub fn a_task_instance_is_deleted_with_its_tries_and_what_it_left(store: &dyn Store) {
+    let made = run("d", "r");
+    let (gone, other) = (ti(&made.key, "gone", 1), ti(&made.key, "other", 2));
+    store.commit(vec![put_run(&made)]).unwrap();
+    for ti in [&gone, &other] {
+        let task_id = ti.task_id.as_str();
+        store
+            .commit(vec![
+                put_ti(ti),
+                Write::Decision(Change::ArchivedTry(Box::new(ti.clone()))),
+                put_xcom(&xcom(&made.key, task_id, "k")),
+                Write::RenderedFields { key: ti.key(), fields: json!({"a": 1}) },
+                Write::TaskNote { ti: ti.key(), note: Some("n".into()) },
+                Write::TaskState { ti: ti.key(), entry: task_state("k", 1, None) },
+            ])
+            .unwrap();
+    }
+    let delete = || Write::DeleteTaskInstance(gone.key());
+    store.commit(vec![delete(), delete()]).unwrap();
+    assert_eq!(store.task_instances_of(&made.key).unwrap(), std::slice::from_ref(&other));
+    let left = |key: &TaskInstanceKey| {
+        let tries = store.archived_tries(key).unwrap().len();
+        let xcoms = store.xcoms(&key.run, Some(&key.task_id), None, None).unwrap().len();
+        let rendered = store.rendered_fields(key).unwrap().is_some();
+        (tries, xcoms, rendered, store.task_note(key).unwrap().is_some(), store.task_state(key, "k").unwrap().is_some())
+    };
+    // What it kept for later tries is there for the next one of that name.
+    assert_eq!(left(&gone.key()), (0, 0, false, false, true));
+    assert_eq!(left(&other.key()), (1, 1, true, true, true));
+    let counted = store.task_instances(&TaskInstanceFilter::default(), &[], Page::ALL).unwrap().1;
+    assert_eq!(counted, 1);
+    store.check().unwrap();
+}
+
 pub fn task_states_expire(store: &dyn Store) {
     let made = run("d", "r");
     let ti = ti_key(&made.key, "t");

@@ -67,6 +67,7 @@ cases!(
             xcoms_of_prior_dates,
             task_states_outlive_tries,
             task_states_expire,
+            a_task_instance_is_deleted_with_its_tries_and_what_it_left,
             a_run_is_deleted_with_all_that_belongs_to_it,
             a_dag_is_deleted_with_all_that_belongs_to_it;
         imports:

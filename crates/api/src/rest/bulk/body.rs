@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Action, Bulk, OnExistence};
+use super::{Action, Entity, OnExistence, Target};
 use crate::args::Args;
 use crate::body::{Fields, JsonBody};
 use crate::error::ApiError;
@@ -16,15 +16,16 @@ const ON_EXISTENCE: [(&str, OnExistence); 3] =
 const ON_NON_EXISTENCE: [(&str, bool); 2] = [("fail", false), ("skip", true)];
 
 /// The actions of a body, or everything that is wrong with it.
-pub(crate) fn read<B: Bulk>(body: &JsonBody, mut args: Args) -> Result<Vec<Action<B::Body>>, ApiError> {
+pub(crate) fn read<B: Entity>(body: &JsonBody, mut args: Args) -> Result<Vec<Action<B::Body>>, ApiError> {
     let actions = strict::of_body(body, &mut args, actions_of::<B>);
-    // Airflow reads the body twice, once to see whether the caller may do that, and tells of every fault twice.
-    let again = args.issues.clone();
-    args.issues.extend(again);
+    if B::READ_TWICE {
+        let again = args.issues.clone();
+        args.issues.extend(again);
+    }
     strict::checked(&mut args, actions)
 }
 
-fn actions_of<B: Bulk>(fields: &mut Fields<'_>) -> Vec<Action<B::Body>> {
+fn actions_of<B: Entity>(fields: &mut Fields<'_>) -> Vec<Action<B::Body>> {
     let items = list(fields, "actions");
     let place = fields.place_of("actions");
     items
@@ -34,7 +35,7 @@ fn actions_of<B: Bulk>(fields: &mut Fields<'_>) -> Vec<Action<B::Body>> {
         .collect()
 }
 
-fn action<B: Bulk>(value: &Value, place: Place, issues: &mut Issues) -> Option<Action<B::Body>> {
+fn action<B: Entity>(value: &Value, place: Place, issues: &mut Issues) -> Option<Action<B::Body>> {
     let kind = value.get("action").and_then(Value::as_str).unwrap_or_default();
     let Some(kind) = KINDS.into_iter().find(|known| *known == kind) else {
         // Airflow fails on this with a fault of its own.
@@ -55,8 +56,8 @@ fn action<B: Bulk>(value: &Value, place: Place, issues: &mut Issues) -> Option<A
             Action::Update { entities, mask, skip_missing: skips_missing(fields) }
         }
         _ => {
-            let ids = ids::<B>(fields);
-            Action::Delete { ids, skip_missing: skips_missing(fields) }
+            let targets = targets::<B>(fields);
+            Action::Delete { targets, skip_missing: skips_missing(fields) }
         }
     })
 }
@@ -80,7 +81,7 @@ fn list<'a>(fields: &mut Fields<'a>, name: &'static str) -> &'a [Value] {
     fields.raw(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn entities<B: Bulk>(fields: &mut Fields<'_>) -> Vec<B::Body> {
+fn entities<B: Entity>(fields: &mut Fields<'_>) -> Vec<B::Body> {
     let items = list(fields, "entities");
     let place = fields.place_of("entities");
     items
@@ -90,24 +91,28 @@ fn entities<B: Bulk>(fields: &mut Fields<'_>) -> Vec<B::Body> {
         .collect()
 }
 
-fn entity<B: Bulk>(value: &Value, place: Place, issues: &mut Issues) -> Option<B::Body> {
-    strict::of_value_with_team(value, place, issues, B::read)
+fn entity<B: Entity>(value: &Value, place: Place, issues: &mut Issues) -> Option<B::Body> {
+    if B::HAS_TEAM {
+        strict::of_value_with_team(value, place, issues, B::read)
+    } else {
+        strict::of_value(value, place, issues, B::read)
+    }
 }
 
-/// What is to be deleted is named by its id, or shown whole.
-fn ids<B: Bulk>(fields: &mut Fields<'_>) -> Vec<String> {
+fn targets<B: Entity>(fields: &mut Fields<'_>) -> Vec<Target<B::Body>> {
     let items = list(fields, "entities");
     let place = fields.place_of("entities");
-    let mut ids = Vec::with_capacity(items.len());
+    let mut targets = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
         if let Value::String(id) = item {
-            ids.push(id.clone());
+            targets.push(Target::Id(id.clone()));
             continue;
         }
         let mut own = Issues::default();
-        let model = format!("function-after[validate_team_name(), {}]", B::MODEL);
+        let model =
+            if B::HAS_TEAM { format!("function-after[validate_team_name(), {}]", B::MODEL) } else { B::MODEL.into() };
         match entity::<B>(item, below(&place, [json!(at), json!(model)]), &mut own) {
-            Some(body) => ids.push(B::id(&body).to_owned()),
+            Some(body) => targets.push(Target::Body(body)),
             None => {
                 let no_text = Fault::new("string_type", "Input should be a valid string");
                 fields.issues().add(&below(&place, [json!(at), json!("str")]), no_text, item);
@@ -115,5 +120,5 @@ fn ids<B: Bulk>(fields: &mut Fields<'_>) -> Vec<String> {
             }
         }
     }
-    ids
+    targets
 }

@@ -3,8 +3,9 @@
 mod body;
 mod run;
 
+use axum::http::StatusCode;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::{Store, StoreError, Write};
 
 use crate::body::Fields;
@@ -41,6 +42,38 @@ pub(crate) trait Bulk {
     fn write_deleted(id: &str) -> Write;
 }
 
+/// How an entity is written in the body of such a request.
+pub(crate) trait Entity {
+    type Body: Send + 'static;
+
+    /// Pydantic's name of the body.
+    const MODEL: &'static str;
+    /// Whether it may name a team.
+    const HAS_TEAM: bool;
+    /// Whether Airflow reads the request twice, once to see whether the caller may do that, and tells of every fault twice.
+    const READ_TWICE: bool;
+
+    fn read(fields: &mut Fields<'_>) -> Self::Body;
+}
+
+impl<B: Bulk> Entity for B {
+    type Body = <B as Bulk>::Body;
+
+    const MODEL: &'static str = <B as Bulk>::MODEL;
+    const HAS_TEAM: bool = true;
+    const READ_TWICE: bool = true;
+
+    fn read(fields: &mut Fields<'_>) -> Self::Body {
+        <B as Bulk>::read(fields)
+    }
+}
+
+/// What is to be deleted is named by its id, or shown whole.
+pub(crate) enum Target<B> {
+    Id(String),
+    Body(B),
+}
+
 /// One thing to do with some entities.
 pub(crate) enum Action<B> {
     Create {
@@ -54,7 +87,7 @@ pub(crate) enum Action<B> {
         skip_missing: bool,
     },
     Delete {
-        ids: Vec<String>,
+        targets: Vec<Target<B>>,
         skip_missing: bool,
     },
 }
@@ -69,14 +102,30 @@ pub(crate) enum OnExistence {
 /// What came of the actions of one kind.
 #[derive(Serialize, Default, Debug)]
 pub(crate) struct Outcome {
-    success: Vec<String>,
-    errors: Vec<Value>,
+    pub(crate) success: Vec<String>,
+    pub(crate) errors: Vec<Value>,
+}
+
+impl Outcome {
+    /// Notes something that went wrong.
+    pub(crate) fn tell(&mut self, status: StatusCode, error: impl Into<Value>) {
+        self.errors.push(json!({"error": error.into(), "status_code": status.as_u16()}));
+    }
+
+    /// Notes a refusal. What is no answer to one entity alone is the answer to all.
+    pub(crate) fn refused(&mut self, error: ApiError) -> Result<(), ApiError> {
+        if !matches!(error.status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
+            return Err(error);
+        }
+        self.tell(error.status, error.body.get("detail").cloned().unwrap_or_default());
+        Ok(())
+    }
 }
 
 /// An outcome for each kind of action that was asked for.
 #[derive(Serialize, Default, Debug)]
 pub(crate) struct BulkResponse {
-    create: Option<Outcome>,
-    update: Option<Outcome>,
-    delete: Option<Outcome>,
+    pub(crate) create: Option<Outcome>,
+    pub(crate) update: Option<Outcome>,
+    pub(crate) delete: Option<Outcome>,
 }

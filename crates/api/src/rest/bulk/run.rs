@@ -2,11 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use axum::http::StatusCode;
-use serde_json::{Value, json};
 use store::{Store, Write};
 
-use super::{Action, Bulk, BulkResponse, OnExistence, Outcome};
+use super::{Action, Bulk, BulkResponse, OnExistence, Outcome, Target};
 use crate::error::ApiError;
 use crate::parse::python_repr;
 
@@ -26,7 +24,7 @@ struct Staged<'a, B: Bulk> {
 pub(crate) fn run<B: Bulk>(
     kind: &B,
     store: &dyn Store,
-    actions: Vec<Action<B::Body>>,
+    actions: Vec<Action<<B as Bulk>::Body>>,
 ) -> Result<(BulkResponse, Vec<String>), ApiError> {
     let mut staged = Staged::<B> {
         kind,
@@ -49,32 +47,24 @@ pub(crate) fn run<B: Bulk>(
                 let result = staged.update(&entities, &mask, skip_missing, outcome);
                 (outcome, result)
             }
-            Action::Delete { ids, skip_missing } => {
+            Action::Delete { targets, skip_missing } => {
+                let id = |target: &Target<_>| match target {
+                    Target::Id(id) => id.clone(),
+                    Target::Body(body) => B::id(body).to_owned(),
+                };
+                let ids: Vec<String> = targets.iter().map(id).collect();
                 let outcome = response.delete.get_or_insert_default();
                 let result = staged.delete(&ids, skip_missing, outcome);
                 (outcome, result)
             }
         };
-        match result {
-            Ok(()) => {}
-            // Faults that an action tells of leave the others alone; a body that can't be read stops all of them.
-            Err(error) if refuses(error.status) => outcome.errors.push(told(error)),
-            Err(error) => return Err(error),
-        }
+        // Faults that an action tells of leave the others alone; a body that can't be read stops all of them.
+        result.or_else(|error| outcome.refused(error))?;
     }
     if !staged.writes.is_empty() {
         store.commit(staged.writes)?;
     }
     Ok((response, staged.touched))
-}
-
-fn refuses(status: StatusCode) -> bool {
-    matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT)
-}
-
-fn told(error: ApiError) -> Value {
-    let detail = error.body.get("detail").cloned().unwrap_or_default();
-    json!({"error": detail, "status_code": error.status.as_u16()})
 }
 
 /// Python's text for a set of texts.
@@ -119,7 +109,7 @@ impl<B: Bulk> Staged<'_, B> {
 
     fn create(
         &mut self,
-        entities: &[B::Body],
+        entities: &[<B as Bulk>::Body],
         on_existence: OnExistence,
         outcome: &mut Outcome,
     ) -> Result<(), ApiError> {
@@ -147,7 +137,7 @@ impl<B: Bulk> Staged<'_, B> {
 
     fn update(
         &mut self,
-        entities: &[B::Body],
+        entities: &[<B as Bulk>::Body],
         mask: &[String],
         skip_missing: bool,
         outcome: &mut Outcome,

@@ -17,15 +17,17 @@ use crate::body::{Fields, JsonBody};
 use crate::error::ApiError;
 use crate::parse::{self, Fault};
 use crate::rest::lookup::Lookup;
+use crate::rest::strict;
 use crate::rest::task_instances::TaskInstanceResponse;
 use crate::rest::task_instances::clear::{
     Options, clear_run, newest_structure, on_latest_version, states, structure_of_run,
 };
 use crate::state::ApiState;
 
-/// `DAGRunClearBody`.
-struct ClearBody {
-    dry_run: bool,
+/// `BaseDAGRunClear`.
+#[derive(Clone)]
+pub(super) struct ClearBody {
+    pub(super) dry_run: bool,
     only_failed: bool,
     only_new: bool,
     run_on_latest_version: Option<bool>,
@@ -33,51 +35,70 @@ struct ClearBody {
 }
 
 impl ClearBody {
-    fn read(mut fields: Fields<'_>) -> Self {
+    /// Whether what is asked for contradicts itself, which is all that is said then.
+    pub(super) fn contradicts(fields: &mut Fields<'_>) -> bool {
         let mut is_true = |name| fields.raw(name).is_some_and(|value| parse::boolean(value).unwrap_or(false));
-        if is_true("only_new") && is_true("only_failed") {
+        let contradicts = is_true("only_new") && is_true("only_failed");
+        if contradicts {
             fields.fault(Fault::value_error("only_new and only_failed are mutually exclusive"));
-            return Self { dry_run: true, only_failed: true, only_new: true, run_on_latest_version: None, note: None };
         }
-        let body = Self {
+        contradicts
+    }
+
+    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
+        Self {
             dry_run: fields.or("dry_run", true, parse::boolean),
             only_failed: fields.or("only_failed", false, parse::boolean),
             only_new: fields.or("only_new", false, parse::boolean),
             run_on_latest_version: fields.optional("run_on_latest_version", parse::boolean),
             note: fields.optional("note", parse::text_up_to(MAX_NOTE)),
-        };
-        fields.forbid_others();
-        body
+        }
     }
 }
 
 /// An entry of `ClearTaskInstanceCollectionResponse`: a task instance, or a task that has none yet.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Affected {
+pub(super) enum Affected {
     Instance(Box<TaskInstanceResponse>),
     New { task_id: String, task_display_name: String },
 }
 
 #[derive(Serialize)]
-struct AffectedCollection {
-    task_instances: Vec<Affected>,
-    total_entries: usize,
+pub(super) struct AffectedCollection {
+    pub(super) task_instances: Vec<Affected>,
+    pub(super) total_entries: usize,
 }
 
 pub(super) async fn clear(State(state): State<ApiState>, mut args: Args, body: JsonBody) -> Result<Response, ApiError> {
     let key = key_of(&args);
-    let body = ClearBody::read(body.fields(&mut args.issues));
-    args.finish()?;
+    let mut fields = body.fields(&mut args.issues);
+    let body = if ClearBody::contradicts(&mut fields) {
+        None
+    } else {
+        let body = ClearBody::read(&mut fields);
+        fields.forbid_others();
+        Some(body)
+    };
+    let body = strict::checked(&mut args, body)?;
     let own = state.clone();
     if body.dry_run {
         let affected = move || {
             let run = own.store().run(&key)?.ok_or_else(|| run_not_found(&key))?;
-            affected(&own, &run, &body).map(|affected| Json(affected).into_response())
+            let task_instances = affected(&own, &run, &body)?;
+            let total_entries = task_instances.len();
+            Ok(Json(AffectedCollection { task_instances, total_entries }).into_response())
         };
         return state.blocking(affected).await;
     }
-    let wanted = key.clone();
+    let run = clear_one(&state, key, body).await?;
+    let answer = move || DagRunResponse::of(run, &mut Lookup::new(&own)).map(|run| Json(run).into_response());
+    state.blocking(answer).await
+}
+
+/// Has task instances of a run run again, and gives the run as it is then.
+pub(super) async fn clear_one(state: &ApiState, key: RunKey, body: ClearBody) -> Result<DagRun, ApiError> {
+    let (own, wanted) = (state.clone(), key.clone());
     let find = move || {
         let run = own.store().run(&wanted)?.ok_or_else(|| run_not_found(&wanted))?;
         let on_latest_version = on_latest_version(&own, &wanted.dag_id, body.run_on_latest_version)?;
@@ -85,20 +106,19 @@ pub(super) async fn clear(State(state): State<ApiState>, mut args: Args, body: J
         Ok((
             tasks,
             Options { restart_run: true, on_latest_version: on_latest_version || body.only_new, keep_running: false },
-            body,
+            body.note,
         ))
     };
-    let (tasks, options, body) = state.blocking(find).await?;
-    let cleared = if tasks.is_empty() { None } else { Some(clear_run(&state, key.clone(), tasks, options).await?.run) };
+    let (tasks, options, note) = state.blocking(find).await?;
+    let cleared = if tasks.is_empty() { None } else { Some(clear_run(state, key.clone(), tasks, options).await?.run) };
     let own = state.clone();
     let answer = move || {
-        if body.note.is_some() {
-            set_note(&own, &key, Some(body.note))?;
+        if note.is_some() {
+            set_note(&own, &key, Some(note))?;
         }
         let run = own.store().run(&key)?.ok_or_else(|| run_not_found(&key))?;
         // What was cleared may go on at once; the answer is as it was then. Only the store knows the note.
-        let run = cleared.map(|cleared| DagRun { note: run.note.clone(), ..cleared }).unwrap_or(run);
-        DagRunResponse::of(run, &mut Lookup::new(&own)).map(|run| Json(run).into_response())
+        Ok(cleared.map(|cleared| DagRun { note: run.note.clone(), ..cleared }).unwrap_or(run))
     };
     state.blocking(answer).await
 }
@@ -130,7 +150,7 @@ fn all_tasks(state: &ApiState, run: &DagRun, only_failed: bool) -> Result<Tasks,
 }
 
 /// Blocks.
-fn affected(state: &ApiState, run: &DagRun, body: &ClearBody) -> Result<AffectedCollection, ApiError> {
+pub(super) fn affected(state: &ApiState, run: &DagRun, body: &ClearBody) -> Result<Vec<Affected>, ApiError> {
     let mut lookup = Lookup::new(state);
     let RunKey { dag_id, run_id } = &run.key;
     structure_of_run(&lookup, run)?;
@@ -142,19 +162,18 @@ fn affected(state: &ApiState, run: &DagRun, body: &ClearBody) -> Result<Affected
     };
     let order = [(store::TaskInstanceOrder::Id, store::Direction::Ascending)];
     let (found, _) = state.store().task_instances(&filter, &order, Page::ALL)?;
-    let task_instances = if body.only_new {
+    if body.only_new {
         let known: BTreeSet<&str> = found.iter().map(|ti| ti.task_id.as_str()).collect();
         let newest = newest_structure(&lookup, dag_id)?;
         let mut new: Vec<&str> = newest.tasks().iter().map(|task| task.task_id.as_str()).collect();
         new.retain(|id| !known.contains(id));
         new.sort_unstable();
-        new.into_iter().map(|id| Affected::New { task_id: id.to_owned(), task_display_name: id.to_owned() }).collect()
-    } else {
-        let mut all = Vec::with_capacity(found.len());
-        for ti in found {
-            all.push(Affected::Instance(Box::new(TaskInstanceResponse::of(ti, run, &mut lookup)?)));
-        }
-        all
-    };
-    Ok(AffectedCollection { total_entries: task_instances.len(), task_instances })
+        let new = new.into_iter();
+        return Ok(new.map(|id| Affected::New { task_id: id.to_owned(), task_display_name: id.to_owned() }).collect());
+    }
+    let mut all = Vec::with_capacity(found.len());
+    for ti in found {
+        all.push(Affected::Instance(Box::new(TaskInstanceResponse::of(ti, run, &mut lookup)?)));
+    }
+    Ok(all)
 }

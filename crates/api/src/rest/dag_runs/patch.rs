@@ -15,7 +15,7 @@ use crate::rest::lookup::Lookup;
 use crate::state::ApiState;
 
 /// `DagRunMutableStates`.
-const STATES: [(&str, DagRunState); 3] =
+pub(super) const STATES: [(&str, DagRunState); 3] =
     [("queued", DagRunState::Queued), ("success", DagRunState::Success), ("failed", DagRunState::Failed)];
 
 /// The longest note, in characters.
@@ -70,7 +70,11 @@ pub(super) fn set_note(state: &ApiState, key: &RunKey, note: Option<Option<Strin
     })
 }
 
-async fn set_state(state: &ApiState, key: RunKey, run_state: DagRunState) -> Result<Option<Box<DagRun>>, ApiError> {
+pub(super) async fn set_state(
+    state: &ApiState,
+    key: RunKey,
+    run_state: DagRunState,
+) -> Result<Option<Box<DagRun>>, ApiError> {
     match state.engine().set_run_state(key.clone(), run_state).await {
         Ok(run) => Ok(run),
         Err(ChangeFailure::Refused(_)) => {

@@ -105,7 +105,7 @@ pub(super) fn complete(filter: &mut Filter, lookup: &mut Lookup<'_>) -> Result<b
 }
 
 /// The ids of all tasks in a group and in the groups inside of it.
-fn tasks_of_group(serialized: &Value, wanted: &str) -> Option<Vec<String>> {
+pub(super) fn tasks_of_group(serialized: &Value, wanted: &str) -> Option<Vec<String>> {
     fn find<'a>(group: &'a Value, wanted: &str) -> Option<&'a Value> {
         let inner = || children(group).filter(|(_, kind, _)| *kind == "taskgroup");
         let own = inner().find(|(id, ..)| *id == wanted).map(|(.., child)| child);

@@ -26,7 +26,15 @@ use crate::state::ApiState;
 const STATES: [(&str, MarkAs); 3] =
     [("success", MarkAs::Success), ("failed", MarkAs::Failed), ("skipped", MarkAs::Skipped)];
 
-/// `PatchTaskInstanceBody`, as far as `update_mask` lets it count.
+/// `PatchTaskInstanceBody`, as it was given.
+pub(super) struct Given {
+    new_state: Option<MarkAs>,
+    /// `None` where it was not given.
+    note: Option<Option<String>>,
+    relatives: Relatives,
+}
+
+/// The same, as far as `update_mask` lets it count.
 pub(super) struct PatchBody {
     pub(super) new_state: Option<MarkAs>,
     /// `None` where it was not given, or where null takes nothing away.
@@ -54,11 +62,10 @@ fn new_state(input: &Value) -> Parsed<MarkAs> {
     found.ok_or_else(|| Fault::value_error(format!("'{text}' is not one of ['success', 'failed', 'skipped']")))
 }
 
-impl PatchBody {
-    pub(super) fn read(fields: &mut Fields<'_>, mask: &[String]) -> Self {
-        let asked = |name: &str| mask.is_empty() || mask.iter().any(|field| field == name);
+impl Given {
+    pub(super) fn read(fields: &mut Fields<'_>) -> Self {
         let state = fields.has("new_state").then(|| fields.required("new_state", |input| new_state(input).map(Some)));
-        let given = fields.has("note") && asked("note");
+        let has_note = fields.has("note");
         let note = fields.optional("note", parse::text_up_to(MAX_NOTE));
         let mut flag = |name| fields.or(name, false, parse::boolean);
         let relatives = Relatives {
@@ -67,12 +74,27 @@ impl PatchBody {
             future: flag("include_future"),
             past: flag("include_past"),
         };
-        Self {
-            new_state: state.flatten().filter(|_| asked("new_state")),
-            // Null counts only where it was asked for by name.
-            note: note.or_else(|| (!mask.is_empty()).then(String::new)).filter(|_| given),
-            relatives,
+        Self { new_state: state.flatten(), note: has_note.then_some(note), relatives }
+    }
+
+    /// What counts of it; an empty mask is none.
+    pub(super) fn masked(self, mask: &[String]) -> PatchBody {
+        let asked = |name: &str| mask.is_empty() || mask.iter().any(|field| field == name);
+        PatchBody {
+            new_state: self.new_state.filter(|_| asked("new_state")),
+            note: self.note.filter(|_| asked("note")).flatten(),
+            relatives: self.relatives,
         }
+    }
+}
+
+impl PatchBody {
+    pub(super) fn read(fields: &mut Fields<'_>, mask: &[String]) -> Self {
+        let given = Given::read(fields);
+        let takes_away = given.note == Some(None) && mask.iter().any(|field| field == "note");
+        let body = given.masked(mask);
+        // Null counts only where it was asked for by name.
+        if takes_away { Self { note: Some(String::new()), ..body } } else { body }
     }
 }
 
@@ -131,6 +153,18 @@ fn named(place: &Place) -> Named {
     }
 }
 
+/// Tasks of a run that are given a state together.
+pub(super) struct Meant {
+    pub(super) run: RunKey,
+    pub(super) tasks: Named,
+}
+
+impl From<&Place> for Meant {
+    fn from(place: &Place) -> Self {
+        Self { run: place.run.clone(), tasks: named(place) }
+    }
+}
+
 /// What is to be marked, and what is to go on then.
 pub(super) struct Plan {
     /// Task instances that are not in the state yet.
@@ -145,15 +179,16 @@ pub(super) struct Plan {
 pub(super) fn plan(
     state: &ApiState,
     dag: &Arc<Dag>,
-    place: &Place,
+    meant: &Meant,
     mark_as: MarkAs,
     relatives: Relatives,
 ) -> Result<Plan, ApiError> {
-    let mut tasks = named(place);
-    if let Some(task) = dag.find(&place.task_id) {
-        tasks.whole.extend(flat_relatives(dag, task, relatives));
+    let mut tasks = meant.tasks.clone();
+    let own: BTreeSet<TaskIndex> = tasks.ids().iter().filter_map(|id| dag.find(id)).collect();
+    for task in &own {
+        tasks.whole.extend(flat_relatives(dag, *task, relatives));
     }
-    let runs = runs_of(state, dag, &place.run, relatives)?;
+    let runs = runs_of(state, dag, &meant.run, relatives)?;
     let all = |tasks: Named, states: Vec<TaskState>, run: &RunId| {
         let (dag, run) = (Arc::clone(dag), Some(run.clone()));
         Selection { dag, run, from: None, to: None, tasks: Some(tasks), states }.find(state.store())
@@ -163,16 +198,16 @@ pub(super) fn plan(
         let found = all(tasks.clone(), Vec::new(), &run.run_id)?;
         marked.extend(found.into_iter().filter(|ti| ti.state != state_of(mark_as)));
     }
-    let resume = below(dag, &place.task_id);
+    let resume = below(dag, &own);
     let mut resumed_runs: BTreeSet<RunKey> = runs.into_iter().collect();
     if relatives.future || relatives.past {
         // Of runs that are not marked too, if they are in the span.
-        resumed_runs.extend(failed_in_span(state, dag, &place.run, relatives, &resume)?);
+        resumed_runs.extend(failed_in_span(state, dag, &meant.run, relatives, &resume)?);
     }
     Ok(Plan { marked, resume, resumed_runs })
 }
 
-fn state_of(mark_as: MarkAs) -> TaskState {
+pub(super) fn state_of(mark_as: MarkAs) -> TaskState {
     match mark_as {
         MarkAs::Success => TaskState::Success,
         MarkAs::Failed => TaskState::Failed,
@@ -193,10 +228,9 @@ fn flat_relatives(dag: &Dag, task: TaskIndex, relatives: Relatives) -> Vec<Strin
     found.into_iter().map(|task| dag.task(task).task_id.to_string()).collect()
 }
 
-/// What is below a task, with the setups and teardowns that belong to it.
-fn below(dag: &Dag, task_id: &str) -> Vec<TaskId> {
-    let own: BTreeSet<TaskIndex> = dag.find(task_id).into_iter().collect();
-    let found = dag.relatives(&own, false, true);
+/// What is below some tasks, with the setups and teardowns that belong to it.
+fn below(dag: &Dag, own: &BTreeSet<TaskIndex>) -> Vec<TaskId> {
+    let found = dag.relatives(own, false, true);
     found.into_iter().filter(|task| !own.contains(task)).map(|task| dag.task(task).task_id.clone()).collect()
 }
 
@@ -303,7 +337,7 @@ pub(super) async fn apply(state: &ApiState, place: Place, body: PatchBody) -> Re
     let (new_state, relatives) = (body.new_state, body.relatives);
     let look = move || {
         let (dag, found) = find(&own, &wanted)?;
-        let plan = new_state.map(|mark_as| plan(&own, &dag, &wanted, mark_as, relatives)).transpose()?;
+        let plan = new_state.map(|mark_as| plan(&own, &dag, &(&wanted).into(), mark_as, relatives)).transpose()?;
         if plan.as_ref().is_some_and(|plan| plan.marked.is_empty()) {
             return Err(nothing_to_mark(&wanted, new_state));
         }
@@ -333,7 +367,7 @@ fn nothing_to_mark(place: &Place, mark_as: Option<MarkAs>) -> ApiError {
     ApiError::conflict(format!("Task id {} is already in {state} state", place.task_id))
 }
 
-async fn mark_all(
+pub(super) async fn mark_all(
     state: &ApiState,
     mark_as: MarkAs,
     plan: Plan,
@@ -386,7 +420,7 @@ async fn dry_run_place(
     let look = move || {
         let (dag, mut found) = find(&own, &place)?;
         if let Some(mark_as) = body.new_state {
-            found = plan(&own, &dag, &place, mark_as, body.relatives)?.marked;
+            found = plan(&own, &dag, &(&place).into(), mark_as, body.relatives)?.marked;
         }
         all(&own, found)
     };

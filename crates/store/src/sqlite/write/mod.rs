@@ -148,6 +148,7 @@ impl Writer {
                 ti,
                 &[all_map_indices],
             ),
+            Write::DeleteTaskInstance(key) => self.delete_task_instance(key),
             Write::ExpiredTaskStates { before, limit } => {
                 let sql = "DELETE FROM task_state WHERE (run_rid, task_id, map_index, key) IN
                      (SELECT run_rid, task_id, map_index, key FROM task_state WHERE expires_at < ?1 LIMIT ?2)";

@@ -36,6 +36,19 @@ const OF_RUNS: [&str; 13] = [
     "deadline",
 ];
 
+/// Those that go with a task instance.
+const OF_TASK_INSTANCES: [&str; 9] = [
+    "task_instance",
+    "task_try",
+    "task_reschedule",
+    "suspension",
+    "rendered_fields",
+    "xcom",
+    "task_note",
+    "hitl_detail",
+    "hitl_detail_try",
+];
+
 static PUT_TASK_INSTANCE: LazyLock<String> = LazyLock::new(|| put_try("task_instance", "run_rid, task_id, map_index"));
 static PUT_ARCHIVED_TRY: LazyLock<String> = LazyLock::new(|| put_try("task_try", "run_rid, task_id, map_index, id"));
 
@@ -181,6 +194,15 @@ impl Writer {
                  WHERE dag_id = ?1 AND last_run_rid = ?2",
             )?
             .execute(params![key.dag_id.as_str(), rid])?;
+        Ok(())
+    }
+
+    /// Deletes a task instance with its tries and what it has left.
+    pub(super) fn delete_task_instance(&mut self, key: &TaskInstanceKey) -> WriteResult<()> {
+        for table in OF_TASK_INSTANCES {
+            let sql = format!("DELETE FROM {table} WHERE run_rid = ?1 AND task_id = ?2 AND map_index = ?3");
+            self.of_task(&sql, key, &[])?;
+        }
         Ok(())
     }
 
