@@ -111,7 +111,7 @@ fn the_arguments_of_triggers_are_encrypted_too() {
     assert_eq!(both.reencrypt(true).unwrap(), Reencrypted { changed: 1, locked: vec![] });
     drop(both);
     let store = SqliteStore::open_with(&path, keys(&new)).unwrap();
-    assert_eq!(store.suspensions_of(&suspension.key.run).unwrap(), [suspension.clone()]);
+    assert_eq!(store.suspensions_of(&suspension.key.run).unwrap(), std::slice::from_ref(&suspension));
     drop(store);
     // Nobody but the trigger misses them.
     let store = SqliteStore::open_with(&path, keys(&FernetKeys::generate())).unwrap();
