@@ -54,7 +54,8 @@ impl World {
             triggering_user: None,
             on_latest_version: self.rng.percent(50),
         };
-        let Ok(dates) = request.check_dag(&dag).and_then(|()| request.some_dates(&dag, self.now)) else { return };
+        let checked = request.check_dag(&dag).and_then(|()| request.check(&dag, self.now));
+        let Ok(dates) = checked.and_then(|()| request.some_dates(&dag, self.now, None)) else { return };
         // Runs that are there may run again.
         let filter = RunFilter { dag_id: Some(dag.dag_id.clone()), ..RunFilter::default() };
         for run in self.store.runs(&filter, &[], Page::ALL).map(|found| found.0).unwrap_or_default() {
