@@ -35,6 +35,12 @@ pub(crate) fn answer_of(
     }
 }
 
+/// The runs that a timetable of a plugin names for a span; `None` for any other.
+pub(crate) fn asked_of(timetable: &Timetable, from: Timestamp, to: Timestamp, now: Timestamp) -> Option<Vec<NextRun>> {
+    let custom = timetable.custom()?;
+    Some(parsed(&custom.data).between(Some(from), to, now).collect())
+}
+
 /// One version of a Dag.
 #[derive(Clone, Debug)]
 pub struct Version {
