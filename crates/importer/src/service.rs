@@ -27,6 +27,8 @@ const QUIET: Duration = Duration::from_millis(40);
 const LONGEST_QUIET: Duration = Duration::from_millis(160);
 /// Pause before a write that the store refused is tried again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// A file that is gone is forgotten after this time, whatever the new ones are that its Dags may have gone to.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
 /// How often a long first import says how far it is.
 const PROGRESS_STEP: usize = 50;
 
@@ -38,6 +40,15 @@ struct Finished {
     fingerprint: Fingerprint,
     started: Timestamp,
     took: Duration,
+}
+
+/// Files that are gone, and the new ones that were found in the same moment: a Dag that has moved from one to another was
+/// never away.
+struct Departure {
+    gone: Vec<FileKey>,
+    /// Those that are still to be imported.
+    found: HashSet<FileKey>,
+    until: Instant,
 }
 
 pub(crate) struct Service {
@@ -58,6 +69,7 @@ pub(crate) struct Service {
     /// Names the Python environment in fingerprints.
     importer: String,
     imported: usize,
+    departures: Vec<Departure>,
     /// Files that are to be imported again although they are as they were.
     asked: mpsc::UnboundedReceiver<FileKey>,
 }
@@ -90,6 +102,7 @@ impl Service {
             finished: mpsc::unbounded_channel(),
             importer: String::new(),
             imported: 0,
+            departures: Vec::new(),
             asked,
         }
     }
@@ -107,10 +120,14 @@ impl Service {
         loop {
             self.start_imports();
             self.tell_progress();
+            let next_departure = self.departures.iter().map(|departure| departure.until).min();
             tokio::select! {
                 Some(finished) = self.finished.1.recv() => self.take_finished(finished).await,
                 Some(news) = self.news.recv() => self.take_news(news).await,
                 Some(file) = self.asked.recv() => self.import_again(&file),
+                () = tokio::time::sleep_until(next_departure.unwrap_or(next_scan)), if next_departure.is_some() => {
+                    self.settle_departures(None).await;
+                }
                 () = tokio::time::sleep_until(next_scan) => {
                     self.scan(true).await;
                     next_scan = Instant::now() + self.options.scan_interval;
@@ -165,12 +182,68 @@ impl Service {
         let Ok((discovery, present)) = looked.await else { return };
         self.discovery = discovery;
         let is_present: HashSet<&FileKey> = present.iter().collect();
-        let gone: Vec<FileKey> = self.files.keys().filter(|key| !is_present.contains(key)).cloned().collect();
-        for key in gone {
-            self.forget(key).await;
+        let is_gone = |key: &&FileKey| !is_present.contains(key);
+        let gone: Vec<FileKey> = self.files.keys().filter(is_gone).cloned().collect();
+        let (found, known): (Vec<FileKey>, Vec<FileKey>) = present.into_iter().partition(|key| !self.is_there(key));
+        self.depart(gone, &found);
+        for key in &found {
+            let state = self.files.entry(key);
+            if std::mem::take(&mut state.gone) {
+                // It is back, and its Dags may be in another file by now.
+                state.fingerprint = None;
+            }
         }
-        let wanted = present.into_iter().filter(|key| compare || !self.files.contains(key)).collect();
-        self.check(wanted, false).await;
+        self.check(found, !self.departures.is_empty()).await;
+        self.check(if compare { known } else { Vec::new() }, false).await;
+        self.settle_departures(None).await;
+    }
+
+    /// Whether a file is known, and was there when somebody looked last.
+    fn is_there(&self, key: &FileKey) -> bool {
+        self.files.get(key).is_some_and(|state| !state.gone)
+    }
+
+    /// Files are gone, and others are new. Those that were refused a Dag of one that is gone are as good as new.
+    fn depart(&mut self, gone: Vec<FileKey>, found: &[FileKey]) {
+        let gone: Vec<FileKey> =
+            gone.into_iter().filter(|key| !std::mem::replace(&mut self.files.entry(key).gone, true)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut found: HashSet<FileKey> = found.iter().cloned().collect();
+        for key in &gone {
+            let state = self.files.entry(key);
+            state.queued = false;
+            let dag_ids = state.dag_ids.clone();
+            for heir in self.files.wanting(&dag_ids).into_iter().filter(|heir| self.is_there(heir)).collect::<Vec<_>>()
+            {
+                self.enqueue(&heir, true);
+                found.insert(heir);
+            }
+        }
+        self.queue.retain(|key| !gone.contains(key));
+        self.departures.push(Departure { gone, found, until: Instant::now() + LONGEST_HOLD });
+    }
+
+    /// Forgets the files that are gone, as soon as those are imported that were found with them.
+    async fn settle_departures(&mut self, imported: Option<&FileKey>) {
+        let (files, now) = (&self.files, Instant::now());
+        let mut settled: Vec<FileKey> = Vec::new();
+        self.departures.retain_mut(|departure| {
+            departure.found.retain(|key| {
+                Some(key) != imported && files.get(key).is_some_and(|state| state.queued || state.importing)
+            });
+            let is_settled = departure.found.is_empty() || departure.until <= now;
+            if is_settled {
+                settled.append(&mut departure.gone);
+            }
+            !is_settled
+        });
+        for key in settled {
+            if self.files.get(&key).is_some_and(|state| state.gone) {
+                self.forget(key).await;
+            }
+        }
     }
 
     /// Puts those files in the queue that have changed since their last import.
@@ -210,7 +283,9 @@ impl Service {
     /// What somebody has just edited goes before a long first import.
     fn enqueue(&mut self, key: &FileKey, is_urgent: bool) {
         let state = self.files.entry(key);
-        if state.importing {
+        if state.gone {
+            // There is nothing to import.
+        } else if state.importing {
             state.again = true;
         } else if !std::mem::replace(&mut state.queued, true) {
             if is_urgent {
@@ -253,7 +328,7 @@ impl Service {
     fn concerns_discovery(&self, path: &Path) -> bool {
         let Some(bundle) = self.bundles.iter().find(|bundle| path.starts_with(&bundle.path)) else { return false };
         let name = relative(&bundle.path, path);
-        let is_known = self.files.contains(&(bundle.name.clone(), name.clone()));
+        let is_known = self.is_there(&(bundle.name.clone(), name.clone()));
         if path.file_name().is_some_and(|name| name == IGNORE_FILE) || path.is_dir() {
             return true;
         }
@@ -305,6 +380,9 @@ impl Service {
         // It may be gone already.
         let Some(state) = self.files.get_mut(&key) else { return };
         state.importing = false;
+        if state.gone {
+            return;
+        }
         // What changed while it was imported was perhaps not seen by the import.
         let again = std::mem::take(&mut state.again) || modified_after(&path, started);
         if again {
@@ -344,6 +422,7 @@ impl Service {
         if !failed {
             self.offer(&vanished);
         }
+        self.settle_departures(Some(&key)).await;
     }
 
     /// Dag ids are free again: files that were refused them are imported again.
