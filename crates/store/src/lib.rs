@@ -184,6 +184,9 @@ pub trait XComStore {
     /// from the end.
     fn xcom_at(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: i64) -> Result<Option<XCom>>;
 
+    /// So many of these entries from an offset on; no other is read.
+    fn some_xcoms(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: u64, limit: u64) -> Result<Vec<XCom>>;
+
     /// When an entry was pushed.
     fn xcom_pushed(&self, key: &XComKey) -> Result<Option<Timestamp>>;
 

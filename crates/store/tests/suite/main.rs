@@ -97,6 +97,6 @@ cases!(
         run_lists: filters_of_runs, orders_of_runs, pages_of_runs, versions_of_runs;
         task_lists: filters_of_task_instances, orders_of_task_instances;
         dag_lists: filters_of_dags, orders_of_dags, lists_of_import_errors, lists_of_versions_and_tags;
-        xcom_lists: filters_of_xcoms, orders_of_xcoms, lists_of_settings;
+        xcom_lists: parts_of_sequences, filters_of_xcoms, orders_of_xcoms, lists_of_settings;
     ]
 );
