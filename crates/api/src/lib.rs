@@ -16,6 +16,7 @@ mod args;
 mod auth;
 mod blocking;
 mod body;
+mod bundle;
 mod error;
 mod order;
 mod parse;

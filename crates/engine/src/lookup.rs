@@ -110,7 +110,11 @@ impl<S: Store + ?Sized, D: DagSource> Lookup<S, D> {
     /// The newest structure of a Dag that is in a file.
     pub(crate) fn newest(&mut self, dag_id: &DagId) -> Result<Option<Structure>, StoreError> {
         let record = self.store.dag(dag_id)?.filter(|record| !record.stale);
-        Ok(record.and_then(|record| self.structure_of(record.version, record.bundle_version)))
+        let structure = record.and_then(|record| self.structure_of(record.version, record.bundle_version));
+        Ok(structure.map(|structure| {
+            let pinned = !structure.dag.disable_bundle_versioning;
+            Structure { bundle_version: structure.bundle_version.filter(|_| pinned), ..structure }
+        }))
     }
 
     fn structure_of(&mut self, version: VersionId, bundle_version: Option<String>) -> Option<Structure> {

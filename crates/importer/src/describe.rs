@@ -14,6 +14,8 @@ use store::{DagAsset, ImportedDag, ImportedFile};
 /// What an import is recorded with.
 pub(crate) struct Circumstances<'a> {
     pub(crate) bundle_name: &'a str,
+    /// The version of the bundle that was imported, where it has any.
+    pub(crate) bundle_version: Option<&'a str>,
     pub(crate) relative_fileloc: &'a str,
     pub(crate) at: Timestamp,
     pub(crate) duration: SignedDuration,
@@ -68,11 +70,17 @@ pub(crate) fn describe(imported: Imported, around: &Circumstances<'_>) -> Descri
 }
 
 /// A single file that nobody follows, as `updraft dags test` takes it.
-pub fn describe_file(imported: Imported, bundle_name: &str, bundle: &Path, file: &Path) -> ImportedFile {
+pub fn describe_file(
+    imported: Imported,
+    (bundle_name, bundle_version): (&str, Option<&str>),
+    bundle: &Path,
+    file: &Path,
+) -> ImportedFile {
     describe(
         imported,
         &Circumstances {
             bundle_name,
+            bundle_version,
             relative_fileloc: &relative(bundle, file),
             at: model::operations::to_microseconds(Timestamp::now()),
             duration: SignedDuration::ZERO,
@@ -111,7 +119,7 @@ fn describe_dag(
         display_name: listing.display_name,
         description: listing.description,
         paused_upon_creation: dag.is_paused_upon_creation.unwrap_or(around.paused_at_creation),
-        bundle_version: None,
+        bundle_version: around.bundle_version.map(str::to_owned),
         relative_fileloc: listing.relative_fileloc,
         fileloc: listing.fileloc,
         owners: listing.owners,

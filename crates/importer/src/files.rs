@@ -22,8 +22,6 @@ pub(crate) struct FileState {
     pub(crate) importing: bool,
     /// Changed again while it was being imported.
     pub(crate) again: bool,
-    /// It is no longer there, and forgotten once it is known where its Dags went: until then they are anybody's.
-    pub(crate) gone: bool,
 }
 
 /// All files, with what leads to them.
@@ -71,6 +69,11 @@ impl Files {
 
     pub(crate) fn states(&self) -> impl Iterator<Item = &FileState> {
         self.files.values()
+    }
+
+    /// Whether a file of a bundle is being imported.
+    pub(crate) fn is_importing(&self, bundle: &str) -> bool {
+        self.files.iter().any(|((of, _), state)| state.importing && of == bundle)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -143,10 +146,9 @@ impl Files {
         self.files.remove(key).map(|state| FileState { dag_ids, ..state })
     }
 
-    /// The other file that has a Dag id, and is there.
+    /// The other file that has a Dag id.
     pub(crate) fn other_owner(&self, dag_id: &str, key: &FileKey) -> Option<&FileKey> {
-        let is_there = |owner: &FileKey| self.files.get(owner).is_some_and(|state| !state.gone);
-        self.owners.get(&DagId::from(dag_id)).filter(|owner| *owner != key && is_there(owner))
+        self.owners.get(&DagId::from(dag_id)).filter(|owner| *owner != key)
     }
 
     /// The files that want one of these Dag ids and did not get it.

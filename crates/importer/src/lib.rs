@@ -4,8 +4,10 @@
 //! folders now and then for file systems that tell nothing, and imports what has changed, several files at once, each
 //! in a child process. What an import finds is committed; then the engine is told.
 
+mod bundles;
 mod describe;
 mod discover;
+mod fetch;
 mod files;
 mod fingerprint;
 mod log;
@@ -38,6 +40,10 @@ pub struct ImporterOptions {
     pub paused_at_creation: bool,
     /// How often folders are scanned although nothing was heard of them (`[dag_processor] refresh_interval`).
     pub scan_interval: Duration,
+    /// No bundle is fetched more often (`[dag_processor] bundle_refresh_check_interval`).
+    pub check_interval: Duration,
+    /// How often copies of old versions are cleaned up, if at all (`[dag_processor] stale_bundle_cleanup_interval`).
+    pub clean_interval: Option<Duration>,
 }
 
 /// How far the importer is.

@@ -8,14 +8,17 @@ use std::time::Duration;
 use engine::{EngineHandle, Input};
 use jiff::{SignedDuration, Timestamp};
 use model::DagId;
+use python::bundles::Bundles;
 use python::import::{Answers, ImportRequest, Imported, import};
-use python::{Bundle, ForkError, Helper, HelperInfo};
+use python::{ForkError, Helper, HelperInfo};
 use store::{Store, Write};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::bundles::{Bundle, WHOLE};
 use crate::describe::{Circumstances, describe, relative};
 use crate::discover::{Discovery, IGNORE_FILE, may_hold_dags};
+use crate::fetch::Fetched;
 use crate::files::{FileKey, FileState, Files, to_record};
 use crate::fingerprint::{Change, Fingerprint};
 use crate::watch::{FileWatcher, News};
@@ -27,8 +30,6 @@ const QUIET: Duration = Duration::from_millis(40);
 const LONGEST_QUIET: Duration = Duration::from_millis(160);
 /// Pause before a write that the store refused is tried again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// A file that is gone is forgotten after this time, whatever the new ones are that its Dags may have gone to.
-const LONGEST_HOLD: Duration = Duration::from_secs(60);
 /// How often a long first import says how far it is.
 const PROGRESS_STEP: usize = 50;
 
@@ -36,40 +37,34 @@ const PROGRESS_STEP: usize = 50;
 struct Finished {
     key: FileKey,
     path: PathBuf,
+    /// The version of its bundle.
+    version: Option<String>,
     imported: Imported,
     fingerprint: Fingerprint,
     started: Timestamp,
     took: Duration,
 }
 
-/// Files that are gone, and the new ones that were found in the same moment: a Dag that has moved from one to another was
-/// never away.
-struct Departure {
-    gone: Vec<FileKey>,
-    /// Those that are still to be imported.
-    found: HashSet<FileKey>,
-    until: Instant,
-}
-
 pub(crate) struct Service {
-    options: ImporterOptions,
-    store: Arc<dyn Store>,
+    pub(crate) options: ImporterOptions,
+    pub(crate) store: Arc<dyn Store>,
     engine: EngineHandle,
     helper: Helper,
+    pub(crate) fetcher: Bundles,
     answers: Arc<dyn Answers>,
     progress: watch::Sender<Progress>,
-    bundles: Vec<Bundle>,
-    files: Files,
+    pub(crate) bundles: Vec<Bundle>,
+    pub(crate) files: Files,
     queue: VecDeque<FileKey>,
     running: usize,
     discovery: Discovery,
     watcher: FileWatcher,
     news: mpsc::Receiver<News>,
     finished: (mpsc::UnboundedSender<Finished>, mpsc::UnboundedReceiver<Finished>),
+    pub(crate) fetched: (mpsc::UnboundedSender<Fetched>, mpsc::UnboundedReceiver<Fetched>),
     /// Names the Python environment in fingerprints.
     importer: String,
     imported: usize,
-    departures: Vec<Departure>,
     /// Files that are to be imported again although they are as they were.
     asked: mpsc::UnboundedReceiver<FileKey>,
 }
@@ -89,6 +84,7 @@ impl Service {
             options,
             store,
             engine,
+            fetcher: Bundles::new(helper.clone(), Arc::clone(&answers)),
             helper,
             answers,
             progress,
@@ -100,9 +96,9 @@ impl Service {
             watcher,
             news,
             finished: mpsc::unbounded_channel(),
+            fetched: mpsc::unbounded_channel(),
             importer: String::new(),
             imported: 0,
-            departures: Vec::new(),
             asked,
         }
     }
@@ -110,24 +106,27 @@ impl Service {
     pub(crate) async fn run(mut self) {
         let info = self.helper_info().await;
         self.importer = name_of_importer(&info);
-        self.bundles = info.bundles;
-        for bundle in self.bundles.clone() {
-            self.watcher.watch_tree(&bundle.path);
+        let clean_interval = self.options.clean_interval.unwrap_or(self.options.scan_interval);
+        let bundle = |configured| Bundle::new(configured, self.options.scan_interval, clean_interval);
+        self.bundles = info.bundles.into_iter().map(bundle).collect();
+        for folder in self.bundles.iter().filter_map(Bundle::folder) {
+            self.watcher.watch_tree(folder);
         }
         self.recall().await;
+        self.introduce_bundles().await;
         self.scan(true).await;
         let mut next_scan = Instant::now() + self.options.scan_interval;
         loop {
+            self.start_fetching();
             self.start_imports();
             self.tell_progress();
-            let next_departure = self.departures.iter().map(|departure| departure.until).min();
+            let next_fetch = self.next_fetch().unwrap_or(next_scan);
             tokio::select! {
+                Some(fetched) = self.fetched.1.recv() => self.take_fetched(fetched).await,
+                () = tokio::time::sleep_until(next_fetch) => {}
                 Some(finished) = self.finished.1.recv() => self.take_finished(finished).await,
                 Some(news) = self.news.recv() => self.take_news(news).await,
                 Some(file) = self.asked.recv() => self.import_again(&file),
-                () = tokio::time::sleep_until(next_departure.unwrap_or(next_scan)), if next_departure.is_some() => {
-                    self.settle_departures(None).await;
-                }
                 () = tokio::time::sleep_until(next_scan) => {
                     self.scan(true).await;
                     next_scan = Instant::now() + self.options.scan_interval;
@@ -162,92 +161,56 @@ impl Service {
             tokio::time::sleep(STORE_PAUSE).await;
         };
         for record in records {
+            let of = self.bundles.iter_mut().find(|bundle| bundle.name == record.bundle_name);
+            if let (Some(bundle), WHOLE) = (of, &*record.relative_fileloc) {
+                bundle.has_error = true;
+                continue;
+            }
             let paths = self.files.recall(record);
             self.follow(&paths);
         }
     }
 
-    /// Looks at every folder: what is new or gone, and with `compare` also what has changed.
+    /// Looks at every folder: what is new or gone, and with `compare` also what has changed. Bundles that nobody has
+    /// configured any more are gone as a whole.
     async fn scan(&mut self, compare: bool) {
-        let (bundles, rules) = (self.bundles.clone(), self.options.rules);
+        let folder = |bundle: &Bundle| Some((bundle.name.clone(), bundle.folder()?.to_owned()));
+        let Some(present) = self.look(self.bundles.iter().filter_map(folder).collect()).await else { return };
+        let others: HashSet<String> =
+            self.bundles.iter().filter(|bundle| bundle.folder().is_none()).map(|bundle| bundle.name.clone()).collect();
+        self.forget_others(&present, |key| !others.contains(&key.0)).await;
+        let wanted = present.into_iter().filter(|key| compare || !self.files.contains(key)).collect();
+        self.check(wanted, false).await;
+    }
+
+    /// The files that may hold Dags, in bundles with their paths.
+    pub(crate) async fn look(&mut self, bundles: Vec<(String, PathBuf)>) -> Option<Vec<FileKey>> {
+        let rules = self.options.rules;
         let mut discovery = std::mem::take(&mut self.discovery);
         let looked = tokio::task::spawn_blocking(move || {
             let mut present: Vec<FileKey> = Vec::new();
-            for bundle in bundles {
-                let found = discovery.dag_files(&bundle.path, rules);
-                present.extend(found.iter().map(|file| (bundle.name.clone(), relative(&bundle.path, file))));
+            for (name, path) in bundles {
+                let found = discovery.dag_files(&path, rules);
+                present.extend(found.iter().map(|file| (name.clone(), relative(&path, file))));
             }
             (discovery, present)
         });
-        let Ok((discovery, present)) = looked.await else { return };
+        let (discovery, present) = looked.await.ok()?;
         self.discovery = discovery;
+        Some(present)
+    }
+
+    /// Of the files that are meant, those that are not present are gone.
+    pub(crate) async fn forget_others(&mut self, present: &[FileKey], is_meant: impl Fn(&FileKey) -> bool) {
         let is_present: HashSet<&FileKey> = present.iter().collect();
-        let is_gone = |key: &&FileKey| !is_present.contains(key);
-        let gone: Vec<FileKey> = self.files.keys().filter(is_gone).cloned().collect();
-        let (found, known): (Vec<FileKey>, Vec<FileKey>) = present.into_iter().partition(|key| !self.is_there(key));
-        self.depart(gone, &found);
-        for key in &found {
-            let state = self.files.entry(key);
-            if std::mem::take(&mut state.gone) {
-                // It is back, and its Dags may be in another file by now.
-                state.fingerprint = None;
-            }
-        }
-        self.check(found, !self.departures.is_empty()).await;
-        self.check(if compare { known } else { Vec::new() }, false).await;
-        self.settle_departures(None).await;
-    }
-
-    /// Whether a file is known, and was there when somebody looked last.
-    fn is_there(&self, key: &FileKey) -> bool {
-        self.files.get(key).is_some_and(|state| !state.gone)
-    }
-
-    /// Files are gone, and others are new. Those that were refused a Dag of one that is gone are as good as new.
-    fn depart(&mut self, gone: Vec<FileKey>, found: &[FileKey]) {
-        let gone: Vec<FileKey> =
-            gone.into_iter().filter(|key| !std::mem::replace(&mut self.files.entry(key).gone, true)).collect();
-        if gone.is_empty() {
-            return;
-        }
-        let mut found: HashSet<FileKey> = found.iter().cloned().collect();
-        for key in &gone {
-            let state = self.files.entry(key);
-            state.queued = false;
-            let dag_ids = state.dag_ids.clone();
-            for heir in self.files.wanting(&dag_ids).into_iter().filter(|heir| self.is_there(heir)).collect::<Vec<_>>()
-            {
-                self.enqueue(&heir, true);
-                found.insert(heir);
-            }
-        }
-        self.queue.retain(|key| !gone.contains(key));
-        self.departures.push(Departure { gone, found, until: Instant::now() + LONGEST_HOLD });
-    }
-
-    /// Forgets the files that are gone, as soon as those are imported that were found with them.
-    async fn settle_departures(&mut self, imported: Option<&FileKey>) {
-        let (files, now) = (&self.files, Instant::now());
-        let mut settled: Vec<FileKey> = Vec::new();
-        self.departures.retain_mut(|departure| {
-            departure.found.retain(|key| {
-                Some(key) != imported && files.get(key).is_some_and(|state| state.queued || state.importing)
-            });
-            let is_settled = departure.found.is_empty() || departure.until <= now;
-            if is_settled {
-                settled.append(&mut departure.gone);
-            }
-            !is_settled
-        });
-        for key in settled {
-            if self.files.get(&key).is_some_and(|state| state.gone) {
-                self.forget(key).await;
-            }
+        let gone = self.files.keys().filter(|key| is_meant(key) && !is_present.contains(key));
+        for key in gone.cloned().collect::<Vec<FileKey>>() {
+            self.forget(key).await;
         }
     }
 
-    /// Puts those files in the queue that have changed since their last import.
-    async fn check(&mut self, keys: Vec<FileKey>, is_urgent: bool) {
+    /// Puts those files in the queue that have changed since their last import; the others are returned.
+    pub(crate) async fn check(&mut self, keys: Vec<FileKey>, is_urgent: bool) -> Vec<FileKey> {
         let mut known: Vec<(FileKey, Option<Fingerprint>)> = Vec::with_capacity(keys.len());
         for key in keys {
             let fingerprint = self.files.entry(&key).fingerprint.take();
@@ -261,12 +224,16 @@ impl Service {
             };
             known.into_iter().map(compare).collect::<Vec<_>>()
         });
+        let mut unchanged = Vec::new();
         for (key, fingerprint, change) in compared.await.unwrap_or_default() {
             self.files.entry(&key).fingerprint = fingerprint;
             if change == Change::Changed {
                 self.enqueue(&key, is_urgent);
+            } else {
+                unchanged.push(key);
             }
         }
+        unchanged
     }
 
     fn import_again(&mut self, (bundle, file): &FileKey) {
@@ -275,17 +242,19 @@ impl Service {
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let meant = self.files.keys().find(is_meant).cloned();
-        if let Some(key) = meant {
-            self.enqueue(&key, true);
+        let Some(key) = meant else { return };
+        let Some(bundle) = self.bundles.iter_mut().find(|of| of.name == *bundle && of.path.is_some()) else { return };
+        if let Some(fetch) = bundle.fetch_mut() {
+            // Whoever asks wants what there is by now.
+            fetch.due = Instant::now();
         }
+        self.enqueue(&key, true);
     }
 
     /// What somebody has just edited goes before a long first import.
-    fn enqueue(&mut self, key: &FileKey, is_urgent: bool) {
+    pub(crate) fn enqueue(&mut self, key: &FileKey, is_urgent: bool) {
         let state = self.files.entry(key);
-        if state.gone {
-            // There is nothing to import.
-        } else if state.importing {
+        if state.importing {
             state.again = true;
         } else if !std::mem::replace(&mut state.queued, true) {
             if is_urgent {
@@ -326,27 +295,36 @@ impl Service {
 
     /// Whether what happened to a path may add or remove Dag files. Most of what is written beside them does not.
     fn concerns_discovery(&self, path: &Path) -> bool {
-        let Some(bundle) = self.bundles.iter().find(|bundle| path.starts_with(&bundle.path)) else { return false };
-        let name = relative(&bundle.path, path);
-        let is_known = self.is_there(&(bundle.name.clone(), name.clone()));
+        let of = |bundle: &Bundle| {
+            Some((bundle.name.clone(), bundle.folder().filter(|own| path.starts_with(own))?.to_owned()))
+        };
+        let Some((bundle, folder)) = self.bundles.iter().find_map(of) else { return false };
+        let name = relative(&folder, path);
+        let is_known = self.files.contains(&(bundle.clone(), name.clone()));
         if path.file_name().is_some_and(|name| name == IGNORE_FILE) || path.is_dir() {
             return true;
         }
         if !path.exists() {
-            return is_known || self.files.has_below(&bundle.name, &name);
+            return is_known || self.files.has_below(&bundle, &name);
         }
         is_known != may_hold_dags(path, self.options.rules.safe_mode)
     }
 
-    fn path_of(&self, key: &FileKey) -> Option<(PathBuf, PathBuf)> {
-        let bundle = self.bundles.iter().find(|bundle| bundle.name == key.0)?;
-        Some((bundle.path.clone(), bundle.path.join(&key.1)))
+    /// The next file to import: those of a bundle that is to be fetched wait.
+    fn next_in_queue(&mut self) -> Option<FileKey> {
+        let now = Instant::now();
+        let restless: Vec<&str> =
+            self.bundles.iter().filter(|bundle| !bundle.is_still(now)).map(|bundle| &*bundle.name).collect();
+        let at = self.queue.iter().position(|key| !restless.contains(&&*key.0))?;
+        self.queue.remove(at)
     }
 
     fn start_imports(&mut self) {
         while self.running < self.options.concurrency {
-            let Some(key) = self.queue.pop_front() else { return };
-            let Some((bundle_path, path)) = self.path_of(&key) else { continue };
+            let Some(key) = self.next_in_queue() else { return };
+            let Some(bundle) = self.bundles.iter().find(|bundle| bundle.name == key.0) else { continue };
+            let Some(bundle_path) = bundle.path.clone() else { continue };
+            let (path, version) = (bundle_path.join(&key.1), bundle.version().map(str::to_owned));
             let Some(state) = self.files.get_mut(&key) else { continue };
             state.queued = false;
             state.importing = true;
@@ -367,33 +345,35 @@ impl Service {
                 let (file, files, folders) = (path.clone(), imported.files.clone(), imported.folders.clone());
                 let take = move || Fingerprint::take(&importer, &file, &files, &folders);
                 if let Ok(fingerprint) = tokio::task::spawn_blocking(take).await {
-                    let _ = finished.send(Finished { key, path, imported, fingerprint, started, took });
+                    let _ = finished.send(Finished { key, path, version, imported, fingerprint, started, took });
                 }
             });
         }
     }
 
     async fn take_finished(&mut self, finished: Finished) {
-        let Finished { key, path, imported, fingerprint, started, took } = finished;
+        let Finished { key, path, version, imported, fingerprint, started, took } = finished;
         self.running -= 1;
         self.imported += 1;
         // It may be gone already.
         let Some(state) = self.files.get_mut(&key) else { return };
         state.importing = false;
-        if state.gone {
-            return;
-        }
         // What changed while it was imported was perhaps not seen by the import.
         let again = std::mem::take(&mut state.again) || modified_after(&path, started);
         if again {
             self.enqueue(&key, true);
         }
         log::append(&self.options.log_folder, &key.0, &key.1, &imported.output, &imported.errors);
-        let owner_of = |dag_id: &str| self.files.other_owner(dag_id, &key).map(|(_, file)| file.clone());
+        let owner_of = |dag_id: &str| {
+            self.files.other_owner(dag_id, &key).map(|(bundle, file)| {
+                if *bundle == key.0 { file.clone() } else { format!("{file} of the bundle {bundle}") }
+            })
+        };
         let mut described = describe(
             imported,
             &Circumstances {
                 bundle_name: &key.0,
+                bundle_version: version.as_deref(),
                 relative_fileloc: &key.1,
                 at: model::operations::to_microseconds(started),
                 duration: SignedDuration::try_from(took).unwrap_or_default(),
@@ -422,7 +402,6 @@ impl Service {
         if !failed {
             self.offer(&vanished);
         }
-        self.settle_departures(Some(&key)).await;
     }
 
     /// Dag ids are free again: files that were refused them are imported again.
@@ -446,11 +425,13 @@ impl Service {
 
     /// Watches what a file has read.
     fn follow(&mut self, paths: &[PathBuf]) {
-        paths.iter().filter_map(|path| path.parent()).for_each(|folder| self.watcher.watch_folder(folder));
+        let is_watched = |path: &&PathBuf| !self.bundles.iter().any(|bundle| bundle.has_fetched(path));
+        let folders = paths.iter().filter(is_watched).filter_map(|path| path.parent());
+        folders.for_each(|folder| self.watcher.watch_folder(folder));
     }
 
     /// Writes until the store takes it: an import is not worth less because the disk is full.
-    async fn commit(&self, batch: Vec<Write>) {
+    pub(crate) async fn commit(&self, batch: Vec<Write>) {
         let mut told = false;
         loop {
             let (store, writes) = (Arc::clone(&self.store), batch.clone());
@@ -481,7 +462,8 @@ impl Service {
         let importing = self.running;
         let waiting = self.queue.len() + importing;
         let failed = self.files.states().filter(|state| state.failed).count();
-        let is_settled = waiting == 0 || self.progress.borrow().is_settled;
+        let was_tried = |bundle: &Bundle| bundle.fetch().is_none_or(|fetch| fetch.was_tried);
+        let is_settled = (waiting == 0 && self.bundles.iter().all(was_tried)) || self.progress.borrow().is_settled;
         let progress = Progress { is_settled, files: self.files.len(), waiting, imported: self.imported, failed };
         if !is_settled && self.imported > 0 && self.imported.is_multiple_of(PROGRESS_STEP) {
             tracing::info!("Imported {} Dag files, {waiting} to go", self.imported);

@@ -65,6 +65,8 @@ pub struct Dag {
     pub fail_fast: bool,
     pub params: Vec<Param>,
     pub render_template_as_native_obj: bool,
+    /// Its runs follow the newest version of their bundle.
+    pub disable_bundle_versioning: bool,
     pub has_on_success_callback: bool,
     pub has_on_failure_callback: bool,
     pub deadlines: Vec<DeadlineAlert>,
@@ -228,6 +230,7 @@ impl DagBuilder {
                 fail_fast: false,
                 params: Vec::new(),
                 render_template_as_native_obj: false,
+                disable_bundle_versioning: false,
                 has_on_success_callback: false,
                 has_on_failure_callback: false,
                 deadlines: Vec::new(),

@@ -1,6 +1,7 @@
-//! Asking classes of plugins, in a warm child of the helper: when a timetable's next run is due, what a run is about.
+//! Asking classes of plugins, in a warm child of the helper: when a timetable's next run is due, what a run is about; and
+//! classes of bundles, what the newest version is.
 //!
-//! Every class has a child of its own, which is asked one question after the other: a class that hangs or dies keeps nobody
+//! Every class, and every bundle, has a child of its own, which is asked one question after the other: a class that hangs or dies keeps nobody
 //! else waiting. A child that has nothing to do for a while ends, and so does one whose plugins have changed; the next
 //! question finds a new one.
 
@@ -20,8 +21,10 @@ use crate::frame::{FrameError, FrameReader, FrameWriter};
 use crate::helper_process::Helper;
 use crate::import::{Answers, answer_request, how_it_ended};
 
-/// A child that nobody has asked for so long ends.
+/// A child that evaluates timetables and that nobody has asked for so long ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// A child that keeps a bundle ends later: most are refreshed every few minutes, and to begin anew is to fetch anew.
+const BUNDLE_IDLE_LIMIT: Duration = Duration::from_secs(900);
 /// How long a child may take to end.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 /// How often a question is put: a child may have ended for a reason that is not the question's.
@@ -37,6 +40,8 @@ struct Inner {
     helper: Helper,
     answers: Arc<dyn Answers>,
     limit: Duration,
+    job: Job,
+    idle_limit: Duration,
     lanes: Mutex<HashMap<String, mpsc::UnboundedSender<Asked>>>,
 }
 
@@ -68,7 +73,16 @@ impl Unanswered {
 impl Evaluator {
     /// `answers` are for what plugins ask for; a question may take as long as `limit`.
     pub fn new(helper: Helper, answers: Arc<dyn Answers>, limit: Duration) -> Self {
-        Self(Arc::new(Inner { helper, answers, limit, lanes: Mutex::default() }))
+        Self::of_job(helper, answers, limit, Job::Evaluate, IDLE_LIMIT)
+    }
+
+    /// For bundles, by their names.
+    pub(crate) fn of_bundles(helper: Helper, answers: Arc<dyn Answers>, limit: Duration) -> Self {
+        Self::of_job(helper, answers, limit, Job::Bundle, BUNDLE_IDLE_LIMIT)
+    }
+
+    fn of_job(helper: Helper, answers: Arc<dyn Answers>, limit: Duration, job: Job, idle_limit: Duration) -> Self {
+        Self(Arc::new(Inner { helper, answers, limit, job, idle_limit, lanes: Mutex::default() }))
     }
 
     /// Asks a class something. Must be called inside of the async runtime.
@@ -112,7 +126,7 @@ impl Inner {
 async fn serve(inner: Arc<Inner>, class: String, mut questions: mpsc::UnboundedReceiver<Asked>) {
     let mut child = None;
     loop {
-        match timeout(IDLE_LIMIT, questions.recv()).await {
+        match timeout(inner.idle_limit, questions.recv()).await {
             Ok(Some(asked)) if asked.reply.is_closed() => {}
             Ok(Some(asked)) => {
                 let answer = answer(&inner, &mut child, &asked.question).await;
@@ -153,8 +167,8 @@ async fn answer(inner: &Inner, slot: &mut Option<Child>, question: &Json) -> Res
             Ok(Ok(Said::Outdated)) => *slot = None,
             Ok(Ok(Said::Ended)) => {
                 reason = match slot.take() {
-                    Some(child) => format!("The process that evaluates it {}.", how_it_ended(child.end().await)),
-                    None => "There is no process that evaluates it.".to_owned(),
+                    Some(child) => format!("The process that was asked {}.", how_it_ended(child.end().await)),
+                    None => "There is no process that could be asked.".to_owned(),
                 };
             }
             Ok(Err(error)) => {
@@ -164,10 +178,12 @@ async fn answer(inner: &Inner, slot: &mut Option<Child>, question: &Json) -> Res
             Err(_) => {
                 *slot = None;
                 let seconds = inner.limit.as_secs_f64();
-                return Err(Unanswered::NoAnswer(format!(
-                    "It did not answer within {seconds} seconds and was stopped. Answer faster, or raise [core] \
-                     dagbag_import_timeout."
-                )));
+                let advice = match inner.job {
+                    Job::Evaluate => " Answer faster, or raise [core] dagbag_import_timeout.",
+                    _ => "",
+                };
+                let reason = format!("It did not answer within {seconds} seconds and was stopped.{advice}");
+                return Err(Unanswered::NoAnswer(reason));
             }
         }
     }
@@ -199,17 +215,18 @@ impl Drop for Child {
 
 impl Child {
     async fn start(inner: &Inner) -> Result<Self, String> {
-        let forked = inner.helper.fork(&Job::Evaluate).await.map_err(|error| error.to_string())?;
+        let forked = inner.helper.fork(&inner.job).await.map_err(|error| error.to_string())?;
         let (pid, ChildSockets { requests, stdout, stderr, logs }, exited) = forked.split();
-        tell(stdout);
-        tell(stderr);
-        tell(logs);
+        let is_bundle = inner.job == Job::Bundle;
+        tell(stdout, is_bundle);
+        tell(stderr, is_bundle);
+        tell(logs, is_bundle);
         let (reader, writer) = requests.into_split();
         Ok(Self { pid, reader: FrameReader::new(reader), writer: FrameWriter::new(writer), exited, turn: None })
     }
 
     async fn ask(&mut self, inner: &Inner, question: &Json) -> Result<Said, String> {
-        self.converse(inner, question).await.map_err(|error| format!("The process that evaluates it: {error}"))
+        self.converse(inner, question).await.map_err(|error| format!("The process that was asked: {error}"))
     }
 
     async fn converse(&mut self, inner: &Inner, question: &Json) -> Result<Said, FrameError> {
@@ -220,7 +237,7 @@ impl Child {
         if let Some(turn) = self.turn.take()
             && let Err(error) = self.writer.answer(turn, Some(question)).await
         {
-            tracing::debug!(%error, "a process that evaluates plugins has ended");
+            tracing::debug!(%error, "a process that was asked has ended");
             return Ok(Said::Ended);
         }
         Ok(match self.listen(inner).await? {
@@ -248,14 +265,18 @@ impl Child {
     }
 }
 
-/// Repeats what a class prints or logs.
-fn tell(stream: impl AsyncRead + Unpin + Send + 'static) {
+/// Repeats what a class prints or logs. A bundle's says the same each time that it is fetched; what matters of it is told
+/// as its error.
+fn tell(stream: impl AsyncRead + Unpin + Send + 'static, is_bundle: bool) {
     tokio::spawn(async move {
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
         loop {
             line.clear();
             match tokio::io::AsyncReadExt::take(&mut lines, MAX_LINE).read_until(b'\n', &mut line).await {
+                Ok(1..) if is_bundle => {
+                    tracing::debug!(target: "bundles", "{}", String::from_utf8_lossy(&line).trim_end());
+                }
                 Ok(1..) => tracing::info!(target: "plugins", "{}", String::from_utf8_lossy(&line).trim_end()),
                 _ => return,
             }

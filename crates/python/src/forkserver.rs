@@ -15,6 +15,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use crate::bundles::ConfiguredBundle;
+
 /// How long a warm helper may take for a fork before it counts as hung.
 const FORK_LIMIT: Duration = Duration::from_secs(60);
 /// What the helper printed last is repeated, so many lines of it, where it ends before it is warm.
@@ -26,6 +28,7 @@ const PLUGINS: &str = include_str!("helper/updraft_plugins.py");
 const EVALUATE: &str = include_str!("helper/updraft_evaluate.py");
 const TRIGGERS: &str = include_str!("helper/updraft_triggers.py");
 const CALLBACKS: &str = include_str!("helper/updraft_callbacks.py");
+const BUNDLES: &str = include_str!("helper/updraft_bundles.py");
 
 #[derive(Debug, thiserror::Error)]
 pub enum ForkError {
@@ -54,14 +57,7 @@ pub struct HelperInfo {
     pub python: String,
     pub packages: HashMap<String, String>,
     /// The Dag bundles that Airflow's configuration names.
-    pub bundles: Vec<Bundle>,
-}
-
-/// A folder of Dag files, under the name that versions and tasks give it.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-pub struct Bundle {
-    pub name: String,
-    pub path: PathBuf,
+    pub bundles: Vec<ConfiguredBundle>,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +84,8 @@ pub enum Job {
     Callback,
     /// Timetables of plugins, which are asked one question after the other.
     Evaluate,
+    /// A Dag bundle that has to be fetched, by its official class.
+    Bundle,
 }
 
 #[derive(Serialize)]
@@ -192,6 +190,7 @@ impl HelperFiles {
             ("updraft_evaluate.py", EVALUATE),
             ("updraft_triggers.py", TRIGGERS),
             ("updraft_callbacks.py", CALLBACKS),
+            ("updraft_bundles.py", BUNDLES),
             ("updraft_helper.py", HELPER),
         ];
         for (name, content) in files {

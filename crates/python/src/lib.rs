@@ -4,6 +4,7 @@
 //! Facts come from the installed packages (`airflow/sdk/execution_time/comms.py`, `supervisor.py`,
 //! `airflow/dag_processing/processor.py`, `airflow/serialization/schema.json`).
 
+pub mod bundles;
 pub mod environment;
 mod evaluate;
 mod forkserver;
@@ -16,6 +17,6 @@ pub mod serialized;
 pub mod trigger;
 
 pub use evaluate::{Evaluator, Unanswered};
-pub use forkserver::{Bundle, ChildSockets, ForkError, ForkServer, ForkedChild, HelperInfo, Job};
+pub use forkserver::{ChildSockets, ForkError, ForkServer, ForkedChild, HelperInfo, Job};
 pub use frame::{FrameError, FrameReader, FrameWriter, MAX_FRAME, Request};
 pub use helper_process::{Helper, HelperOptions};

@@ -230,6 +230,7 @@ fn read_dag_fields(dag: &mut Dag, fields: &Fields<'_>) -> Result<(), SerializedE
     dag.dagrun_timeout = fields.duration("dagrun_timeout")?;
     dag.fail_fast = fields.flag("fail_fast", false)?;
     dag.params = read_params(fields)?;
+    dag.disable_bundle_versioning = fields.flag("disable_bundle_versioning", false)?;
     dag.render_template_as_native_obj = fields.flag("render_template_as_native_obj", false)?;
     dag.has_on_success_callback = fields.flag("has_on_success_callback", false)?;
     dag.has_on_failure_callback = fields.flag("has_on_failure_callback", false)?;

@@ -108,6 +108,7 @@ fn describe_dag(dag: &Dag, listing: &Listing) -> Json {
         "max_consecutive_failed_dag_runs": dag.limits.max_consecutive_failed_dag_runs,
         "dagrun_timeout": seconds(dag.dagrun_timeout),
         "fail_fast": dag.fail_fast,
+        "disable_bundle_versioning": dag.disable_bundle_versioning,
         "render_template_as_native_obj": dag.render_template_as_native_obj,
         "has_on_success_callback": dag.has_on_success_callback,
         "has_on_failure_callback": dag.has_on_failure_callback,

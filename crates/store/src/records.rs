@@ -1,5 +1,7 @@
 //! What the store keeps beside runs and task instances.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use model::{
     Asset, DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, VersionId,
@@ -85,6 +87,20 @@ pub struct VersionHead {
     pub bundle_name: String,
     pub bundle_version: Option<String>,
     pub created_at: Timestamp,
+}
+
+/// A bundle, as it was fetched last.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BundleRecord {
+    pub name: String,
+    /// The newest one; `None` where there are none.
+    pub version: Option<String>,
+    /// Where the copy of just this version is.
+    pub version_path: Option<String>,
+    /// Where people can look at a version: a template in the form of Python's `str.format`.
+    pub url: Option<String>,
+    /// What the template is filled in with beside `version`.
+    pub url_params: BTreeMap<String, String>,
 }
 
 /// A file that Dags come from, as it was when it was imported.

@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use model::{AssetKey, CallbackId, Change, DagId, HitlDetail, Json, TaskInstanceKey, VersionId};
 
-use crate::records::{AssetStateEntry, Connection, DagAsset, Pool, TaskStateEntry, Variable, XCom, XComKey};
+use crate::records::{
+    AssetStateEntry, BundleRecord, Connection, DagAsset, Pool, TaskStateEntry, Variable, XCom, XComKey,
+};
 
 #[derive(Clone, PartialEq, Debug)]
 pub enum Write {
@@ -70,6 +72,15 @@ pub enum Write {
     FileGone {
         bundle_name: String,
         relative_fileloc: String,
+    },
+    /// What a bundle is like since it was fetched last.
+    Bundle(Box<BundleRecord>),
+    /// A new version of a bundle has these files as they were: their Dags run with its code from now on, and their
+    /// structures stay the versions that they are.
+    BundleAdvanced {
+        bundle_name: String,
+        bundle_version: Option<String>,
+        files: Vec<String>,
     },
     /// A new variable; a conflict if it exists.
     NewVariable(Variable),

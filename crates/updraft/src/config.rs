@@ -20,7 +20,7 @@ const fn known(section: &'static str, option: &'static str, default: &'static st
 }
 
 /// Every key that this program reads.
-pub const KNOWN: [KnownOption; 40] = [
+pub const KNOWN: [KnownOption; 43] = [
     known("api", "expose_config", "False"),
     known("api", "fallback_page_limit", "50"),
     known("api", "host", "127.0.0.1"),
@@ -43,6 +43,7 @@ pub const KNOWN: [KnownOption; 40] = [
     known("core", "hide_sensitive_var_conn_fields", "True"),
     known("core", "max_map_length", "1024"),
     known("core", "max_templated_field_length", "4096"),
+    known("core", "multi_team", "False"),
     known("core", "parallelism", "32"),
     known("core", "rerun_with_latest_version", ""),
     known("core", "sensitive_var_conn_names", ""),
@@ -50,10 +51,12 @@ pub const KNOWN: [KnownOption; 40] = [
     known("core", "simple_auth_manager_passwords_file", ""),
     known("core", "simple_auth_manager_users", "admin:admin"),
     known("core", "task_success_overtime", "20"),
+    known("dag_processor", "bundle_refresh_check_interval", "5"),
     known("dag_processor", "dag_bundle_config_list", ""),
     known("dag_processor", "dag_file_processor_timeout", "50"),
     known("dag_processor", "parsing_processes", "2"),
     known("dag_processor", "refresh_interval", "300"),
+    known("dag_processor", "stale_bundle_cleanup_interval", "1800"),
     known("logging", "base_log_folder", ""),
     known("logging", "min_length_masked_secret", "5"),
     known("secrets", "backend", ""),

@@ -12,6 +12,7 @@ use python::import::ImportLimits;
 use store::Store;
 
 use crate::args::FolderArgs;
+use crate::bundle_list;
 use crate::config::Config;
 use crate::home::{Home, HomeLock};
 use crate::python_env;
@@ -31,7 +32,7 @@ pub fn folders(args: &FolderArgs, home: &Home, config: &Config) -> Result<Vec<Pa
         };
         return args.dags.iter().map(absolute).collect();
     }
-    if config.text("dag_processor", "dag_bundle_config_list").is_some() {
+    if bundle_list::is_given(config)? {
         return Ok(Vec::new());
     }
     let folder = config.text("core", "dags_folder").map_or_else(|| home.path.join("dags"), PathBuf::from);
@@ -79,6 +80,12 @@ pub fn start_importer(
         log_folder: log_folder(home, config),
         paused_at_creation: config.flag("core", "dags_are_paused_at_creation", true)?,
         scan_interval: Duration::from_secs(config.get::<u64>("dag_processor", "refresh_interval", 300)?.clamp(5, 300)),
+        check_interval: Duration::from_secs(
+            config.get::<u64>("dag_processor", "bundle_refresh_check_interval", 5)?.max(1),
+        ),
+        clean_interval: Some(config.get::<u64>("dag_processor", "stale_bundle_cleanup_interval", 1800)?)
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
     };
     let answers = stack::import_answers(Arc::clone(store));
     Ok(Importer::start(options, Arc::clone(store), engine, helper, answers))

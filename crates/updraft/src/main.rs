@@ -6,6 +6,7 @@ mod output;
 mod accounts;
 mod args;
 mod asking;
+mod bundle_list;
 mod commands;
 mod config;
 mod dagtest;

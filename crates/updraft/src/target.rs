@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use importer::dag_files;
 use model::{Change, Dag, Json};
+use python::ForkServer;
+use python::bundles::{Bundles, ConfiguredBundle};
 use python::import::{ImportRequest, import};
-use python::{Bundle, ForkServer};
 use store::memory::MemoryStore;
 use store::{Commit, DagStore, ImportedDag, Page, Store, Write};
 
@@ -15,6 +16,14 @@ use crate::args::FolderArgs;
 use crate::commands::{Context, meant};
 use crate::folder;
 use crate::stack::{self, Stack};
+
+/// A bundle that is there.
+#[derive(Clone)]
+struct Bundle {
+    name: String,
+    path: PathBuf,
+    version: Option<String>,
+}
 
 /// Where to look for a Dag.
 pub struct Target {
@@ -94,6 +103,30 @@ pub fn copy_settings(context: &Context, store: &MemoryStore) -> Result<()> {
     Ok(store.commit(writes)?)
 }
 
+/// The bundles that can be had. What is to be fetched is fetched, unless one file is asked for.
+async fn bundles(
+    stack: &Stack,
+    store: &Arc<MemoryStore>,
+    target: &Target,
+    configured: Vec<ConfiguredBundle>,
+) -> Vec<Bundle> {
+    let answers = stack::import_answers(Arc::clone(store) as Arc<dyn Store>);
+    let fetcher = Bundles::new(stack.helper.clone(), answers);
+    let mut found = Vec::new();
+    for ConfiguredBundle { name, path, error, .. } in configured {
+        match (path, error) {
+            (_, Some(error)) => tracing::warn!("the bundle {name} can't be had: {error}"),
+            (Some(path), None) => found.push(Bundle { name, path, version: None }),
+            (None, None) if target.file.is_some() => {}
+            (None, None) => match fetcher.refresh(&name).await {
+                Ok(fetched) => found.push(Bundle { name, path: fetched.path, version: fetched.version }),
+                Err(error) => tracing::warn!("the bundle {name} can't be had: {error}"),
+            },
+        }
+    }
+    found
+}
+
 /// What imports have shown so far.
 #[derive(Default)]
 struct Seen {
@@ -110,7 +143,7 @@ pub async fn load(
     change: impl Fn(&mut ImportedDag) -> Result<()>,
 ) -> Result<Arc<Dag>> {
     let server = stack.helper.server().await?;
-    let bundles = server.ready().await?.bundles;
+    let bundles = bundles(stack, store, target, server.ready().await?.bundles).await;
     let mut seen = Seen::default();
     for (bundle, file) in target.files(context, &bundles)? {
         if let Some(dag_id) = import_file(context, &server, store, target, (&bundle, &file), &mut seen, &change).await?
@@ -142,7 +175,12 @@ async fn import_file(
         limits: folder::limits(&context.config)?,
     };
     let answers = stack::import_answers(Arc::clone(store) as Arc<dyn Store>);
-    let mut found = importer::describe_file(import(server, &request, answers).await?, &bundle.name, &bundle.path, file);
+    let mut found = importer::describe_file(
+        import(server, &request, answers).await?,
+        (&bundle.name, bundle.version.as_deref()),
+        &bundle.path,
+        file,
+    );
     if let (Some(_), Some((name, error))) = (&target.file, found.errors.first()) {
         bail!("{name} can't be imported:\n{}", error.trim_end());
     }

@@ -26,13 +26,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use model::{
-    AttemptId, HitlRefusal, HitlResponse, MapIndex, Outlets, RunKey, TaskId, TaskInstance, TaskInstanceKey, TriggerId,
-    VersionId,
+    AttemptId, DagRun, HitlRefusal, HitlResponse, MapIndex, Outlets, RunKey, TaskId, TaskInstance, TaskInstanceKey,
+    TriggerId, VersionId,
 };
 use process::Host;
 use python::Helper;
 use scheduler::{Outcome, StartAttempt, StopReason, TriggerEvent};
-use store::{Store, StoreError, Write};
+use store::{DagRecord, DagVersion, Store, StoreError, Write};
 use tokio::sync::{oneshot, watch};
 
 use folders::Folders;
@@ -41,9 +41,6 @@ pub use answers::{OwnTask, StoreAnswers};
 pub use log::{Level, Lines, MAX_LOG, TaskLog, log_path};
 pub use mask::{MaskRules, Masker};
 pub use triggers::trigger_log_path;
-
-/// Versions whose bundle is remembered.
-const MAX_BUNDLES: usize = 10_000;
 
 /// How long a process that was asked to end has before it is killed.
 pub const KILL_GRACE: Duration = Duration::from_secs(5);
@@ -194,7 +191,6 @@ struct Inner<R> {
     store: Arc<dyn Store>,
     reports: R,
     running: Mutex<HashMap<AttemptId, Running>>,
-    bundles: Mutex<HashMap<VersionId, Bundle>>,
     /// How often task instances that are not done were lost with the Python helper.
     losses: Mutex<HashMap<TaskInstanceKey, u32>>,
     folders: Folders,
@@ -206,11 +202,11 @@ struct Inner<R> {
     count: watch::Sender<usize>,
 }
 
-/// The bundle of a Dag's version.
+/// The bundle whose code a task runs, and its version, where it has any.
 #[derive(Clone, Debug)]
 pub(crate) struct Bundle {
-    pub(crate) name: Arc<str>,
-    pub(crate) version: Option<Arc<str>>,
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
 }
 
 /// The worker's ends of an attempt.
@@ -241,7 +237,6 @@ impl<R: Reports> Worker<R> {
             store,
             reports,
             running: Mutex::default(),
-            bundles: Mutex::default(),
             losses: Mutex::default(),
             folders: Folders::default(),
             triggers: triggers::Triggers::default(),
@@ -263,21 +258,22 @@ impl<R: Reports> Worker<R> {
         }
     }
 
-    /// The bundle of a version, from memory if it was asked for before: reading a version means reading a whole Dag.
-    /// Blocks.
-    pub(crate) fn bundle_of(&self, id: VersionId) -> Result<Option<Bundle>, StoreError> {
-        let bundles = || self.inner.bundles.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = bundles().get(&id) {
-            return Ok(Some(found.clone()));
-        }
-        let Some(version) = self.inner.store.version(id)? else { return Ok(None) };
-        let bundle = Bundle { name: version.bundle_name.into(), version: version.bundle_version.map(Arc::from) };
-        let mut bundles = bundles();
-        if bundles.len() >= MAX_BUNDLES {
-            bundles.clear();
-        }
-        bundles.insert(id, bundle.clone());
-        Ok(Some(bundle))
+    /// The bundle for a run, with the version that the run keeps to; a run that keeps to none gets the one that its
+    /// structure was seen in last, whose copy is there whether or not its source can be reached now. Blocks.
+    pub(crate) fn bundle_of(&self, run: &DagRun, id: VersionId) -> Result<Option<Bundle>, StoreError> {
+        let Some(head) = self.inner.store.version_head(id)? else { return Ok(None) };
+        let version = run.bundle_version.clone().or(head.bundle_version);
+        Ok(Some(Bundle { name: head.bundle_name, version }))
+    }
+
+    /// The file of a Dag, below its bundle: a run that keeps to a version has it where it was then. Blocks.
+    pub(crate) fn file_of(&self, run: &DagRun, id: VersionId, newest: &DagRecord) -> Result<String, StoreError> {
+        let path = |version: DagVersion| version.serialized["dag"]["relative_fileloc"].as_str().map(str::to_owned);
+        let then = match &run.bundle_version {
+            Some(_) if id != newest.version => self.inner.store.version(id)?.and_then(path),
+            _ => None,
+        };
+        Ok(then.unwrap_or_else(|| newest.relative_fileloc.clone()))
     }
 
     fn losses(&self) -> MutexGuard<'_, HashMap<TaskInstanceKey, u32>> {

@@ -4,11 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use model::DagId;
 use serde::Serialize;
-use store::{Page, VersionFilter, VersionHead, VersionOrder};
+use store::{BundleRecord, Page, VersionFilter, VersionHead, VersionOrder};
 
 use super::dags::known_dag;
 use super::lookup::Lookup;
 use crate::args::Args;
+use crate::bundle;
 use crate::error::{ApiError, ApiResult};
 use crate::order;
 use crate::parse;
@@ -34,21 +35,21 @@ pub(crate) struct DagVersionResponse {
     bundle_version: Option<String>,
     created_at: Moment,
     dag_display_name: String,
-    /// Local folders have no page to look at.
     bundle_url: Option<String>,
 }
 
 impl DagVersionResponse {
-    pub(crate) fn new(head: VersionHead, display_name: &str) -> Self {
+    /// `bundle` is the one that it is from, as far as there is something to say about it.
+    pub(crate) fn new(head: VersionHead, display_name: &str, bundle: Option<&BundleRecord>) -> Self {
         Self {
             id: head.id.0,
             version_number: head.number,
             dag_id: head.dag_id.to_string(),
+            bundle_url: bundle.and_then(|bundle| bundle::page_of(bundle, head.bundle_version.as_deref())),
             bundle_name: head.bundle_name,
             bundle_version: head.bundle_version,
             created_at: Moment(head.created_at),
             dag_display_name: display_name.to_owned(),
-            bundle_url: None,
         }
     }
 }
@@ -80,8 +81,7 @@ async fn get(State(state): State<ApiState>, mut args: Args) -> ApiResult<DagVers
                 "The DagVersion with dag_id: `{dag_id}` and version_number: `{number}` was not found"
             ))
         })?;
-        let display_name = Lookup::new(&own).display_name(&dag_id)?;
-        Ok(Json(DagVersionResponse::new(head, &display_name)))
+        Ok(Json(Lookup::new(&own).version_of(head)?))
     };
     state.blocking(find).await
 }
@@ -105,11 +105,7 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<DagVer
             lookup.know(&known_dag(own.store(), dag_id)?);
         }
         let (found, total_entries) = own.store().versions(&filter, &order?, page)?;
-        let answer = |head: VersionHead| {
-            let display_name = lookup.display_name(&head.dag_id)?;
-            Ok(DagVersionResponse::new(head, &display_name))
-        };
-        let dag_versions = found.into_iter().map(answer).collect::<Result<_, ApiError>>()?;
+        let dag_versions = found.into_iter().map(|head| lookup.version_of(head)).collect::<Result<_, ApiError>>()?;
         Ok(Json(DagVersionCollection { dag_versions, total_entries }))
     };
     state.blocking(collect).await

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use model::{Dag, DagId, DagRun, RunKey, TaskInstance, VersionId};
-use store::{DagRecord, Store};
+use store::{BundleRecord, DagRecord, Store, VersionHead};
 
 use super::dag_versions::DagVersionResponse;
 use crate::error::ApiError;
@@ -16,11 +16,18 @@ pub(crate) struct Lookup<'a> {
     display_names: HashMap<DagId, Rc<str>>,
     versions: HashMap<VersionId, Option<Rc<DagVersionResponse>>>,
     runs: HashMap<RunKey, Option<Rc<DagRun>>>,
+    bundles: HashMap<String, Option<Rc<BundleRecord>>>,
 }
 
 impl<'a> Lookup<'a> {
     pub(crate) fn new(state: &'a ApiState) -> Self {
-        Self { state, display_names: HashMap::new(), versions: HashMap::new(), runs: HashMap::new() }
+        Self {
+            state,
+            display_names: HashMap::new(),
+            versions: HashMap::new(),
+            runs: HashMap::new(),
+            bundles: HashMap::new(),
+        }
     }
 
     pub(crate) fn store(&self) -> &'a dyn Store {
@@ -49,13 +56,23 @@ impl<'a> Lookup<'a> {
         }
         let version = match self.store().version_head(id)? {
             None => None,
-            Some(head) => {
-                let display_name = self.display_name(&head.dag_id)?;
-                Some(Rc::new(DagVersionResponse::new(head, &display_name)))
-            }
+            Some(head) => Some(Rc::new(self.version_of(head)?)),
         };
         self.versions.insert(id, version.clone());
         Ok(version)
+    }
+
+    pub(crate) fn version_of(&mut self, head: VersionHead) -> Result<DagVersionResponse, ApiError> {
+        let display_name = self.display_name(&head.dag_id)?;
+        let bundle = match self.bundles.get(&head.bundle_name) {
+            Some(bundle) => bundle.clone(),
+            None => {
+                let bundle = self.store().bundle(&head.bundle_name)?.map(Rc::new);
+                self.bundles.insert(head.bundle_name.clone(), bundle.clone());
+                bundle
+            }
+        };
+        Ok(DagVersionResponse::new(head, &display_name, bundle.as_deref()))
     }
 
     pub(crate) fn run(&mut self, key: &RunKey) -> Result<Option<Rc<DagRun>>, ApiError> {

@@ -10,6 +10,7 @@ Engine to helper:
     {"op": "triggers", "id": N}                with the same 4
     {"op": "callback", "id": N}                with the same 4
     {"op": "evaluate", "id": N}                with the same 4
+    {"op": "bundle", "id": N}                  with the same 4
 Helper to engine:
     {"op": "ready", "bundles": [...], ...}      once, when everything is warm
     {"op": "forked", "id": N, "pid": P}         or {"op": "failed", "id": N, "error": TEXT}
@@ -96,15 +97,15 @@ def warm_up():
     from airflow.dag_processing.importers import python_importer
 
     python_importer.signal = SignalsForImport()
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.sdk.plugins_manager import integrate_macros_plugins
 
+    import updraft_bundles
     import updraft_plugins
 
     global plugins_signature
     plugins_signature = updraft_plugins.signature()
     integrate_macros_plugins()
-    return [{"name": bundle.name, "path": str(bundle.path)} for bundle in DagBundlesManager().get_all_dag_bundles()]
+    return updraft_bundles.configured()
 
 
 class SignalsForImport:
@@ -164,6 +165,7 @@ class Helper:
             "triggers": run_triggers,
             "callback": run_callback,
             "evaluate": run_evaluate,
+            "bundle": run_bundle,
         }
         target = targets[message["op"]]
         sockets = [socket.socket(fileno=fd) for fd in fds]
@@ -282,6 +284,16 @@ def run_evaluate(message, requests, stdout, stderr, logs):
     refresh_plugins()
     reseed_random()
     supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_evaluate.main)
+
+
+def run_bundle(message, requests, stdout, stderr, logs):
+    """A Dag bundle that has to be fetched, by its official class."""
+    from airflow.sdk.execution_time import supervisor
+
+    import updraft_bundles
+
+    reseed_random()
+    supervisor._fork_main(requests, stdout, stderr, logs.fileno(), updraft_bundles.main)
 
 
 def refresh_plugins():

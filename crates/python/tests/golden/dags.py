@@ -122,7 +122,7 @@ with DAG("commands", params={"word": "hello", "needed": Param(type="string")}):
 with DAG("macros_of_its_own", user_defined_macros={"twice": lambda text: text * 2}):
     BashOperator(task_id="command", bash_command="echo 1")
 
-with DAG("native_objects", render_template_as_native_obj=True):
+with DAG("native_objects", render_template_as_native_obj=True, disable_bundle_versioning=True):
     BashOperator(task_id="command", bash_command="echo 1")
     EmptyOperator(task_id="empty_with_callback", on_execute_callback=callback)
 

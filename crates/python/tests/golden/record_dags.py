@@ -102,6 +102,7 @@ def describe_dag(dag):
         "max_consecutive_failed_dag_runs": dag.max_consecutive_failed_dag_runs,
         "dagrun_timeout": seconds(dag.dagrun_timeout),
         "fail_fast": dag.fail_fast,
+        "disable_bundle_versioning": dag.disable_bundle_versioning,
         "render_template_as_native_obj": dag.render_template_as_native_obj,
         "has_on_success_callback": bool(dag.on_success_callback),
         "has_on_failure_callback": bool(dag.on_failure_callback),

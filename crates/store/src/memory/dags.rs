@@ -10,7 +10,7 @@ use crate::query::{
     DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Letters, Page, Pattern, TextFilter,
     VersionFilter, VersionOrder, literally, somewhere,
 };
-use crate::records::{DagRecord, DagVersion, DagWarning, FileRecord, ImportError, VersionHead};
+use crate::records::{BundleRecord, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
 
 fn dag_matches(filter: &DagFilter, dag: &DagRecord) -> bool {
@@ -141,6 +141,10 @@ impl DagStore for MemoryStore {
 
     fn files(&self) -> Result<Vec<FileRecord>> {
         Ok(self.read()?.files.values().cloned().collect())
+    }
+
+    fn bundle(&self, name: &str) -> Result<Option<BundleRecord>> {
+        Ok(self.read()?.bundles.get(&name.to_owned()).cloned())
     }
 
     fn dag_warnings(&self) -> Result<Vec<DagWarning>> {

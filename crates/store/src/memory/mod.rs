@@ -19,13 +19,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use model::{
     AssetEvent, AssetEventId, AssetKey, Backfill, BackfillId, Callback, CallbackId, DagId, DagRun, Deadline,
-    DeadlineId, HitlDetail, Json, QueuedAsset, RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey,
-    VersionId,
+    DeadlineId, HitlDetail, Json, RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId,
 };
 
 use crate::records::{
-    AssetRecord, AssetStateEntry, Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, Pool,
-    TaskStateEntry, Variable, XCom, XComKey,
+    AssetRecord, AssetStateEntry, BundleRecord, Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError,
+    Pool, TaskStateEntry, Variable, XCom, XComKey,
 };
 use crate::{CallbackStore, Commit, Result, Store, StoreError, Write};
 use table::{Journal, Table};
@@ -87,15 +86,15 @@ struct State {
     dag_assets: Table<DagId, Vec<(AssetKey, bool)>>,
     asset_events: Table<AssetEventId, AssetEvent>,
     asset_states: Table<(AssetKey, String), AssetStateEntry>,
-    asset_cursors: Table<DagId, AssetEventId>,
-    asset_queue: Table<(DagId, AssetKey), QueuedAsset>,
-    alias_assets: Table<(String, AssetKey), ()>,
+    /// Events that wait for a Dag, and whether they count.
+    asset_queue: Table<(DagId, AssetEventId), bool>,
     /// Events that a run was made of.
     asset_consumed: Table<(RunKey, AssetEventId), ()>,
     task_states: Table<(TaskInstanceKey, String), TaskStateEntry>,
     task_notes: Table<TaskInstanceKey, String>,
     backfills: Table<BackfillId, Backfill>,
     dag_warnings: Table<DagId, DagWarning>,
+    bundles: Table<String, BundleRecord>,
     variables: Table<String, Numbered<Variable>>,
     connections: Table<String, Numbered<Connection>>,
     pools: Table<String, Numbered<Pool>>,
@@ -113,7 +112,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 30] {
+    fn tables(&mut self) -> [&mut dyn Journal; 29] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -134,14 +133,13 @@ impl State {
             &mut self.dag_assets,
             &mut self.asset_events,
             &mut self.asset_states,
-            &mut self.asset_cursors,
             &mut self.asset_queue,
-            &mut self.alias_assets,
             &mut self.asset_consumed,
             &mut self.task_states,
             &mut self.task_notes,
             &mut self.backfills,
             &mut self.dag_warnings,
+            &mut self.bundles,
             &mut self.variables,
             &mut self.connections,
             &mut self.pools,

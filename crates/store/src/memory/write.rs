@@ -77,6 +77,10 @@ impl State {
             }
             Write::Imported(file) => self.imported(*file),
             Write::FileGone { bundle_name, relative_fileloc } => self.file_gone(&bundle_name, &relative_fileloc),
+            Write::Bundle(bundle) => self.bundles.put(bundle.name.clone(), *bundle),
+            Write::BundleAdvanced { bundle_name, bundle_version, files } => {
+                self.bundle_advanced(&bundle_name, bundle_version.as_ref(), &files);
+            }
             Write::RunNote { run, note } => {
                 if !self.runs.change(&run, |run| run.record.note = note) {
                     return missing(format!("the run {run}"));
@@ -199,15 +203,8 @@ impl State {
                 self.require_run(&callback.run)?;
                 self.callbacks.put(callback.id, *callback);
             }
-            Change::AssetEvent(event) => self.asset_event(*event),
-            Change::AssetQueued { dag_id, queued } => return self.asset_queued(dag_id, *queued),
-            Change::AssetsUnqueued { dag_id, assets } => {
-                for key in assets {
-                    self.asset_queue.remove(&(dag_id.clone(), key));
-                }
-            }
-            Change::AssetCursor { dag_id, cursor } => self.asset_cursor(dag_id, cursor),
-            Change::AssetEventsTaken { run, marks, upto } => return self.asset_events_taken(&run, &marks, upto),
+            Change::AssetEvent { event, listeners } => self.asset_event(*event, listeners),
+            Change::AssetEventsTaken { dag_id, run, events } => return self.asset_events_taken(&dag_id, run, &events),
             Change::Schedule { dag_id, schedule } => {
                 self.dags.change(&dag_id, |dag| dag.record.schedule = *schedule);
             }
@@ -300,7 +297,7 @@ impl State {
             self.delete_run(&key);
         }
         self.versions.remove_where(|_, version| version.dag_id == *dag_id);
-        self.asset_cursor(dag_id.clone(), None);
+        self.asset_queue.remove_where(|(other, _), _| other == dag_id);
         self.dag_assets.remove(dag_id);
         self.backfills.remove_where(|_, backfill| backfill.dag_id == *dag_id);
         self.dag_warnings.remove(dag_id);
@@ -363,7 +360,12 @@ impl State {
 
     fn version(&mut self, file: &ImportedFile, dag: &ImportedDag) -> VersionId {
         let number = match self.newest_version(&dag.dag_id) {
-            Some(last) if last.hash == dag.hash && last.bundle_version == dag.bundle_version => return last.id,
+            Some(last) if last.hash == dag.hash && last.bundle_name == file.bundle_name => {
+                // The same structure in a newer version of its bundle, as Airflow has it.
+                let id = last.id;
+                self.versions.change(&id, |version| version.bundle_version.clone_from(&dag.bundle_version));
+                return id;
+            }
             Some(last) => last.number + 1,
             None => 1,
         };
@@ -387,6 +389,16 @@ impl State {
         let last_run = known.and_then(|known| known.last_run);
         let record = record_of(file, dag, version, known.map(|known| &known.record));
         self.dags.put(dag.dag_id.clone(), Dag { source_file: file.relative_fileloc.clone(), last_run, record });
+    }
+
+    fn bundle_advanced(&mut self, bundle_name: &str, bundle_version: Option<&String>, files: &[String]) {
+        let meant =
+            |dag: &Dag| dag.record.bundle_name == bundle_name && !dag.record.stale && files.contains(&dag.source_file);
+        for dag_id in self.dags.keys_where(|_, dag| meant(dag)) {
+            let Some(version) = self.dags.get(&dag_id).map(|dag| dag.record.version) else { continue };
+            self.dags.change(&dag_id, |dag| dag.record.bundle_version = bundle_version.cloned());
+            self.versions.change(&version, |version| version.bundle_version = bundle_version.cloned());
+        }
     }
 
     fn file_gone(&mut self, bundle_name: &str, relative_fileloc: &str) {

@@ -12,7 +12,7 @@ use crate::query::{
     DagFilter, DagOrder, Direction, ImportErrorFilter, ImportErrorOrder, Page, TextFilter, VersionFilter, VersionOrder,
     literally, somewhere,
 };
-use crate::records::{DagRecord, DagVersion, DagWarning, FileRecord, ImportError, VersionHead};
+use crate::records::{BundleRecord, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
 
 const DAG_COLUMNS: &str = "dag_id, display_name, description, paused, stale, bundle_name, bundle_version, \
@@ -281,6 +281,23 @@ impl DagStore for SqliteStore {
         let order = order_by(&[((), direction)], |()| Key::Full("name"), &["name"]);
         let source = all(TAGS, "name", &conditions, &order);
         self.snapshot(|connection| page(connection, &source, cut, |row| row.get(0)))
+    }
+
+    fn bundle(&self, name: &str) -> Result<Option<BundleRecord>> {
+        self.read(|connection| {
+            let read = |row: &Row<'_>| {
+                let mut columns = Columns::new(row);
+                Ok(BundleRecord {
+                    name: columns.get()?,
+                    version: columns.get()?,
+                    version_path: columns.get()?,
+                    url: columns.get()?,
+                    url_params: serde_json::from_value(columns.json()?).unwrap_or_default(),
+                })
+            };
+            let sql = "SELECT name, version, version_path, url, url_params FROM bundle WHERE name = ?1";
+            connection.prepare_cached(sql)?.query_row([name], read).optional()
+        })
     }
 
     fn dag_warnings(&self) -> Result<Vec<DagWarning>> {

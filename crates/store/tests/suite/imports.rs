@@ -2,7 +2,7 @@
 
 use model::{Change, DagRunState, DagSchedule, DataInterval, timetable::NextRun};
 use serde_json::json;
-use store::{DagFilter, ImportedDag, ImportedFile, Page, Store, Write};
+use store::{BundleRecord, DagFilter, ImportedDag, ImportedFile, Page, Store, Write};
 
 use crate::fixtures::*;
 
@@ -45,15 +45,65 @@ pub fn a_version_is_made_only_on_change(store: &dyn Store) {
     assert_eq!((second.id, second.number, the_dag(store, "d").version), (version(3), 2, version(3)));
     assert_eq!(store.version(version(1)).unwrap(), Some(first.clone()), "old versions stay");
 
-    // What was there before is new again, and so is the same structure from another state of the bundle.
+    // What was there before is new again, and so is the same structure from another bundle.
     store.commit(vec![imported("d.py", vec![dag("d", 4, "h1")])]).unwrap();
-    let moved = ImportedDag { bundle_version: Some("v2".into()), ..dag("d", 5, "h1") };
-    store.commit(vec![imported("d.py", vec![moved])]).unwrap();
-    let last = store.version_head(version(5)).unwrap().unwrap();
-    assert_eq!((last.number, last.bundle_version.as_deref(), &last.dag_id), (4, Some("v2"), &"d".into()));
-    assert_eq!((last.created_at, &*last.bundle_name, last.id), (at(100), "dags-folder", version(5)));
+    let moved = ImportedFile { bundle_name: "other".into(), ..file("d.py", vec![dag("d", 5, "h1")]) };
+    store.commit(vec![Write::Imported(Box::new(moved))]).unwrap();
+    assert_eq!(store.version_head(version(5)).unwrap().unwrap().bundle_name, "other");
+    store.commit(vec![imported("d.py", vec![dag("d", 6, "h1")])]).unwrap();
+    let last = store.version_head(version(6)).unwrap().unwrap();
+    assert_eq!((last.number, last.bundle_version.as_deref(), &last.dag_id), (5, Some("v1"), &"d".into()));
+    assert_eq!((last.created_at, &*last.bundle_name, last.id), (at(100), "dags-folder", version(6)));
     assert_eq!(store.version_head(version(9)).unwrap(), None);
     assert_eq!(store.latest_version(&"other".into()).unwrap(), None);
+}
+
+pub fn a_newer_version_of_a_bundle_makes_no_version_of_its_dags(store: &dyn Store) {
+    let found =
+        |version: u128, commit: &str| ImportedDag { bundle_version: Some(commit.into()), ..dag("d", version, "h") };
+    store.commit(vec![imported("d.py", vec![found(1, "c1")]), imported("e.py", vec![dag("e", 2, "h")])]).unwrap();
+    store.commit(vec![imported("d.py", vec![found(3, "c2")])]).unwrap();
+    let of = |id: u128| store.version_head(version(id)).unwrap().unwrap();
+    assert_eq!((of(1).number, of(1).bundle_version.as_deref()), (1, Some("c2")), "the structure is the same");
+    assert_eq!(store.version_head(version(3)).unwrap(), None);
+
+    // An older structure stays with the code that it is from.
+    store.commit(vec![imported("d.py", vec![ImportedDag { hash: "h2".into(), ..found(4, "c3") }])]).unwrap();
+    let files = |files: &[&str]| files.iter().map(|file| (*file).to_owned()).collect::<Vec<String>>();
+    let advanced = |name: &str, commit: Option<&str>, names: &[&str]| Write::BundleAdvanced {
+        bundle_name: name.into(),
+        bundle_version: commit.map(Into::into),
+        files: files(names),
+    };
+    store.commit(vec![advanced("dags-folder", Some("c4"), &["d.py", "none.py"])]).unwrap();
+    assert_eq!((of(1).bundle_version.as_deref(), of(4).bundle_version.as_deref()), (Some("c2"), Some("c4")));
+    assert_eq!((the_dag(store, "d").bundle_version.as_deref(), the_dag(store, "d").version), (Some("c4"), version(4)));
+    assert_eq!(
+        (of(2).bundle_version.as_deref(), the_dag(store, "e").bundle_version.as_deref()),
+        (Some("v1"), Some("v1"))
+    );
+    store.commit(vec![advanced("other", Some("c5"), &["d.py"])]).unwrap();
+    assert_eq!(the_dag(store, "d").bundle_version.as_deref(), Some("c4"), "that is a file of another bundle");
+    store.commit(vec![imported("d.py", vec![]), advanced("dags-folder", None, &["d.py", "e.py"])]).unwrap();
+    assert_eq!(the_dag(store, "d").bundle_version.as_deref(), Some("c4"), "it is in no file any more");
+    assert_eq!((of(2).bundle_version, the_dag(store, "e").bundle_version), (None, None));
+}
+
+pub fn bundles_are_as_they_were_fetched_last(store: &dyn Store) {
+    assert_eq!(store.bundle("b").unwrap(), None);
+    let plain = BundleRecord { name: "b".into(), ..BundleRecord::default() };
+    store.commit(vec![Write::Bundle(Box::new(plain.clone()))]).unwrap();
+    assert_eq!(store.bundle("b").unwrap(), Some(plain));
+    let full = BundleRecord {
+        name: "b".into(),
+        version: Some("abc".into()),
+        version_path: Some("/b/versions/abc".into()),
+        url: Some("https://x/{version}".into()),
+        url_params: [("subdir".to_owned(), "dags \"x\"".to_owned())].into(),
+    };
+    store.commit(vec![Write::Bundle(Box::new(full.clone()))]).unwrap();
+    assert_eq!(store.bundle("b").unwrap(), Some(full));
+    assert_eq!(store.bundle("other").unwrap(), None);
 }
 
 pub fn what_people_and_the_scheduler_decided_is_kept(store: &dyn Store) {

@@ -6,6 +6,7 @@ mod asset_states;
 mod assets;
 mod backfills;
 mod bash;
+mod bundles;
 mod by_hand;
 mod callbacks;
 mod clearing;

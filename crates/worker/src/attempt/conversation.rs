@@ -121,13 +121,19 @@ impl<'a, R: Reports> Conversation<'a, R> {
         let attempt = self.attempt;
         let start = &attempt.start;
         let worker = attempt.worker.clone();
-        let ti = start.ti.clone();
+        let (ti, run) = (start.ti.clone(), start.run.clone());
         let is_first = ti.try_number <= 1 && ti.reschedule_date.is_none();
         let goes_on = start.suspension.is_some();
         let gathered = tokio::task::spawn_blocking(move || -> Result<_, store::StoreError> {
             let store = &worker.inner.store;
-            let bundle = worker.bundle_of(ti.version)?;
+            let bundle = worker.bundle_of(&run, ti.version)?;
             let dag = store.dag(&ti.run.dag_id)?;
+            let file = dag.as_ref().map(|dag| worker.file_of(&run, ti.version, dag)).transpose()?.unwrap_or_default();
+            // Without its version there is no more to go by than its Dag.
+            let bundle = bundle.unwrap_or_else(|| Bundle {
+                name: dag.map(|dag| dag.bundle_name).unwrap_or_default(),
+                version: run.bundle_version.clone(),
+            });
             let (count, _) = store.reschedules(&ti.key())?;
             let keys: Vec<String> = if goes_on || (is_first && count == 0) {
                 Vec::new()
@@ -136,22 +142,18 @@ impl<'a, R: Reports> Conversation<'a, R> {
                 left.into_iter().map(|xcom| xcom.key.key).collect()
             };
             let consumed = store.consumed_asset_events(&ti.run)?;
-            Ok((bundle, dag, count, keys, consumed))
+            Ok((bundle, file, count, keys, consumed))
         });
         let gathered = gathered.await.map_err(|error| TalkError::NoStart(error.to_string()))?;
-        let (bundle, dag, task_reschedule_count, xcom_keys_to_clear, consumed_asset_events) =
+        let (bundle, dag_rel_path, task_reschedule_count, xcom_keys_to_clear, consumed_asset_events) =
             gathered.map_err(|error| TalkError::NoStart(error.to_string()))?;
-        let bundle = bundle.unwrap_or_else(|| Bundle {
-            name: dag.as_ref().map(|dag| dag.bundle_name.as_str()).unwrap_or_default().into(),
-            version: None,
-        });
         let startup = Startup {
             ti: start.ti.clone(),
             run: start.run.clone(),
             hostname: Arc::clone(&attempt.worker.inner.options.hostname),
-            bundle_name: bundle.name.to_string(),
-            bundle_version: bundle.version.as_deref().map(str::to_owned),
-            dag_rel_path: dag.map(|dag| dag.relative_fileloc).unwrap_or_default(),
+            bundle_name: bundle.name,
+            bundle_version: bundle.version,
+            dag_rel_path,
             // What goes on keeps the moment when it first began.
             start_date: start.ti.start_date.filter(|_| start.suspension.is_some()).unwrap_or_else(super::now),
             should_retry: start.should_retry,

@@ -162,20 +162,19 @@ fn scene<R: Reports>(
     let dag = store.dag(&run.key.dag_id)?;
     let of = callback.of.as_ref().map(|of| find_try(worker, &run, of)).transpose()?.flatten();
     let version = of.as_ref().map_or(run.version, |ti| ti.version);
-    let file = dag.as_ref().map(|dag| dag.relative_fileloc.clone()).unwrap_or_default();
-    let named = || dag.as_ref().map(|dag| dag.bundle_name.as_str()).unwrap_or_default().into();
-    let bundle = worker.bundle_of(version)?.unwrap_or_else(|| Bundle { name: named(), version: None });
+    let file = dag.as_ref().map(|dag| worker.file_of(&run, version, dag)).transpose()?.unwrap_or_default();
+    let named = || dag.map(|dag| dag.bundle_name).unwrap_or_default();
+    let bundle = worker.bundle_of(&run, version)?.unwrap_or_else(|| Bundle { name: named(), version: None });
     let consumed = store.consumed_asset_events(&run.key)?;
     let masker = Masker::new(Arc::clone(&worker.inner.options.mask_rules));
     let log = open_log(worker, callback, of.as_ref(), &bundle, &file, masker.clone());
-    let pinned = bundle.version.as_deref().filter(|_| run.bundle_version.is_some());
     let mut request = match callback.call {
         Call::Deadline => deadline::request(&**store, callback, &run, &file)?,
         _ => {
             let head = json!({
                 "filepath": file,
-                "bundle_name": &*bundle.name,
-                "bundle_version": pinned,
+                "bundle_name": bundle.name,
+                "bundle_version": run.bundle_version,
                 "msg": callback.message,
             });
             let hostname = &worker.inner.options.hostname;
@@ -183,7 +182,7 @@ fn scene<R: Reports>(
         }
     };
     if let Ok(request) = &mut request {
-        request["bundle"] = json!({"name": &*bundle.name, "version": pinned});
+        request["bundle"] = json!({"name": bundle.name, "version": bundle.version});
     }
     Ok(Some(Scene { log, request, masker }))
 }

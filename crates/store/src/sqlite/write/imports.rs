@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::super::column::{duration_micros, micros, texts_json};
 use super::{WriteResult, Writer};
+use crate::records::BundleRecord;
 use crate::write::{ImportedDag, ImportedFile};
 
 impl Writer {
@@ -93,15 +94,21 @@ impl Writer {
 
     /// The id of the Dag's current version: the last one if nothing has changed since, or a new one.
     fn version(&self, file: &ImportedFile, dag: &ImportedDag) -> WriteResult<Vec<u8>> {
-        let last: Option<(Vec<u8>, i64, String, Option<String>)> = self
+        let last: Option<(Vec<u8>, i64, String, String)> = self
             .connection
             .prepare_cached(
-                "SELECT id, number, hash, bundle_version FROM dag_version WHERE dag_id = ?1 ORDER BY number DESC LIMIT 1",
+                "SELECT id, number, hash, bundle_name FROM dag_version WHERE dag_id = ?1 ORDER BY number DESC LIMIT 1",
             )?
             .query_row(params![dag.dag_id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
         let number = match last {
-            Some((id, _, hash, bundle_version)) if hash == dag.hash && bundle_version == dag.bundle_version => {
+            Some((id, _, hash, bundle)) if hash == dag.hash && bundle == file.bundle_name => {
+                // The same structure in a newer version of its bundle, as Airflow has it.
+                self.connection
+                    .prepare_cached(
+                        "UPDATE dag_version SET bundle_version = ?2 WHERE id = ?1 AND bundle_version IS NOT ?2",
+                    )?
+                    .execute(params![id, dag.bundle_version])?;
                 return Ok(id);
             }
             Some((_, number, _, _)) => number + 1,
@@ -177,6 +184,43 @@ impl Writer {
                 dag.facts.to_string(),
                 dag.unproven,
             ])?;
+        Ok(())
+    }
+
+    pub(super) fn bundle(&self, bundle: &BundleRecord) -> WriteResult<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO bundle (name, version, version_path, url, url_params) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                bundle.name,
+                bundle.version,
+                bundle.version_path,
+                bundle.url,
+                serde_json::Value::from_iter(bundle.url_params.clone()).to_string(),
+            ])?;
+        Ok(())
+    }
+
+    pub(super) fn bundle_advanced(
+        &self,
+        bundle_name: &str,
+        bundle_version: Option<&str>,
+        files: &[String],
+    ) -> WriteResult<()> {
+        for statement in [
+            "UPDATE dag_version SET bundle_version = ?2 WHERE bundle_version IS NOT ?2 AND id IN
+                 (SELECT version_id FROM dag WHERE bundle_name = ?1 AND NOT stale
+                  AND source_file IN (SELECT value FROM json_each(?3)))",
+            "UPDATE dag SET bundle_version = ?2 WHERE bundle_name = ?1 AND NOT stale
+                 AND source_file IN (SELECT value FROM json_each(?3)) AND bundle_version IS NOT ?2",
+        ] {
+            self.connection.prepare_cached(statement)?.execute(params![
+                bundle_name,
+                bundle_version,
+                texts_json(files)
+            ])?;
+        }
         Ok(())
     }
 

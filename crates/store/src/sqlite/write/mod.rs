@@ -177,6 +177,10 @@ impl Writer {
             ),
             Write::Imported(file) => self.imported(file),
             Write::FileGone { bundle_name, relative_fileloc } => self.file_gone(bundle_name, relative_fileloc),
+            Write::Bundle(bundle) => self.bundle(bundle),
+            Write::BundleAdvanced { bundle_name, bundle_version, files } => {
+                self.bundle_advanced(bundle_name, bundle_version.as_deref(), files)
+            }
             Write::NewVariable(variable) => self.variable(variable, true),
             Write::Variable(variable) => self.variable(variable, false),
             Write::DeleteVariable(key) => self.delete("DELETE FROM variable WHERE key = ?1", "variable", key),
@@ -227,11 +231,8 @@ impl Writer {
             Change::DagDeleted(dag_id) => self.delete_dag(dag_id),
             Change::Suspended(suspension) => self.suspended(suspension),
             Change::NotSuspended(key) => self.not_suspended(key),
-            Change::AssetEvent(event) => self.asset_event(event),
-            Change::AssetQueued { dag_id, queued } => self.asset_queued(dag_id, queued),
-            Change::AssetsUnqueued { dag_id, assets } => self.assets_unqueued(dag_id, assets),
-            Change::AssetCursor { dag_id, cursor } => self.asset_cursor(dag_id, *cursor),
-            Change::AssetEventsTaken { run, marks, upto } => self.asset_events_taken(run, marks, *upto),
+            Change::AssetEvent { event, listeners } => self.asset_event(event, listeners),
+            Change::AssetEventsTaken { dag_id, run, events } => self.asset_events_taken(dag_id, run.as_ref(), events),
             Change::Deadline(deadline) => self.deadline(deadline),
             Change::DeadlineGone(id) => {
                 self.connection.prepare_cached("DELETE FROM deadline WHERE id = ?1")?.execute([id.0.as_bytes()])?;
