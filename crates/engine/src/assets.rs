@@ -1,9 +1,10 @@
 //! Which assets a task has updated, and which events wait for whom. The rules are those of Airflow's
 //! `TaskInstance.register_asset_changes_in_db`.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use model::{Asset, AssetEvent, AssetKey, AssetMark, AssetUpdate, DagId, Json, Outlets};
+use model::{Asset, AssetKey, AssetMark, AssetUpdate, DagId, Json, Outlets, QueuedAsset};
 use scheduler::Event;
 use store::{Store, StoreError};
 
@@ -31,52 +32,80 @@ pub(crate) fn resolve<S: Store + ?Sized>(store: &S, outlets: &Outlets) -> Result
         if extras.is_empty() {
             extras.push(Json::Object(Default::default()));
         }
-        updates.extend(extras.into_iter().map(|extra| AssetUpdate { asset: asset.clone(), extra, aliases: vec![] }));
+        let update = |extra| AssetUpdate { asset: asset.clone(), extra, aliases: vec![], active: true };
+        updates.extend(extras.into_iter().map(update));
     }
     updates.extend(by_aliases(store, outlets)?);
     Ok(updates)
 }
 
-/// Aliases that say the same of the same asset make one update together.
+/// Aliases that say the same of the same asset make one update together. How many there are is bounded by the frame in
+/// which a task says them.
 fn by_aliases<S: Store + ?Sized>(store: &S, outlets: &Outlets) -> Result<Vec<AssetUpdate>, StoreError> {
-    let is_declared = |alias: &String| outlets.declared.contains(&AssetMark::Alias(alias.clone()));
+    let aliases: HashSet<&str> = outlets.declared.iter().filter_map(alias_of).collect();
+    let mut places: HashMap<(&AssetKey, String, String), usize> = HashMap::new();
     let mut found: Vec<(&AssetKey, &Json, &Json, BTreeSet<String>)> = Vec::new();
     for event in &outlets.events {
-        let Some((alias, asset_extra)) = event.alias.as_ref().filter(|(alias, _)| is_declared(alias)) else { continue };
-        let same = found
-            .iter_mut()
-            .find(|(key, of_asset, extra, _)| (*key, *of_asset, *extra) == (&event.asset, asset_extra, &event.extra));
-        match same {
-            Some((.., aliases)) => drop(aliases.insert(alias.clone())),
-            None => found.push((&event.asset, asset_extra, &event.extra, BTreeSet::from([alias.clone()]))),
-        }
-    }
-    let mut updates = Vec::with_capacity(found.len());
-    for (key, asset_extra, extra, aliases) in found {
-        let asset = match store.asset(key)? {
-            Some(record) => record.asset,
-            None => Asset { extra: asset_extra.clone(), ..Asset::new(key.clone()) },
+        let Some((alias, of_asset)) = event.alias.as_ref().filter(|(alias, _)| aliases.contains(alias.as_str())) else {
+            continue;
         };
-        updates.push(AssetUpdate { asset, extra: extra.clone(), aliases: aliases.into_iter().collect() });
+        let place = places.entry((&event.asset, of_asset.to_string(), event.extra.to_string())).or_insert(found.len());
+        if *place == found.len() {
+            found.push((&event.asset, of_asset, &event.extra, BTreeSet::new()));
+        }
+        found[*place].3.insert(alias.clone());
+    }
+    let mut known: HashMap<&AssetKey, (Option<Asset>, bool)> = HashMap::new();
+    let mut updates = Vec::with_capacity(found.len());
+    for (key, of_asset, extra, aliases) in found {
+        let (asset, active) = match known.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(as_it_will_be(store, key)?),
+        };
+        let asset = asset.clone().unwrap_or_else(|| Asset { extra: of_asset.clone(), ..Asset::new(key.clone()) });
+        let aliases = aliases.into_iter().collect();
+        updates.push(AssetUpdate { asset, extra: extra.clone(), aliases, active: *active });
     }
     Ok(updates)
 }
 
-/// The events that wait for each Dag.
-pub(crate) fn queued<S: Store + ?Sized>(store: &S) -> Result<Vec<Event>, StoreError> {
-    let mut of_dags: Vec<(DagId, Vec<(AssetEvent, bool)>)> = Vec::new();
-    for (dag_id, event, counts) in store.queued_asset_events()? {
-        match of_dags.last_mut() {
-            Some((last, events)) if *last == dag_id => events.push((event, counts)),
-            _ => of_dags.push((dag_id, vec![(event, counts)])),
-        }
+fn alias_of(mark: &AssetMark) -> Option<&str> {
+    match mark {
+        AssetMark::Alias(name) => Some(name),
+        _ => None,
     }
-    Ok(of_dags.into_iter().map(|(dag_id, events)| Event::AssetEventsQueued { dag_id, events }).collect())
+}
+
+/// An asset, if there is one, and whether it is active when its alias has updated it: it is, unless another one has its name
+/// or its URI.
+fn as_it_will_be<S: Store + ?Sized>(store: &S, key: &AssetKey) -> Result<(Option<Asset>, bool), StoreError> {
+    let record = store.asset(key)?;
+    let active = record.as_ref().is_some_and(|record| record.active)
+        || store.active_asset(Some(&key.name), None)?.is_none() && store.active_asset(None, Some(&key.uri))?.is_none();
+    Ok((record.map(|record| record.asset), active))
+}
+
+/// What is known of assets before any Dag is.
+pub(crate) fn found<S: Store + ?Sized>(store: &S) -> Result<Event, StoreError> {
+    Ok(Event::AssetsFound {
+        last: store.last_asset_event()?,
+        aliases: store.alias_assets()?,
+        consumers: store.asset_cursors()?.into_iter().map(|(dag_id, _)| dag_id).collect(),
+    })
+}
+
+/// The assets that wait for each Dag.
+pub(crate) fn queued<S: Store + ?Sized>(store: &S) -> Result<Vec<Event>, StoreError> {
+    let mut of_dags: BTreeMap<DagId, Vec<QueuedAsset>> = BTreeMap::new();
+    for (dag_id, queued) in store.queued_assets()? {
+        of_dags.entry(dag_id).or_default().push(queued);
+    }
+    Ok(of_dags.into_iter().map(|(dag_id, queued)| Event::AssetsQueued { dag_id, queued }).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{Change, OutletEvent};
+    use model::{AssetEvent, Change, OutletEvent};
     use serde_json::json;
     use store::memory::MemoryStore;
     use store::{Commit, Write};
@@ -94,7 +123,7 @@ mod tests {
 
     fn shown(updates: &[AssetUpdate]) -> Vec<String> {
         let show = |update: &AssetUpdate| {
-            let AssetUpdate { asset, extra, aliases } = update;
+            let AssetUpdate { asset, extra, aliases, .. } = update;
             format!("{} {} {extra} {}", asset.key.name, asset.extra, aliases.join("+"))
         };
         updates.iter().map(show).collect()
@@ -118,9 +147,9 @@ mod tests {
         let store = MemoryStore::new();
         // An asset that was once made by an alias, and is not active.
         let known = Asset { extra: json!({"old": 1}), ..Asset::new(key("known")) };
-        let update = AssetUpdate { asset: known, extra: json!({}), aliases: vec![] };
+        let update = AssetUpdate { asset: known, extra: json!({}), aliases: vec![], active: false };
         let event = AssetEvent { id: model::AssetEventId(1), update, source: None, at: jiff::Timestamp::UNIX_EPOCH };
-        let change = Change::AssetEvent { event: Box::new(event), listeners: vec![] };
+        let change = Change::AssetEvent(Box::new(event));
         store.commit(vec![Write::Decision(change)]).unwrap();
         let declared = vec![AssetMark::Alias("one".into()), AssetMark::Alias("two".into())];
         let events = vec![

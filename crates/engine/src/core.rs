@@ -14,7 +14,7 @@ use scheduler::{
 };
 use store::{DagFilter, DagRecord, Page, RunExists, Store, StoreError, Write};
 
-use crate::assets::{queued, resolve};
+use crate::assets::{found, queued, resolve};
 use crate::backfilling::BackfillRequest;
 use crate::facts::facts_of;
 use crate::hitl::{self, AnswerRequest};
@@ -121,7 +121,7 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
     pub fn recover(&mut self, now: Timestamp) -> Result<Vec<Action>, StoreError> {
         let mut events = vec![
             Event::TriggersFrom(self.store.last_trigger()?),
-            Event::AssetEventsFrom(self.store.last_asset_event()?),
+            found(&*self.store)?,
             Event::DeadlinesFound(self.store.deadlines()?),
             Event::BackfillsFrom(self.store.last_backfill()?),
         ];

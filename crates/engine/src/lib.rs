@@ -9,6 +9,7 @@ mod handle;
 mod hitl;
 mod lengths;
 mod lookup;
+pub mod marking;
 mod params;
 mod pulse;
 mod run_loop;

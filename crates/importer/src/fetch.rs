@@ -94,8 +94,7 @@ impl Service {
             None => tracing::debug!(bundle = %name, "the bundle was fetched"),
         }
         let Some(present) = self.look(vec![(name.clone(), path)]).await else { return };
-        self.forget_others(&present, |key| key.0 == name).await;
-        let unchanged = self.check(present, false).await;
+        let unchanged = self.take_present(present, |key| key.0 == name, true).await;
         if version.is_none() {
             return;
         }

@@ -22,6 +22,8 @@ pub(crate) struct FileState {
     pub(crate) importing: bool,
     /// Changed again while it was being imported.
     pub(crate) again: bool,
+    /// It is no longer there, and forgotten once it is known where its Dags went: until then they are anybody's.
+    pub(crate) gone: bool,
 }
 
 /// All files, with what leads to them.
@@ -146,9 +148,10 @@ impl Files {
         self.files.remove(key).map(|state| FileState { dag_ids, ..state })
     }
 
-    /// The other file that has a Dag id.
+    /// The other file that has a Dag id, and is there.
     pub(crate) fn other_owner(&self, dag_id: &str, key: &FileKey) -> Option<&FileKey> {
-        self.owners.get(&DagId::from(dag_id)).filter(|owner| *owner != key)
+        let is_there = |owner: &FileKey| self.files.get(owner).is_some_and(|state| !state.gone);
+        self.owners.get(&DagId::from(dag_id)).filter(|owner| *owner != key && is_there(owner))
     }
 
     /// The files that want one of these Dag ids and did not get it.

@@ -30,6 +30,8 @@ const QUIET: Duration = Duration::from_millis(40);
 const LONGEST_QUIET: Duration = Duration::from_millis(160);
 /// Pause before a write that the store refused is tried again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// A file that is gone is forgotten after this time, whatever the new ones are that its Dags may have gone to.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
 /// How often a long first import says how far it is.
 const PROGRESS_STEP: usize = 50;
 
@@ -43,6 +45,15 @@ struct Finished {
     fingerprint: Fingerprint,
     started: Timestamp,
     took: Duration,
+}
+
+/// Files that are gone, and the new ones that were found in the same moment: a Dag that has moved from one to another was
+/// never away.
+struct Departure {
+    gone: Vec<FileKey>,
+    /// Those that are still to be imported.
+    found: HashSet<FileKey>,
+    until: Instant,
 }
 
 pub(crate) struct Service {
@@ -65,6 +76,7 @@ pub(crate) struct Service {
     /// Names the Python environment in fingerprints.
     importer: String,
     imported: usize,
+    departures: Vec<Departure>,
     /// Files that are to be imported again although they are as they were.
     asked: mpsc::UnboundedReceiver<FileKey>,
 }
@@ -99,6 +111,7 @@ impl Service {
             fetched: mpsc::unbounded_channel(),
             importer: String::new(),
             imported: 0,
+            departures: Vec::new(),
             asked,
         }
     }
@@ -120,6 +133,7 @@ impl Service {
             self.start_fetching();
             self.start_imports();
             self.tell_progress();
+            let next_departure = self.departures.iter().map(|departure| departure.until).min();
             let next_fetch = self.next_fetch().unwrap_or(next_scan);
             tokio::select! {
                 Some(fetched) = self.fetched.1.recv() => self.take_fetched(fetched).await,
@@ -127,6 +141,9 @@ impl Service {
                 Some(finished) = self.finished.1.recv() => self.take_finished(finished).await,
                 Some(news) = self.news.recv() => self.take_news(news).await,
                 Some(file) = self.asked.recv() => self.import_again(&file),
+                () = tokio::time::sleep_until(next_departure.unwrap_or(next_scan)), if next_departure.is_some() => {
+                    self.settle_departures(None).await;
+                }
                 () = tokio::time::sleep_until(next_scan) => {
                     self.scan(true).await;
                     next_scan = Instant::now() + self.options.scan_interval;
@@ -178,9 +195,81 @@ impl Service {
         let Some(present) = self.look(self.bundles.iter().filter_map(folder).collect()).await else { return };
         let others: HashSet<String> =
             self.bundles.iter().filter(|bundle| bundle.folder().is_none()).map(|bundle| bundle.name.clone()).collect();
-        self.forget_others(&present, |key| !others.contains(&key.0)).await;
-        let wanted = present.into_iter().filter(|key| compare || !self.files.contains(key)).collect();
-        self.check(wanted, false).await;
+        self.take_present(present, |key| !others.contains(&key.0), compare).await;
+    }
+
+    /// These are the files that are there, of those that are meant: what is new or gone, and with `compare` also what has
+    /// changed. Those that are as they were are returned, as far as they were compared.
+    pub(crate) async fn take_present(
+        &mut self,
+        present: Vec<FileKey>,
+        is_meant: impl Fn(&FileKey) -> bool,
+        compare: bool,
+    ) -> Vec<FileKey> {
+        let is_present: HashSet<&FileKey> = present.iter().collect();
+        let is_gone = |key: &&FileKey| is_meant(key) && !is_present.contains(key);
+        let gone: Vec<FileKey> = self.files.keys().filter(is_gone).cloned().collect();
+        let (found, known): (Vec<FileKey>, Vec<FileKey>) = present.into_iter().partition(|key| !self.is_there(key));
+        self.depart(gone, &found);
+        for key in &found {
+            let state = self.files.entry(key);
+            if std::mem::take(&mut state.gone) {
+                // It is back, and its Dags may be in another file by now.
+                state.fingerprint = None;
+            }
+        }
+        let mut unchanged = self.check(found, !self.departures.is_empty()).await;
+        unchanged.append(&mut self.check(if compare { known } else { Vec::new() }, false).await);
+        self.settle_departures(None).await;
+        unchanged
+    }
+
+    /// Whether a file is known, and was there when somebody looked last.
+    fn is_there(&self, key: &FileKey) -> bool {
+        self.files.get(key).is_some_and(|state| !state.gone)
+    }
+
+    /// Files are gone, and others are new. Those that were refused a Dag of one that is gone are as good as new.
+    fn depart(&mut self, gone: Vec<FileKey>, found: &[FileKey]) {
+        let gone: Vec<FileKey> =
+            gone.into_iter().filter(|key| !std::mem::replace(&mut self.files.entry(key).gone, true)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut found: HashSet<FileKey> = found.iter().cloned().collect();
+        for key in &gone {
+            let state = self.files.entry(key);
+            state.queued = false;
+            let dag_ids = state.dag_ids.clone();
+            for heir in self.files.wanting(&dag_ids).into_iter().filter(|heir| self.is_there(heir)).collect::<Vec<_>>()
+            {
+                self.enqueue(&heir, true);
+                found.insert(heir);
+            }
+        }
+        self.queue.retain(|key| !gone.contains(key));
+        self.departures.push(Departure { gone, found, until: Instant::now() + LONGEST_HOLD });
+    }
+
+    /// Forgets the files that are gone, as soon as those are imported that were found with them.
+    async fn settle_departures(&mut self, imported: Option<&FileKey>) {
+        let (files, now) = (&self.files, Instant::now());
+        let mut settled: Vec<FileKey> = Vec::new();
+        self.departures.retain_mut(|departure| {
+            departure.found.retain(|key| {
+                Some(key) != imported && files.get(key).is_some_and(|state| state.queued || state.importing)
+            });
+            let is_settled = departure.found.is_empty() || departure.until <= now;
+            if is_settled {
+                settled.append(&mut departure.gone);
+            }
+            !is_settled
+        });
+        for key in settled {
+            if self.files.get(&key).is_some_and(|state| state.gone) {
+                self.forget(key).await;
+            }
+        }
     }
 
     /// The files that may hold Dags, in bundles with their paths.
@@ -198,15 +287,6 @@ impl Service {
         let (discovery, present) = looked.await.ok()?;
         self.discovery = discovery;
         Some(present)
-    }
-
-    /// Of the files that are meant, those that are not present are gone.
-    pub(crate) async fn forget_others(&mut self, present: &[FileKey], is_meant: impl Fn(&FileKey) -> bool) {
-        let is_present: HashSet<&FileKey> = present.iter().collect();
-        let gone = self.files.keys().filter(|key| is_meant(key) && !is_present.contains(key));
-        for key in gone.cloned().collect::<Vec<FileKey>>() {
-            self.forget(key).await;
-        }
     }
 
     /// Puts those files in the queue that have changed since their last import; the others are returned.
@@ -254,7 +334,9 @@ impl Service {
     /// What somebody has just edited goes before a long first import.
     pub(crate) fn enqueue(&mut self, key: &FileKey, is_urgent: bool) {
         let state = self.files.entry(key);
-        if state.importing {
+        if state.gone {
+            // There is nothing to import.
+        } else if state.importing {
             state.again = true;
         } else if !std::mem::replace(&mut state.queued, true) {
             if is_urgent {
@@ -300,7 +382,7 @@ impl Service {
         };
         let Some((bundle, folder)) = self.bundles.iter().find_map(of) else { return false };
         let name = relative(&folder, path);
-        let is_known = self.files.contains(&(bundle.clone(), name.clone()));
+        let is_known = self.is_there(&(bundle.clone(), name.clone()));
         if path.file_name().is_some_and(|name| name == IGNORE_FILE) || path.is_dir() {
             return true;
         }
@@ -358,6 +440,9 @@ impl Service {
         // It may be gone already.
         let Some(state) = self.files.get_mut(&key) else { return };
         state.importing = false;
+        if state.gone {
+            return;
+        }
         // What changed while it was imported was perhaps not seen by the import.
         let again = std::mem::take(&mut state.again) || modified_after(&path, started);
         if again {
@@ -402,6 +487,7 @@ impl Service {
         if !failed {
             self.offer(&vanished);
         }
+        self.settle_departures(Some(&key)).await;
     }
 
     /// Dag ids are free again: files that were refused them are imported again.

@@ -1,9 +1,11 @@
 //! Assets: what tasks produce and what Dags wait for.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::Json;
-use crate::id::{AssetEventId, DagId, TaskInstanceKey};
+use crate::id::{AssetEventId, TaskInstanceKey};
 
 /// Group of an asset that names none.
 const DEFAULT_GROUP: &str = "asset";
@@ -126,6 +128,8 @@ pub struct AssetUpdate {
     pub extra: Json,
     /// The aliases by which the producer named it.
     pub aliases: Vec<String>,
+    /// Whether the asset is active: references by a name or a URI mean only such.
+    pub active: bool,
 }
 
 /// An update that is on record.
@@ -141,23 +145,54 @@ pub struct AssetEvent {
 impl AssetEvent {
     /// What conditions may know it by.
     pub fn marks(&self) -> impl Iterator<Item = AssetMark> + '_ {
-        let AssetKey { name, uri } = &self.update.asset.key;
-        let own = [
-            AssetMark::Asset(self.update.asset.key.clone()),
-            AssetMark::Name(name.clone()),
-            AssetMark::Uri(uri.clone()),
-        ];
-        own.into_iter().chain(self.update.aliases.iter().cloned().map(AssetMark::Alias))
+        let AssetUpdate { asset, aliases, active, .. } = &self.update;
+        own_marks(&asset.key, *active).chain(aliases.iter().cloned().map(AssetMark::Alias))
     }
 }
 
-/// A Dag that an event waits for.
+fn own_marks(key: &AssetKey, named: bool) -> impl Iterator<Item = AssetMark> {
+    let by_reference = named.then(|| [AssetMark::Name(key.name.clone()), AssetMark::Uri(key.uri.clone())]);
+    std::iter::once(AssetMark::Asset(key.clone())).chain(by_reference.into_iter().flatten())
+}
+
+/// An asset whose events wait for a Dag, and count for its condition (Airflow's `AssetDagRunQueue`).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listener {
-    pub dag_id: DagId,
-    /// Whether the event counts for the Dag's condition. It does not if the Dag was paused when it came; the next run is
-    /// told of it all the same.
-    pub counts: bool,
+pub struct QueuedAsset {
+    pub key: AssetKey,
+    /// Whether it was active at one of them, as in [`AssetUpdate::active`].
+    pub named: bool,
+    /// The aliases that its producers named it by.
+    pub aliases: BTreeSet<String>,
+    pub first_at: Timestamp,
+    pub last_event: AssetEventId,
+    pub last_at: Timestamp,
+}
+
+impl QueuedAsset {
+    /// With one event.
+    pub fn new(event: &AssetEvent) -> Self {
+        Self {
+            key: event.update.asset.key.clone(),
+            named: event.update.active,
+            aliases: event.update.aliases.iter().cloned().collect(),
+            first_at: event.at,
+            last_event: event.id,
+            last_at: event.at,
+        }
+    }
+
+    /// Another event of the same asset, which came after the others.
+    pub fn add(&mut self, event: &AssetEvent) {
+        self.named |= event.update.active;
+        self.aliases.extend(event.update.aliases.iter().cloned());
+        self.last_event = event.id;
+        self.last_at = self.last_at.max(event.at);
+    }
+
+    /// What conditions may know its events by.
+    pub fn marks(&self) -> impl Iterator<Item = AssetMark> + '_ {
+        own_marks(&self.key, self.named).chain(self.aliases.iter().cloned().map(AssetMark::Alias))
+    }
 }
 
 /// An asset of which a task that has succeeded says that it is one of its outlets.

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 
-use crate::asset::{AssetEvent, Listener};
+use crate::asset::{AssetEvent, AssetKey, AssetMark, QueuedAsset};
 use crate::backfill::Backfill;
 use crate::callback::Callback;
 use crate::deadline::{Deadline, DeadlineId};
 use crate::hitl::HitlResponse;
-use crate::id::{AssetEventId, DagId, RunId, RunKey, TaskId, TaskInstanceKey};
+use crate::id::{AssetEventId, DagId, RunKey, TaskId, TaskInstanceKey};
 use crate::run::{DagRun, DataInterval, TaskInstance};
 use crate::suspension::Suspension;
 use crate::timetable::NextRun;
@@ -61,16 +61,28 @@ pub enum Change {
         warning: Option<String>,
         at: Timestamp,
     },
-    /// An asset was updated, and these Dags are to know. The asset is made if it is not there.
-    AssetEvent {
-        event: Box<AssetEvent>,
-        listeners: Vec<Listener>,
-    },
-    /// Events that waited for a Dag no longer do: a run was made of them, or the Dag has no use for them any more.
-    AssetEventsTaken {
+    /// An asset was updated. It is made if it is not there, and belongs to the event's aliases from now on.
+    AssetEvent(Box<AssetEvent>),
+    /// Events of an asset wait for a Dag.
+    AssetQueued {
         dag_id: DagId,
-        run: Option<RunId>,
-        events: Vec<AssetEventId>,
+        queued: Box<QueuedAsset>,
+    },
+    /// Assets no longer wait for a Dag.
+    AssetsUnqueued {
+        dag_id: DagId,
+        assets: Vec<AssetKey>,
+    },
+    /// A Dag is told of events with higher numbers than this one, or of none, and nothing waits for it then.
+    AssetCursor {
+        dag_id: DagId,
+        cursor: Option<AssetEventId>,
+    },
+    /// A run was made of the events of these marks behind its Dag's cursor, up to this one, where the cursor is now.
+    AssetEventsTaken {
+        run: RunKey,
+        marks: Vec<AssetMark>,
+        upto: AssetEventId,
     },
     Paused {
         dag_id: DagId,

@@ -26,7 +26,7 @@ pub mod trigger_rule;
 pub mod weight;
 
 pub use asset::{
-    Asset, AssetCondition, AssetEvent, AssetKey, AssetLike, AssetMark, AssetUpdate, Listener, OutletEvent, Outlets,
+    Asset, AssetCondition, AssetEvent, AssetKey, AssetLike, AssetMark, AssetUpdate, OutletEvent, Outlets, QueuedAsset,
 };
 pub use backfill::{Backfill, BackfillId, InBackfill, Reprocess};
 pub use callback::{Call, Callback, CallbackId, TryName};

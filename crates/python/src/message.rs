@@ -457,7 +457,7 @@ pub fn asset_fields(asset: &Asset) -> Json {
 
 /// An event as the tasks of the run see it that was made of it.
 fn consumed_event_fields(event: &AssetEvent) -> Json {
-    let AssetUpdate { asset, extra, aliases } = &event.update;
+    let AssetUpdate { asset, extra, aliases, .. } = &event.update;
     let source = event.source.as_ref();
     json!({
         "asset": {"name": asset.key.name, "uri": asset.key.uri, "extra": asset.extra},

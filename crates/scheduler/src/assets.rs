@@ -1,14 +1,15 @@
-//! Dags that are scheduled on assets: which events wait for them, and when a run is made of these.
+//! Dags that are scheduled on assets: which assets wait for them, and when a run is made.
 //!
-//! Every event is queued for every Dag that names its asset, and is taken from there by exactly one run.
+//! Each such Dag has a cursor in the store: of the events behind it no run has been told. A run is told of those up to the
+//! newest one that counts, and moves the cursor there. Here is kept only what counts: which assets have such events.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
-    AssetEvent, AssetEventId, AssetMark, AssetUpdate, AttemptId, Change, DagId, Json, Listener, RunId, RunType,
-    TriggeredBy,
+    AssetCondition, AssetEvent, AssetEventId, AssetKey, AssetMark, AssetUpdate, AttemptId, Change, DagId, Json,
+    QueuedAsset, RunId, RunKey, RunType, TaskInstanceKey, TriggeredBy,
 };
 
 use crate::Scheduler;
@@ -21,50 +22,79 @@ const RUN_ID_LETTERS: usize = 8;
 pub(crate) struct Assets {
     /// The number of the last event.
     last: AssetEventId,
-    /// The Dags that are to hear of events.
+    /// The assets that were ever updated by an alias.
+    of_aliases: HashMap<String, HashSet<AssetKey>>,
+    /// The Dags that events may queue something for.
     listeners: HashMap<AssetMark, BTreeSet<DagId>>,
     /// The other way round.
     heard: HashMap<DagId, Vec<AssetMark>>,
-    queues: HashMap<DagId, Queue>,
+    /// Every Dag that has a cursor, also while it is in no file.
+    consumers: HashMap<DagId, Consumer>,
 }
 
 impl Default for Assets {
     fn default() -> Self {
-        Self { last: AssetEventId(0), listeners: HashMap::new(), heard: HashMap::new(), queues: HashMap::new() }
+        Self {
+            last: AssetEventId(0),
+            of_aliases: HashMap::new(),
+            listeners: HashMap::new(),
+            heard: HashMap::new(),
+            consumers: HashMap::new(),
+        }
     }
 }
 
-/// The events that wait for one Dag.
+/// A Dag that waits for assets.
 #[derive(Debug, Default)]
-struct Queue {
-    /// In the order in which they came.
-    events: Vec<(AssetEventId, Timestamp)>,
-    /// What those say that count for the Dag's condition.
-    met: HashSet<AssetMark>,
-    /// When the last one came that counts.
-    newest: Option<Timestamp>,
+struct Consumer {
+    /// What counts for its condition.
+    queue: BTreeMap<AssetKey, QueuedAsset>,
+    /// The names and URIs of those that references mean.
+    references: HashSet<AssetMark>,
     /// The Dag's structure has been asked for.
     asked: bool,
 }
 
-impl Queue {
-    fn push(&mut self, event: &AssetEvent, counts: bool) {
-        self.events.push((event.id, event.at));
-        if counts {
-            self.met.extend(event.marks());
-            self.newest = self.newest.max(Some(event.at));
-        }
+impl Consumer {
+    fn put(&mut self, queued: QueuedAsset) {
+        self.references.extend(queued.marks().filter(is_reference));
+        self.queue.insert(queued.key.clone(), queued);
     }
 
-    /// Takes out everything up to the last event that counts, and gives its moment. What came later came while the Dag
-    /// was paused.
-    fn take(&mut self) -> Option<(Timestamp, Vec<AssetEventId>)> {
-        let newest = self.newest.take()?;
-        self.met.clear();
-        let (taken, left) = std::mem::take(&mut self.events).into_iter().partition(|(_, at)| *at <= newest);
-        self.events = left;
-        Some((newest, taken.into_iter().map(|(id, _)| id).collect()))
+    fn add(&mut self, event: &AssetEvent) {
+        self.references.extend(event.marks().filter(is_reference));
+        self.queue
+            .entry(event.update.asset.key.clone())
+            .and_modify(|queued| queued.add(event))
+            .or_insert_with(|| QueuedAsset::new(event));
     }
+
+    /// Takes out what does not fit.
+    fn retain(&mut self, fits: impl Fn(&QueuedAsset) -> bool) -> Vec<AssetKey> {
+        let out: Vec<AssetKey> = self.queue.extract_if(.., |_, queued| !fits(queued)).map(|(key, _)| key).collect();
+        if !out.is_empty() {
+            self.references = self.queue.values().flat_map(QueuedAsset::marks).filter(is_reference).collect();
+        }
+        out
+    }
+
+    /// Takes out everything, and gives the last event and the moment of the newest one.
+    fn take(&mut self) -> Option<(AssetEventId, Timestamp)> {
+        self.references.clear();
+        let queue = std::mem::take(&mut self.queue);
+        let newest = queue.values().map(|queued| queued.last_at).max()?;
+        Some((queue.values().map(|queued| queued.last_event).max()?, newest))
+    }
+}
+
+fn is_reference(mark: &AssetMark) -> bool {
+    matches!(mark, AssetMark::Name(_) | AssetMark::Uri(_))
+}
+
+/// Everything that a condition names, each once.
+fn marks_of(condition: &AssetCondition) -> Vec<AssetMark> {
+    let mut seen = HashSet::new();
+    condition.parts().into_iter().map(|part| part.mark()).filter(|mark| seen.insert(mark.clone())).collect()
 }
 
 impl Assets {
@@ -87,18 +117,49 @@ impl Assets {
         self.heard.insert(dag_id.clone(), marks);
     }
 
-    /// The Dag is in no file: events go by. What waits for it already waits on.
+    /// The Dag is in no file: events no longer count. They stay behind its cursor.
     pub(crate) fn dag_gone(&mut self, dag_id: &DagId) {
         self.listen(dag_id, Vec::new());
     }
 
     pub(crate) fn dag_deleted(&mut self, dag_id: &DagId) {
         self.listen(dag_id, Vec::new());
-        self.queues.remove(dag_id);
+        self.consumers.remove(dag_id);
     }
 
-    pub(crate) fn events_from(&mut self, last: AssetEventId) {
+    /// At start, before any Dag is known.
+    pub(crate) fn found(&mut self, last: AssetEventId, aliases: Vec<(String, AssetKey)>, consumers: Vec<DagId>) {
         self.last = last;
+        for (alias, key) in aliases {
+            self.of_aliases.entry(alias).or_default().insert(key);
+        }
+        self.consumers.extend(consumers.into_iter().map(|dag_id| (dag_id, Consumer::default())));
+    }
+
+    fn learn_aliases(&mut self, event: &AssetEvent) {
+        for alias in &event.update.aliases {
+            let known = self.of_aliases.entry(alias.clone()).or_default();
+            if !known.contains(&event.update.asset.key) {
+                known.insert(event.update.asset.key.clone());
+            }
+        }
+    }
+
+    /// Whether what waits for a Dag is all that it asks for. An alias is there if any asset is that it was ever the name of
+    /// (`AssetEvaluator` of `airflow.assets.evaluation`).
+    fn meets(&self, consumer: &Consumer, condition: &AssetCondition) -> bool {
+        let queue = &consumer.queue;
+        condition.is_met(&|mark| match mark {
+            AssetMark::Asset(key) => queue.contains_key(key),
+            AssetMark::Name(_) | AssetMark::Uri(_) => consumer.references.contains(mark),
+            AssetMark::Alias(alias) => self.of_aliases.get(alias).is_some_and(|assets| {
+                if assets.len() < queue.len() {
+                    assets.iter().any(|key| queue.contains_key(key))
+                } else {
+                    queue.keys().any(|key| assets.contains(key))
+                }
+            }),
+        })
     }
 }
 
@@ -116,69 +177,89 @@ impl Scheduler {
             decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "updated assets" }));
             return;
         };
-        let mut concerned = BTreeSet::new();
+        self.record_updates(updates, Some(&source), now, decisions);
+    }
+
+    /// Makes events of updates. They count for the Dags that name their assets and are not paused.
+    pub(crate) fn record_updates(
+        &mut self,
+        updates: Vec<AssetUpdate>,
+        source: Option<&TaskInstanceKey>,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let mut queued: BTreeMap<DagId, BTreeSet<AssetKey>> = BTreeMap::new();
         for update in updates {
             self.assets.last.0 += 1;
-            let event = AssetEvent { id: self.assets.last, update, source: Some(source.clone()), at: now };
-            let heard_by: BTreeSet<DagId> =
-                event.marks().filter_map(|mark| self.assets.listeners.get(&mark)).flatten().cloned().collect();
-            let mut listeners = Vec::with_capacity(heard_by.len());
+            let event = AssetEvent { id: self.assets.last, update, source: source.cloned(), at: now };
+            self.assets.learn_aliases(&event);
+            let heard_by: BTreeSet<&DagId> =
+                event.marks().filter_map(|mark| self.assets.listeners.get(&mark)).flatten().collect();
             for dag_id in heard_by {
-                let counts = self.dags.get(&dag_id).is_some_and(|entry| !entry.facts.paused);
-                self.assets.queues.entry(dag_id.clone()).or_default().push(&event, counts);
-                concerned.insert(dag_id.clone());
-                listeners.push(Listener { dag_id, counts });
+                let is_paused = self.dags.get(dag_id).is_none_or(|entry| entry.facts.paused);
+                if let Some(consumer) = self.assets.consumers.get_mut(dag_id).filter(|_| !is_paused) {
+                    consumer.add(&event);
+                    queued.entry(dag_id.clone()).or_default().insert(event.update.asset.key.clone());
+                }
             }
-            decisions.changes.push(Change::AssetEvent { event: Box::new(event), listeners });
+            decisions.changes.push(Change::AssetEvent(Box::new(event)));
         }
-        for dag_id in concerned {
+        for (dag_id, assets) in queued {
+            let queue = self.assets.consumers.get(&dag_id).map(|consumer| &consumer.queue);
+            for queued in queue.into_iter().flat_map(|queue| assets.iter().filter_map(|key| queue.get(key))) {
+                let queued = Box::new(queued.clone());
+                decisions.changes.push(Change::AssetQueued { dag_id: dag_id.clone(), queued });
+            }
             self.look_at_assets(&dag_id);
         }
     }
 
-    /// At start: events that waited for a Dag before, in the order in which they came.
-    pub(crate) fn asset_events_queued(
-        &mut self,
-        dag_id: &DagId,
-        events: &[(AssetEvent, bool)],
-        decisions: &mut Decisions,
-    ) {
-        let queue = self.assets.queues.entry(dag_id.clone()).or_default();
-        for (event, counts) in events {
-            queue.push(event, *counts);
+    /// At start: what waited for a Dag before.
+    pub(crate) fn assets_queued(&mut self, dag_id: &DagId, queued: Vec<QueuedAsset>, decisions: &mut Decisions) {
+        let consumer = self.assets.consumers.entry(dag_id.clone()).or_default();
+        queued.into_iter().for_each(|queued| consumer.put(queued));
+        if self.dags.contains_key(dag_id) {
+            self.drop_useless_assets(dag_id, decisions);
+            self.look_at_assets(dag_id);
         }
-        self.drop_useless_events(dag_id, decisions);
-        self.look_at_assets(dag_id);
     }
 
-    /// A Dag's structure is new.
+    /// A Dag's structure is new, or the Dag is back in a file.
     pub(crate) fn asset_condition_changed(&mut self, dag_id: &DagId, decisions: &mut Decisions) {
         let Some(entry) = self.dags.get(dag_id) else { return };
-        let condition = entry.facts.timetable.asset_condition();
-        let marks = condition.map(|condition| condition.parts().into_iter().map(|part| part.mark()).collect());
+        let marks = entry.facts.timetable.asset_condition().map(marks_of);
+        let waits = marks.is_some();
         self.assets.listen(dag_id, marks.unwrap_or_default());
-        self.drop_useless_events(dag_id, decisions);
+        if waits != self.assets.consumers.contains_key(dag_id) {
+            // It is told of what happens from now on, or of nothing any more.
+            let cursor = waits.then_some(self.assets.last);
+            decisions.changes.push(Change::AssetCursor { dag_id: dag_id.clone(), cursor });
+            if waits {
+                self.assets.consumers.insert(dag_id.clone(), Consumer::default());
+            } else {
+                self.assets.consumers.remove(dag_id);
+            }
+        }
+        self.drop_useless_assets(dag_id, decisions);
         self.look_at_assets(dag_id);
     }
 
-    /// A Dag that is no longer scheduled on assets has no use for their events.
-    fn drop_useless_events(&mut self, dag_id: &DagId, decisions: &mut Decisions) {
-        if self.dags.get(dag_id).is_none_or(|entry| entry.facts.timetable.asset_condition().is_some()) {
-            return;
-        }
-        if let Some(queue) = self.assets.queues.remove(dag_id)
-            && !queue.events.is_empty()
-        {
-            let events = queue.events.into_iter().map(|(id, _)| id).collect();
-            decisions.changes.push(Change::AssetEventsTaken { dag_id: dag_id.clone(), run: None, events });
+    /// A Dag has no use for what it does not name any more.
+    fn drop_useless_assets(&mut self, dag_id: &DagId, decisions: &mut Decisions) {
+        let heard = self.assets.heard.get(dag_id).map(Vec::as_slice).unwrap_or_default();
+        let heard: HashSet<&AssetMark> = heard.iter().collect();
+        let Some(consumer) = self.assets.consumers.get_mut(dag_id) else { return };
+        let assets = consumer.retain(|queued| queued.marks().any(|mark| heard.contains(&mark)));
+        if !assets.is_empty() {
+            decisions.changes.push(Change::AssetsUnqueued { dag_id: dag_id.clone(), assets });
         }
     }
 
-    /// Asks for a Dag's structure if its events are to become a run.
+    /// Asks for a Dag's structure if what waits for it is to become a run.
     pub(crate) fn look_at_assets(&mut self, dag_id: &DagId) {
         if self.has_asset_run(dag_id)
-            && let Some(queue) = self.assets.queues.get_mut(dag_id)
-            && !std::mem::replace(&mut queue.asked, true)
+            && let Some(consumer) = self.assets.consumers.get_mut(dag_id)
+            && !std::mem::replace(&mut consumer.asked, true)
         {
             self.needs.push(Need::AssetRun { dag_id: dag_id.clone() });
         }
@@ -186,18 +267,20 @@ impl Scheduler {
 
     /// Whether a Dag's condition is met, and there is room for the run.
     fn has_asset_run(&self, dag_id: &DagId) -> bool {
-        let (Some(entry), Some(queue)) = (self.dags.get(dag_id), self.assets.queues.get(dag_id)) else { return false };
+        let (Some(entry), Some(consumer)) = (self.dags.get(dag_id), self.assets.consumers.get(dag_id)) else {
+            return false;
+        };
         let facts = &entry.facts;
         let Some(condition) = facts.timetable.asset_condition() else { return false };
         !self.draining
             && entry.may_start_runs()
             && facts.may_follow_assets
-            && queue.newest.is_some()
+            && !consumer.queue.is_empty()
             && entry.active() < facts.limits.max_active_runs as usize
-            && condition.is_met(&|mark| queue.met.contains(mark))
+            && self.assets.meets(consumer, condition)
     }
 
-    /// The structure is there: the events become a run. Without one they wait until the Dag changes.
+    /// The structure is there: what waits becomes a run. Without one it waits until the Dag changes.
     pub(crate) fn asset_run_ready(
         &mut self,
         dag_id: &DagId,
@@ -206,17 +289,16 @@ impl Scheduler {
         decisions: &mut Decisions,
     ) {
         let is_due = self.has_asset_run(dag_id);
-        let Some(queue) = self.assets.queues.get_mut(dag_id) else { return };
-        queue.asked = false;
+        let Some(consumer) = self.assets.consumers.get_mut(dag_id) else { return };
+        consumer.asked = false;
         let Some(structure) = structure.filter(|_| is_due) else { return };
-        let Some((run_after, events)) = queue.take() else { return };
-        if queue.events.is_empty() {
-            self.assets.queues.remove(dag_id);
-        }
+        let Some((upto, run_after)) = consumer.take() else { return };
+        let marks = self.assets.heard.get(dag_id).cloned().unwrap_or_default();
         let moment = model::operations::python_isoformat(run_after);
         let run_id = RunId::from(format!("asset_triggered__{moment}_{}", self.ids.letters(RUN_ID_LETTERS)));
+        let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
         let run = NewRun {
-            run_id: run_id.clone(),
+            run_id,
             run_type: RunType::AssetTriggered,
             triggered_by: TriggeredBy::Asset,
             triggering_user: None,
@@ -227,6 +309,6 @@ impl Scheduler {
             note: None,
         };
         self.create_run(run, structure, now, decisions);
-        decisions.changes.push(Change::AssetEventsTaken { dag_id: dag_id.clone(), run: Some(run_id), events });
+        decisions.changes.push(Change::AssetEventsTaken { run: key, marks, upto });
     }
 }

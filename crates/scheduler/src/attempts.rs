@@ -26,8 +26,10 @@ impl Scheduler {
                     self.tell_obstacle(task, &constraint, decisions);
                     let parked = self.waiting.park(constraint, key, task);
                     let Some(state) = self.runs.get_mut(&task.run) else { continue };
+                    let instance = state.instance_mut(task);
+                    instance.fresh = None;
                     // Written only once: when it moves from list to list nothing changes for people.
-                    if state.instance_mut(task).parked.replace(parked).is_none() {
+                    if instance.parked.replace(parked).is_none() {
                         put(decisions, state.ti(task), Change::TaskInstance);
                     }
                 }
@@ -72,7 +74,7 @@ impl Scheduler {
     fn admit(&mut self, task: TaskRef, now: Timestamp, decisions: &mut Decisions) {
         let Some(state) = self.runs.get_mut(&task.run) else { return };
         let instance = state.instance_mut(task);
-        instance.parked = None;
+        (instance.fresh, instance.parked) = (None, None);
         instance.told = false;
         let map_index = instance.ti.map_index;
         if self_transition(state, task, TaskTransition::Queue, decisions).is_none() {

@@ -49,6 +49,24 @@ impl<'a> Named<'a> {
         Self { tasks }
     }
 
+    /// Those of a run that is under way, in their order.
+    pub(crate) fn refs(&self, state: &RunState, serial: RunSerial) -> Vec<TaskRef> {
+        let mut refs = Vec::new();
+        for (task_id, indexes) in &self.tasks {
+            let Some(task) = state.dag.find(task_id.as_str()) else { continue };
+            let named = |instance| TaskRef { run: serial, task, instance };
+            match indexes {
+                None => refs.extend(state.refs_of(serial, task)),
+                Some(indexes) => {
+                    let slot = &state.tasks[task.at()];
+                    refs.extend(indexes.iter().filter_map(|index| slot.find(*index)).map(named));
+                }
+            }
+        }
+        refs.sort_unstable();
+        refs
+    }
+
     pub(crate) fn includes(&self, ti: &TaskInstance) -> bool {
         self.tasks
             .get(&ti.task_id)
@@ -89,8 +107,7 @@ impl Scheduler {
     ) {
         let Some(state) = self.runs.get(&serial) else { return };
         let named = Named::new(&clear.tasks);
-        let is_meant = |task: &TaskRef| named.includes(state.ti(*task));
-        let tasks: Vec<TaskRef> = state.refs(serial).into_iter().filter(is_meant).collect();
+        let tasks = named.refs(state, serial);
         let to = clear.reply;
         if clear.keep_running && tasks.iter().any(|task| is_running(state.ti(*task).state)) {
             let answer = Err(RunRefusal::TasksRun(clear.run.clone()));

@@ -91,6 +91,9 @@ impl Scheduler {
         let ti = state.ti(task);
         let key = self.waiting.key(ti.priority_weight, state.run.logical_date, ti.map_index);
         self.fresh.insert(key, task);
+        if let Some(state) = self.runs.get_mut(&task.run) {
+            state.instance_mut(task).fresh = Some(key);
+        }
     }
 
     /// Brings a task instance to its end without an attempt.
@@ -161,9 +164,12 @@ impl Scheduler {
         if state.ti(task).state != TaskState::Scheduled {
             return;
         }
-        match state.instance_mut(task).parked.take() {
-            Some(parked) => self.waiting.leave(&parked),
-            None => self.fresh.retain(|_, waiting| *waiting != task),
+        let instance = state.instance_mut(task);
+        if let Some(parked) = instance.parked.take() {
+            self.waiting.leave(&parked);
+        }
+        if let Some(key) = instance.fresh.take() {
+            self.fresh.remove(&key);
         }
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::NamedRun;
 use model::{
-    AssetEvent, AssetEventId, AssetUpdate, AttemptId, Backfill, BackfillId, Callback, Change, Dag, DagId, DagRun,
-    DagRunState, DataInterval, Deadline, HitlRefusal, HitlResponse, Json, MapIndex, RunId, RunKey, Suspension, TaskId,
-    TaskIndex, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, TriggerTimer, TriggeredBy, VersionId,
+    AssetEventId, AssetKey, AssetUpdate, AttemptId, Backfill, BackfillId, Callback, Change, Dag, DagId, DagRun,
+    DagRunState, DataInterval, Deadline, HitlRefusal, HitlResponse, Json, MapIndex, QueuedAsset, RunId, RunKey,
+    Suspension, TaskId, TaskIndex, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, TriggerTimer, TriggeredBy,
+    VersionId,
 };
 
 use crate::dags::DagFacts;
@@ -119,12 +120,17 @@ pub enum Event {
         attempt: AttemptId,
         updates: Vec<AssetUpdate>,
     },
-    /// At start: the number of the last asset event.
-    AssetEventsFrom(AssetEventId),
-    /// At start: the events that wait for a Dag, and which of them count for its condition.
-    AssetEventsQueued {
+    /// At start, before any Dag: the number of the last asset event, the assets that were ever updated by an alias, and the
+    /// Dags that have a cursor.
+    AssetsFound {
+        last: AssetEventId,
+        aliases: Vec<(String, AssetKey)>,
+        consumers: Vec<DagId>,
+    },
+    /// At start: the assets that wait for a Dag.
+    AssetsQueued {
         dag_id: DagId,
-        events: Vec<(AssetEvent, bool)>,
+        queued: Vec<QueuedAsset>,
     },
     /// The answer to [`Need::AssetRun`]. Without a structure, which can't be read then, there is no run.
     AssetRunReady {

@@ -69,14 +69,18 @@ impl Scheduler {
         let Some(state) = self.runs.get(&serial) else { return };
         let named = Named::new(&mark.tasks);
         let tasks: Vec<TaskRef> =
-            state.refs(serial).into_iter().filter(|task| mark.marks(&named, state.ti(*task))).collect();
+            named.refs(state, serial).into_iter().filter(|task| mark.marks(&named, state.ti(*task))).collect();
         for task in &tasks {
             self.force(*task, mark.mark_as.transition(), StopReason::MarkedByHand, now, decisions);
         }
         let Some(state) = self.runs.get(&serial) else { return };
         let marked: HashSet<TaskInstanceKey> = tasks.iter().map(|task| state.ti(*task).key()).collect();
-        let resumed: Vec<TaskRef> =
-            state.refs(serial).into_iter().filter(|task| mark.resumes(state.ti(*task), &marked)).collect();
+        let resume: Vec<_> = mark.resume.iter().map(|task_id| (task_id.clone(), None)).collect();
+        let resumed: Vec<TaskRef> = Named::new(&resume)
+            .refs(state, serial)
+            .into_iter()
+            .filter(|task| mark.resumes(state.ti(*task), &marked))
+            .collect();
         for task in &resumed {
             self.clear_instance(*task, now, decisions);
         }

@@ -12,7 +12,7 @@ use model::{
 use crate::MAX_INSTANCES;
 use crate::event::{LoadedRun, PreviousRun, SkipDecision, Structure};
 use crate::inputs::{Inputs, LaneSizes, Touched, counted, in_state};
-use crate::slots::Parked;
+use crate::slots::{Parked, WaitKey};
 
 /// A running run's number in this process; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct TaskRef {
 #[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) ti: TaskInstance,
+    /// Its place among those that have just become ready.
+    pub(crate) fresh: Option<WaitKey>,
     /// The list it waits in while it is scheduled.
     pub(crate) parked: Option<Parked>,
     /// People were told that it waits for them.
@@ -41,7 +43,7 @@ pub(crate) struct Instance {
 
 impl Instance {
     pub(crate) fn new(ti: TaskInstance, suspension: Option<Arc<Suspension>>) -> Self {
-        Self { ti, parked: None, told: false, attempt: None, suspension }
+        Self { ti, fresh: None, parked: None, told: false, attempt: None, suspension }
     }
 }
 

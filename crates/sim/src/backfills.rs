@@ -8,6 +8,7 @@ use scheduler::{BackfillRefusal, BackfillWish, Event, ReplyId};
 use store::{BackfillStore, DagStore, Page, RunFilter, RunStore};
 
 use crate::checks::{Check, ensure, read};
+use crate::dags::asked_of;
 use crate::world::{Pending, World};
 
 impl World {
@@ -54,8 +55,9 @@ impl World {
             triggering_user: None,
             on_latest_version: self.rng.percent(50),
         };
+        let asked = asked_of(&dag.timetable, request.from_date, request.to_date, self.now);
         let checked = request.check_dag(&dag).and_then(|()| request.check(&dag, self.now));
-        let Ok(dates) = checked.and_then(|()| request.some_dates(&dag, self.now, None)) else { return };
+        let Ok(dates) = checked.and_then(|()| request.some_dates(&dag, self.now, asked)) else { return };
         // Runs that are there may run again.
         let filter = RunFilter { dag_id: Some(dag.dag_id.clone()), ..RunFilter::default() };
         for run in self.store.runs(&filter, &[], Page::ALL).map(|found| found.0).unwrap_or_default() {

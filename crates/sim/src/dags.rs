@@ -35,6 +35,12 @@ pub(crate) fn answer_of(
     }
 }
 
+/// The runs that a timetable of a plugin names for a span; `None` for any other.
+pub(crate) fn asked_of(timetable: &Timetable, from: Timestamp, to: Timestamp, now: Timestamp) -> Option<Vec<NextRun>> {
+    let custom = timetable.custom()?;
+    Some(parsed(&custom.data).between(Some(from), to, now).collect())
+}
+
 /// One version of a Dag.
 #[derive(Clone, Debug)]
 pub struct Version {
@@ -46,7 +52,10 @@ pub struct Version {
 #[derive(Clone, Debug)]
 pub struct SimDag {
     pub dag_id: DagId,
+    number: usize,
     pub timetable: Json,
+    /// Or has done so: what it waits for may change.
+    waits_for_assets: bool,
     /// The newest one last.
     pub versions: Vec<Version>,
     /// In no file for now.
@@ -59,9 +68,12 @@ pub struct SimDag {
 
 impl SimDag {
     pub fn new(rng: &mut Rng, seed: u64, number: usize, start: Timestamp) -> Self {
+        let timetable = random_timetable(rng, number);
         let mut sim = Self {
             dag_id: DagId::from(format!("dag{number}")),
-            timetable: random_timetable(rng, number),
+            number,
+            waits_for_assets: parsed(&timetable).asset_condition().is_some(),
+            timetable,
             versions: Vec::new(),
             gone: false,
             broken: false,
@@ -77,6 +89,9 @@ impl SimDag {
 
     /// Somebody writes the Dag anew.
     pub fn edit(&mut self, rng: &mut Rng, seed: u64, start: Timestamp) {
+        if self.waits_for_assets && !self.versions.is_empty() {
+            self.timetable = assets::edited(rng, self.number, &self.timetable);
+        }
         let id = VersionId(uuid::Builder::from_u128(u128::from(rng.next()) + 1).into_uuid());
         let mut builder = DagBuilder::new(self.dag_id.clone(), self.parsed_timetable());
         dag_options(rng, builder.dag_mut(), start);

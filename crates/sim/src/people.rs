@@ -10,6 +10,7 @@ use scheduler::{Clear, Event, Mark, MarkAs, NewRun, ReplyId};
 use serde_json::json;
 use store::{Commit, DagStore, ImportedDag, ImportedFile, Page, Pool, PoolStore, RunFilter, RunStore, Write};
 
+use crate::assets;
 use crate::dags::{POOLS, SimDag};
 use crate::world::{Pending, World};
 
@@ -386,7 +387,7 @@ fn imported(sim: &SimDag) -> ImportedDag {
         has_task_concurrency_limits: false,
         allowed_run_types: None,
         unproven: false,
-        assets: Vec::new(),
+        assets: assets::of_dag(sim),
         facts: facts_to_json(dag, &sim.timetable, None, true, true),
         version: version.id,
         hash: version.id.to_string(),

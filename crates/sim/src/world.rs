@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use engine::{Core, DagSource, Input};
 use jiff::{SignedDuration, Timestamp};
 use model::{
-    AttemptId, BackfillId, CallbackId, Dag, DagId, DagRunState, HitlResponse, RunKey, TaskInstanceId, TaskInstanceKey,
-    TriggerId, VersionId,
+    AssetEventId, AttemptId, BackfillId, CallbackId, Dag, DagId, DagRunState, HitlResponse, RunKey, TaskInstanceId,
+    TaskInstanceKey, TriggerId, VersionId,
 };
 use scheduler::{Action, ArmTrigger, BackfillWish, Config, Event, IdSource, NewRun, Outcome, StartAttempt};
 use store::memory::{CommitFault, MemoryStore};
@@ -148,6 +148,9 @@ pub struct World {
     /// Runs that people have ended or put back, and Dags of which they have deleted runs.
     pub(crate) by_hand: BTreeSet<RunKey>,
     pub(crate) thinned: BTreeSet<DagId>,
+    /// The first cursor that each Dag had in the store, and the Dags that have had none again.
+    pub(crate) first_cursors: BTreeMap<DagId, AssetEventId>,
+    pub(crate) stopped_waiting: BTreeSet<DagId>,
     /// Runs that people have cleared something of, and how often they were told that it is done.
     pub(crate) cleared: BTreeMap<RunKey, u32>,
     /// Backfills that people were told exist.
@@ -210,6 +213,8 @@ impl World {
             withdrawn: BTreeSet::new(),
             by_hand: BTreeSet::new(),
             thinned: BTreeSet::new(),
+            first_cursors: BTreeMap::new(),
+            stopped_waiting: BTreeSet::new(),
             cleared: BTreeMap::new(),
             promised_backfills: BTreeSet::new(),
             unanswered_clears: BTreeSet::new(),
@@ -449,6 +454,7 @@ impl World {
     }
 
     fn act_all(&mut self, actions: Vec<Action>) -> Result<(), Violation> {
+        crate::assets::look_at_cursors(self)?;
         let started = actions.iter().filter_map(|action| match action {
             Action::Start(start) => Some(&**start),
             _ => None,

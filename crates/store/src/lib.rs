@@ -35,10 +35,13 @@ mod records;
 pub mod sqlite;
 mod write;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use model::{
     Asset, AssetEvent, AssetEventId, AssetKey, Backfill, BackfillId, Callback, DagId, DagRun, Deadline, HitlDetail,
-    MapIndex, RunKey, Suspension, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, VersionId,
+    MapIndex, QueuedAsset, RunKey, Suspension, TaskId, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId,
+    VersionId,
 };
 
 pub use crypt::{BadFernetKey, FernetKeys};
@@ -183,6 +186,9 @@ pub trait XComStore {
     /// from the end.
     fn xcom_at(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: i64) -> Result<Option<XCom>>;
 
+    /// So many of these entries from an offset on; no other is read.
+    fn some_xcoms(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: u64, limit: u64) -> Result<Vec<XCom>>;
+
     /// When an entry was pushed.
     fn xcom_pushed(&self, key: &XComKey) -> Result<Option<Timestamp>>;
 
@@ -218,11 +224,17 @@ pub trait AssetStore {
     /// The events that a run was made of, in the order in which they came.
     fn consumed_asset_events(&self, run: &RunKey) -> Result<Vec<AssetEvent>>;
 
-    /// The runs that were made of an event, among others.
-    fn runs_of_asset_event(&self, event: AssetEventId) -> Result<Vec<RunKey>>;
+    /// The runs that were made of these events, with the events, in the order in which the runs were made.
+    fn runs_of_asset_events(&self, events: &[AssetEventId]) -> Result<Vec<(AssetEventId, Arc<DagRun>)>>;
 
-    /// The events that wait for Dags, by Dag and in the order in which they came, and whether they count.
-    fn queued_asset_events(&self) -> Result<Vec<(DagId, AssetEvent, bool)>>;
+    /// For each Dag that waits for assets the last event that its runs were told of, or that it did not wait for.
+    fn asset_cursors(&self) -> Result<Vec<(DagId, AssetEventId)>>;
+
+    /// The assets that wait for Dags, by Dag.
+    fn queued_assets(&self) -> Result<Vec<(DagId, QueuedAsset)>>;
+
+    /// Every alias with the assets that it ever was the name of, in the order in which these were made.
+    fn alias_assets(&self) -> Result<Vec<(String, AssetKey)>>;
 
     /// The highest number of an event; 0 if there is none.
     fn last_asset_event(&self) -> Result<AssetEventId>;

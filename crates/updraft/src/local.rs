@@ -7,8 +7,8 @@ use engine::backfilling::BackfillRequest;
 use engine::{Core, Input, TriggerRequest};
 use jiff::Timestamp;
 use model::timetable::NextRun;
-use model::{Backfill, BackfillId, DagId, DagRun};
-use scheduler::{Action, BackfillWish, Clear, Config, Event, IdSource, NewRun, ReplyId, TriggerError};
+use model::{Backfill, BackfillId, DagId, DagRun, DagRunState, RunKey, TaskInstance};
+use scheduler::{Action, BackfillWish, Clear, Config, Event, IdSource, Mark, NewRun, ReplyId, TriggerError};
 use store::{DagFilter, Page, Store};
 
 use crate::stack;
@@ -60,26 +60,47 @@ pub fn delete_dag(store: &Arc<dyn Store>, dag_id: &DagId) -> Result<()> {
     answer.map(drop).map_err(|refused| anyhow!("the Dag {dag_id} is not deleted: {refused}"))
 }
 
-/// Has task instances run again; gives how many.
-pub fn clear(store: &Arc<dyn Store>, dag_id: &DagId, clears: Vec<Clear>) -> Result<usize> {
-    let count = clears.len();
+/// Has task instances run again, and gives them as they are then.
+pub fn clear(store: &Arc<dyn Store>, dag_id: &DagId, clears: Vec<Clear>) -> Result<Vec<TaskInstance>> {
+    change_tasks(store, dag_id, clears.into_iter().map(|clear| Event::Clear(Box::new(clear))).collect())
+}
+
+/// Gives task instances a state, and gives them as they are then.
+pub fn mark(store: &Arc<dyn Store>, dag_id: &DagId, marks: Vec<Mark>) -> Result<Vec<TaskInstance>> {
+    change_tasks(store, dag_id, marks.into_iter().map(|mark| Event::Mark(Box::new(mark))).collect())
+}
+
+fn change_tasks(store: &Arc<dyn Store>, dag_id: &DagId, events: Vec<Event>) -> Result<Vec<TaskInstance>> {
+    let count = events.len();
     let mut inputs = vec![Input::DagsChanged(vec![dag_id.clone()])];
-    inputs.extend(clears.into_iter().map(|clear| Input::Event(Event::Clear(Box::new(clear)))));
+    inputs.extend(events.into_iter().map(Input::Event));
     let answers = take(store, inputs)?.into_iter().filter_map(|action| match action {
         Action::TasksChanged { answer, .. } => Some(answer),
         _ => None,
     });
-    let mut cleared = 0;
+    let mut changed = Vec::new();
     let mut answered = 0;
     for answer in answers {
-        let changed = answer.map_err(|refused| anyhow!("nothing is cleared: {refused}"))?;
-        cleared += changed.task_instances.len();
+        let tasks = answer.map_err(|refused| anyhow!("nothing is changed: {refused}"))?;
+        changed.extend(tasks.task_instances);
         answered += 1;
     }
     if answered < count {
-        bail!("the scheduler did not answer all requests to clear; this is a bug");
+        bail!("the scheduler did not answer all requests to change task instances; this is a bug");
     }
-    Ok(cleared)
+    Ok(changed)
+}
+
+/// Ends a run, or puts it back into the queue.
+pub fn set_run_state(store: &Arc<dyn Store>, run: RunKey, state: DagRunState) -> Result<()> {
+    let dag_id = run.dag_id.clone();
+    let event = Event::SetRunState { run: run.clone(), state, reply: REPLY };
+    let answer = step(store, &dag_id, Input::Event(event))?.into_iter().find_map(|action| match action {
+        Action::RunChanged { to: REPLY, answer } => Some(answer),
+        _ => None,
+    });
+    let answer = answer.ok_or_else(|| anyhow!("the scheduler gave no answer about the run {run}; this is a bug"))?;
+    answer.map(drop).map_err(|refused| anyhow!("the run {run} is not changed: {refused}"))
 }
 
 /// Makes a backfill; its runs begin when there is a server.

@@ -71,15 +71,7 @@ impl StoreAnswers {
                 body(json!({"type": "XComCountResponse", "len": found}))
             }
             T::GetXComSequenceItem { xcom, offset } => self.xcom_item(&xcom, offset),
-            T::GetXComSequenceSlice { xcom, start, stop, step } => {
-                let found = if xcom.include_prior_dates {
-                    self.store.xcoms_with_prior_dates(&xcom.run(), &xcom.task_id(), &xcom.key)?
-                } else {
-                    self.xcoms(&xcom)?
-                };
-                let values: Vec<Json> = found.into_iter().map(|xcom| xcom.value).collect();
-                body(json!({"type": "XComSequenceSliceResult", "root": slice(values, start, stop, step)}))
-            }
+            T::GetXComSequenceSlice { xcom, start, stop, step } => self.xcom_slice(&xcom, start, stop, step),
             T::SetXCom { mapped_length: Some(length), .. } if length > self.max_map_length => {
                 Ok(Answer::Refused(server_error(400, TOO_LONG_TO_MAP)))
             }
@@ -185,8 +177,27 @@ impl StoreAnswers {
         body(json!({"type": "XComResult", "key": request.key, "value": value}))
     }
 
-    fn xcoms(&self, request: &XComRequest) -> Result<Vec<XCom>, StoreError> {
-        self.store.xcoms(&request.run(), Some(&request.task_id()), None, Some(&request.key))
+    /// Only what the slice spans is read.
+    fn xcom_slice(
+        &self,
+        request: &XComRequest,
+        start: Option<i64>,
+        stop: Option<i64>,
+        step: Option<i64>,
+    ) -> Result<Answer, StoreError> {
+        let (run, task_id, key) = (request.run(), request.task_id(), &request.key);
+        let (indexes, first, found) = if request.include_prior_dates {
+            let found = self.store.xcoms_with_prior_dates(&run, &task_id, key)?;
+            (slice(found.len() as u64, start, stop, step), 0, found)
+        } else {
+            let indexes = slice(self.store.count_xcoms(&run, &task_id, key, false)?, start, stop, step);
+            let first = indexes.iter().copied().min().unwrap_or(0);
+            let span = indexes.iter().max().map_or(0, |last| last - first + 1);
+            (indexes, first, self.store.some_xcoms(&run, &task_id, key, first, span)?)
+        };
+        let value = |index: u64| found.get(usize::try_from(index - first).ok()?).map(|xcom| xcom.value.clone());
+        let values: Vec<Json> = indexes.into_iter().filter_map(value).collect();
+        body(json!({"type": "XComSequenceSliceResult", "root": values}))
     }
 
     fn xcom_item(&self, request: &XComRequest, offset: i64) -> Result<Answer, StoreError> {
@@ -499,12 +510,12 @@ fn xcom_key(request: &XComRequest) -> XComKey {
     XComKey { run: request.run(), task_id: request.task_id(), map_index: request.map_index(), key: request.key.clone() }
 }
 
-/// Python's slice of a list.
-fn slice(values: Vec<Json>, start: Option<i64>, stop: Option<i64>, step: Option<i64>) -> Vec<Json> {
-    let length = i64::try_from(values.len()).unwrap_or(i64::MAX);
+/// The indexes of Python's slice of a list that is so long.
+fn slice(length: u64, start: Option<i64>, stop: Option<i64>, step: Option<i64>) -> Vec<u64> {
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
     let step = step.filter(|step| *step != 0).unwrap_or(1);
     let (low, high) = if step > 0 { (0, length) } else { (-1, length - 1) };
-    let bound = |index: i64| if index < 0 { (index + length).max(low) } else { index.min(high) };
+    let bound = |index: i64| if index < 0 { index.saturating_add(length).max(low) } else { index.min(high) };
     let (mut index, stop) = if step > 0 {
         (start.map_or(0, bound), stop.map_or(length, bound))
     } else {
@@ -512,10 +523,8 @@ fn slice(values: Vec<Json>, start: Option<i64>, stop: Option<i64>, step: Option<
     };
     let mut sliced = Vec::new();
     while (step > 0 && index < stop) || (step < 0 && index > stop) {
-        if let Some(value) = usize::try_from(index).ok().and_then(|index| values.get(index)) {
-            sliced.push(value.clone());
-        }
-        index += step;
+        sliced.extend(u64::try_from(index).ok());
+        index = index.saturating_add(step);
     }
     sliced
 }
@@ -539,9 +548,10 @@ mod tests {
             (Some(-10), Some(10), Some(3), "[0,3]"),
             (None, Some(-10), Some(-1), "[4,3,2,1,0]"),
             (Some(1), Some(-1), Some(-1), "[]"),
+            (Some(i64::MIN), Some(i64::MAX), Some(i64::MAX), "[0]"),
+            (Some(i64::MAX), Some(i64::MIN), Some(i64::MIN), "[4]"),
         ] {
-            let values = (0..5).map(Json::from).collect();
-            assert_eq!(Json::from(slice(values, start, stop, step)).to_string(), want, "{start:?}:{stop:?}:{step:?}");
+            assert_eq!(Json::from(slice(5, start, stop, step)).to_string(), want, "{start:?}:{stop:?}:{step:?}");
         }
     }
 }

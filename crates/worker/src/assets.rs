@@ -1,8 +1,14 @@
 //! What tasks ask about assets, as the execution API's `assets` and `asset-events` routes have it, and what a task says of
 //! those that it produced.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use model::{Asset, AssetEvent, AssetKey, AssetLike, AssetMark, Dag, DagRun, Json, OutletEvent, Outlets, Task, TaskId};
+use model::{
+    Asset, AssetEvent, AssetEventId, AssetKey, AssetLike, AssetMark, Dag, DagRun, Json, OutletEvent, Outlets, Task,
+    TaskId,
+};
 use python::import::Answer;
 use python::message::{ErrorType, asset_fields, dag_run_fields, server_error};
 use serde_json::json;
@@ -61,53 +67,25 @@ impl StoreAnswers {
         self.events(AssetEventFilter { alias: Some(alias), ..AssetEventFilter::default() }, query)
     }
 
+    /// Of more events than one question may get the newest are told.
     fn events(&self, filter: AssetEventFilter, query: &EventQuery) -> Result<Answer, StoreError> {
-        let filter = AssetEventFilter {
-            after: query.after,
-            before: query.before,
-            newest_first: !query.ascending,
-            // None is as good as 0 here, as in Airflow.
-            limit: query.limit.filter(|limit| *limit > 0).unwrap_or(MAX_EVENTS).min(MAX_EVENTS),
-            ..filter
-        };
-        let mut events = Vec::new();
-        for event in self.store.asset_events(&filter)? {
-            events.push(self.event_fields(&event)?);
+        // None is as good as 0 here, as in Airflow.
+        let limit = query.limit.filter(|limit| (1..=MAX_EVENTS).contains(limit));
+        let newest_first = !query.ascending || limit.is_none();
+        let limit = limit.unwrap_or(MAX_EVENTS);
+        let filter = AssetEventFilter { after: query.after, before: query.before, newest_first, limit, ..filter };
+        let mut events = self.store.asset_events(&filter)?;
+        if newest_first && query.ascending {
+            events.reverse();
         }
+        let ids: Vec<AssetEventId> = events.iter().map(|event| event.id).collect();
+        let mut runs: HashMap<AssetEventId, Vec<Arc<DagRun>>> = HashMap::new();
+        for (event, run) in self.store.runs_of_asset_events(&ids)? {
+            runs.entry(event).or_default().push(run);
+        }
+        let runs_of = |event: &AssetEvent| runs.get(&event.id).map(Vec::as_slice).unwrap_or_default();
+        let events: Vec<Json> = events.iter().map(|event| event_fields(event, runs_of(event))).collect();
         Ok(Answer::Body(json!({"type": "AssetEventsResult", "asset_events": events})))
-    }
-
-    fn event_fields(&self, event: &AssetEvent) -> Result<Json, StoreError> {
-        let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
-        let mut runs = Vec::new();
-        for key in self.store.runs_of_asset_event(event.id)? {
-            let Some(run) = self.store.run(&key)? else { continue };
-            runs.push(json!({
-                "run_id": run.key.run_id.as_str(),
-                "dag_id": run.key.dag_id.as_str(),
-                "logical_date": moment(run.logical_date),
-                // A run that has not started has none, which the SDK's form does not know.
-                "start_date": moment(run.start_date.or(run.queued_at).or(Some(run.run_after))),
-                "end_date": moment(run.end_date),
-                "state": run.state.name(),
-                "data_interval_start": moment(run.data_interval.map(|interval| interval.start)),
-                "data_interval_end": moment(run.data_interval.map(|interval| interval.end)),
-                "partition_key": null,
-            }));
-        }
-        let source = event.source.as_ref();
-        Ok(json!({
-            "id": event.id.0,
-            "timestamp": event.at.to_string(),
-            "extra": event.update.extra,
-            "asset": asset_fields(&event.update.asset),
-            "created_dagruns": runs,
-            "source_task_id": source.map(|source| source.task_id.as_str()),
-            "source_dag_id": source.map(|source| source.run.dag_id.as_str()),
-            "source_run_id": source.map(|source| source.run.run_id.as_str()),
-            "source_map_index": source.map(|source| source.map_index.0),
-            "partition_key": null,
-        }))
     }
 
     /// The inlets and outlets of the task that asks that are no active assets.
@@ -125,6 +103,38 @@ impl StoreAnswers {
     pub(crate) fn run_fields(&self, run: &DagRun) -> Result<Json, StoreError> {
         Ok(dag_run_fields(run, &self.store.consumed_asset_events(&run.key)?))
     }
+}
+
+fn event_fields(event: &AssetEvent, runs: &[Arc<DagRun>]) -> Json {
+    let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let run_fields = |run: &Arc<DagRun>| {
+        json!({
+            "run_id": run.key.run_id.as_str(),
+            "dag_id": run.key.dag_id.as_str(),
+            "logical_date": moment(run.logical_date),
+            // A run that has not started has none, which the SDK's form does not know.
+            "start_date": moment(run.start_date.or(run.queued_at).or(Some(run.run_after))),
+            "end_date": moment(run.end_date),
+            "state": run.state.name(),
+            "data_interval_start": moment(run.data_interval.map(|interval| interval.start)),
+            "data_interval_end": moment(run.data_interval.map(|interval| interval.end)),
+            "partition_key": null,
+        })
+    };
+    let runs: Vec<Json> = runs.iter().map(run_fields).collect();
+    let source = event.source.as_ref();
+    json!({
+        "id": event.id.0,
+        "timestamp": event.at.to_string(),
+        "extra": event.update.extra,
+        "asset": asset_fields(&event.update.asset),
+        "created_dagruns": runs,
+        "source_task_id": source.map(|source| source.task_id.as_str()),
+        "source_dag_id": source.map(|source| source.run.dag_id.as_str()),
+        "source_run_id": source.map(|source| source.run.run_id.as_str()),
+        "source_map_index": source.map(|source| source.map_index.0),
+        "partition_key": null,
+    })
 }
 
 fn task_of<'a>(dag: &'a Dag, task_id: &TaskId) -> Option<&'a Task> {

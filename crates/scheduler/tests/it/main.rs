@@ -3,6 +3,7 @@
 // Clippy's leave for tests does not reach the functions that help them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod backfilled;
 mod cost;
 mod mapped;
 mod oracle;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
-    AssetEvent, AssetEventId, AttemptId, Backfill, BackfillId, Change, Dag, DagId, DagRun, DagRunState, DagSchedule,
-    Deadline, DeadlineAlert, DeadlineId, DeadlineInterval, DeadlineReference, HitlResponse, HitlUser, Json, MapIndex,
-    Reprocess, RunId, RunKey, RunType, Suspension, TaskId, TaskInstance, TaskInstanceKey, TriggerId, TriggeredBy,
-    VersionId,
+    AssetEvent, AssetEventId, AssetKey, AttemptId, Backfill, BackfillId, Change, Dag, DagId, DagRun, DagRunState,
+    DagSchedule, Deadline, DeadlineAlert, DeadlineId, DeadlineInterval, DeadlineReference, HitlResponse, HitlUser,
+    Json, MapIndex, QueuedAsset, Reprocess, RunId, RunKey, RunType, Suspension, TaskId, TaskInstance, TaskInstanceKey,
+    TriggerId, TriggeredBy, VersionId,
 };
 use scheduler::{
     Action, BackfillDate, BackfillWish, Config, DagFacts, Decisions, Event, HitlAnswer, IdSource, Known, LengthOf,
@@ -72,9 +72,11 @@ pub struct Toy {
     pub defaults: BTreeMap<TaskInstanceKey, String>,
     pub deadlines: BTreeMap<DeadlineId, Deadline>,
     pub backfills: BTreeMap<BackfillId, Backfill>,
-    pub last_asset_event: AssetEventId,
-    /// The events that wait for each Dag, and whether they count.
-    pub asset_events: BTreeMap<DagId, Vec<(AssetEvent, bool)>>,
+    pub asset_events: Vec<AssetEvent>,
+    pub asset_cursors: BTreeMap<DagId, AssetEventId>,
+    pub asset_queue: BTreeMap<DagId, BTreeMap<AssetKey, QueuedAsset>>,
+    /// What each run was told of.
+    pub consumed: BTreeMap<RunKey, Vec<AssetEventId>>,
     pub alive: BTreeMap<AttemptId, StartAttempt>,
     /// The last question for the timetable of each Dag.
     pub questions: BTreeMap<DagId, u64>,
@@ -112,8 +114,10 @@ impl Toy {
             deadlines: BTreeMap::new(),
             defaults: BTreeMap::new(),
             backfills: BTreeMap::new(),
-            last_asset_event: AssetEventId(0),
-            asset_events: BTreeMap::new(),
+            asset_events: Vec::new(),
+            asset_cursors: BTreeMap::new(),
+            asset_queue: BTreeMap::new(),
+            consumed: BTreeMap::new(),
             alive: BTreeMap::new(),
             questions: BTreeMap::new(),
             unreadable: BTreeSet::new(),
@@ -334,21 +338,29 @@ impl Toy {
         self.scheduler = Scheduler::new(self.config.clone(), IdSource::new(self.processes));
         let triggers = self.suspensions.values().filter_map(|suspension| suspension.trigger.as_ref());
         let last = triggers.map(|trigger| trigger.id).max().unwrap_or(TriggerId(0));
-        let mut events: Vec<Event> = self
-            .pools
-            .iter()
-            .map(|(name, slots)| Event::PoolChanged { name: Arc::clone(name), slots: *slots, include_deferred: false })
-            .collect();
+        let aliases = |event: &AssetEvent| {
+            let key = event.update.asset.key.clone();
+            event.update.aliases.iter().map(|alias| (alias.clone(), key.clone())).collect::<Vec<_>>()
+        };
+        let mut events = vec![Event::AssetsFound {
+            last: self.asset_events.last().map_or(AssetEventId(0), |event| event.id),
+            aliases: self.asset_events.iter().flat_map(aliases).collect(),
+            consumers: self.asset_cursors.keys().cloned().collect(),
+        }];
+        events.extend(self.pools.iter().map(|(name, slots)| Event::PoolChanged {
+            name: Arc::clone(name),
+            slots: *slots,
+            include_deferred: false,
+        }));
         events.extend(self.dags.keys().map(|dag_id| Event::DagChanged(Box::new(self.facts(dag_id)))));
         events.push(Event::TriggersFrom(last));
         events.push(Event::DeadlinesFound(self.deadlines.values().cloned().collect()));
-        events.push(Event::AssetEventsFrom(self.last_asset_event));
         events.push(Event::BackfillsFrom(self.backfills.keys().max().copied().unwrap_or(BackfillId(0))));
         let open = self.backfills.values().filter(|backfill| backfill.completed_at.is_none());
         events.extend(open.map(|backfill| Event::BackfillFound(Box::new(backfill.clone()))));
         events.extend(self.active_runs());
-        let queued = self.asset_events.iter().map(|(dag_id, events)| (dag_id.clone(), events.clone()));
-        events.extend(queued.map(|(dag_id, events)| Event::AssetEventsQueued { dag_id, events }));
+        let queued = self.asset_queue.iter().map(|(dag_id, queue)| (dag_id.clone(), queue.values().cloned().collect()));
+        events.extend(queued.map(|(dag_id, queued)| Event::AssetsQueued { dag_id, queued }));
         let gone = self.dags.iter().filter(|(_, imported)| imported.gone);
         events.extend(gone.map(|(dag_id, _)| Event::DagGone(dag_id.clone())));
         self.tell_all(events)
@@ -388,23 +400,42 @@ impl Toy {
             Change::HitlTold(key) => assert!(self.answers.contains_key(key), "{key} is told what nobody has said"),
             Change::DagWarning { .. } => {}
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
-            Change::AssetEvent { event, listeners } => {
-                self.last_asset_event = event.id;
-                for listener in listeners {
-                    let queue = self.asset_events.entry(listener.dag_id.clone()).or_default();
-                    queue.push(((**event).clone(), listener.counts));
-                }
+            Change::AssetEvent(event) => self.asset_events.push((**event).clone()),
+            Change::AssetQueued { dag_id, queued } => {
+                let queue = self.asset_queue.entry(dag_id.clone()).or_default();
+                queue.insert(queued.key.clone(), (**queued).clone());
             }
-            Change::AssetEventsTaken { dag_id, events, .. } => {
-                let queue = self.asset_events.get_mut(dag_id).unwrap();
-                let before = queue.len();
-                queue.retain(|(event, _)| !events.contains(&event.id));
-                assert_eq!(before - queue.len(), events.len(), "each is taken once");
+            Change::AssetsUnqueued { dag_id, assets } => {
+                let queue = self.asset_queue.get_mut(dag_id).unwrap();
+                assets
+                    .iter()
+                    .for_each(|key| assert!(queue.remove(key).is_some(), "{key:?} does not wait for {dag_id}"));
+            }
+            Change::AssetCursor { dag_id, cursor: Some(cursor) } => {
+                assert_eq!(self.asset_cursors.insert(dag_id.clone(), *cursor), None);
+            }
+            Change::AssetCursor { dag_id, cursor: None } => {
+                self.asset_cursors.remove(dag_id);
+                self.asset_queue.remove(dag_id);
+            }
+            Change::AssetEventsTaken { run, marks, upto } => {
+                let cursor = self.asset_cursors.get_mut(&run.dag_id).unwrap();
+                let is_taken = |event: &&AssetEvent| {
+                    event.id > *cursor && event.id <= *upto && event.marks().any(|mark| marks.contains(&mark))
+                };
+                let taken: Vec<AssetEventId> =
+                    self.asset_events.iter().filter(is_taken).map(|event| event.id).collect();
+                assert!(!taken.is_empty(), "{run} is made of nothing");
+                *cursor = *upto;
+                self.consumed.insert(run.clone(), taken);
+                let left = self.asset_queue.remove(&run.dag_id).unwrap_or_default();
+                assert!(left.values().all(|queued| queued.last_event <= *upto), "{run} leaves {left:?}");
             }
             Change::Backfill(backfill) => drop(self.backfills.insert(backfill.id, (**backfill).clone())),
             Change::DagDeleted(dag_id) => {
                 self.backfills.retain(|_, backfill| backfill.dag_id != *dag_id);
-                self.asset_events.remove(dag_id);
+                self.asset_cursors.remove(dag_id);
+                self.asset_queue.remove(dag_id);
                 self.dags.remove(dag_id);
                 self.runs.retain(|key, _| key.dag_id != *dag_id);
                 self.order.retain(|key| key.dag_id != *dag_id);

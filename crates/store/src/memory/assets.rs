@@ -1,13 +1,18 @@
 //! Assets and their events.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use model::{Asset, AssetEvent, AssetEventId, AssetKey, DagId, Listener, RunId, RunKey};
+use model::{Asset, AssetEvent, AssetEventId, AssetKey, AssetMark, DagId, DagRun, QueuedAsset, RunKey};
 
 use super::{MemoryStore, Numbered, State};
 use crate::query::AssetEventFilter;
 use crate::records::{AssetRecord, DagAsset};
-use crate::{AssetStore, Result};
+use crate::{AssetStore, Result, StoreError};
+
+fn clash(one: &AssetKey, other: &AssetKey) -> bool {
+    one != other && (one.name == other.name || one.uri == other.uri)
+}
 
 impl State {
     /// An asset is there, and stays as it is if it was there before.
@@ -30,7 +35,7 @@ impl State {
             .put(dag_id.clone(), assets.iter().map(|used| (used.asset.key.clone(), used.produced)).collect());
     }
 
-    /// Assets that no Dag has any more give way; of those that share a name or a URI one is active: the first
+    /// Assets that no Dag has any more, and no alias was ever the name of, give way; of those that share a name or a URI one is active: the first
     /// one that some task produces, or else the first one.
     pub(super) fn activate_assets(&mut self) {
         let is_listed = |dag_id: &DagId| self.dags.get(dag_id).is_some_and(|dag| !dag.record.stale);
@@ -40,8 +45,10 @@ impl State {
                 *used.entry(key.clone()).or_default() |= produced;
             }
         }
+        for (_, key) in self.alias_assets.keys_where(|_, ()| true) {
+            used.entry(key).or_default();
+        }
         let is_produced = |key: &AssetKey| used.get(key).copied().unwrap_or(false);
-        let clash = |one: &AssetKey, other: &AssetKey| one != other && (one.name == other.name || one.uri == other.uri);
         let is_outranked =
             |key: &AssetKey| !is_produced(key) && used.iter().any(|(other, produced)| *produced && clash(key, other));
         let gives_way = |key: &AssetKey, known: &Numbered<AssetRecord>| {
@@ -52,35 +59,63 @@ impl State {
         }
         let mut waiting = self.assets.keys_where(|key, known| !known.record.active && used.contains_key(key));
         waiting.sort_by_key(|key| (!is_produced(key), self.assets.get(key).map(|known| known.number)));
-        for key in waiting {
-            if !self.assets.values().any(|other| other.record.active && clash(&key, &other.record.asset.key)) {
-                self.assets.change(&key, |known| known.record.active = true);
-            }
+        waiting.iter().for_each(|key| self.activate_asset(key));
+    }
+
+    /// An asset that is used is active, unless another one that is has its name or its URI.
+    fn activate_asset(&mut self, key: &AssetKey) {
+        if !self.assets.values().any(|other| other.record.active && clash(key, &other.record.asset.key)) {
+            self.assets.change(key, |known| known.record.active = true);
         }
     }
 
-    pub(super) fn asset_event(&mut self, event: AssetEvent, listeners: Vec<Listener>) {
+    pub(super) fn asset_event(&mut self, event: AssetEvent) {
+        let key = event.update.asset.key.clone();
         self.need_asset(&event.update.asset);
-        for listener in listeners {
-            self.asset_queue.put((listener.dag_id, event.id), listener.counts);
+        let mut is_new_to_an_alias = false;
+        for alias in &event.update.aliases {
+            let place = (alias.clone(), key.clone());
+            is_new_to_an_alias |= !self.alias_assets.contains(&place);
+            self.alias_assets.put(place, ());
+        }
+        if is_new_to_an_alias {
+            self.activate_asset(&key);
         }
         self.asset_events.put(event.id, event);
     }
 
-    pub(super) fn asset_events_taken(
-        &mut self,
-        dag_id: &DagId,
-        run: Option<RunId>,
-        events: &[AssetEventId],
-    ) -> Result<()> {
-        let run = run.map(|run_id| RunKey { dag_id: dag_id.clone(), run_id });
-        run.as_ref().map_or(Ok(()), |run| self.require_run(run))?;
-        for event in events {
-            self.asset_queue.remove(&(dag_id.clone(), *event));
-            if let Some(run) = &run {
-                self.asset_consumed.put((run.clone(), *event), ());
+    pub(super) fn asset_queued(&mut self, dag_id: DagId, queued: QueuedAsset) -> Result<()> {
+        if !self.assets.contains(&queued.key) {
+            return Err(StoreError::Missing { what: format!("the asset {:?}", queued.key) });
+        }
+        self.asset_queue.put((dag_id, queued.key.clone()), queued);
+        Ok(())
+    }
+
+    pub(super) fn asset_cursor(&mut self, dag_id: DagId, cursor: Option<AssetEventId>) {
+        match cursor {
+            Some(cursor) => self.asset_cursors.put(dag_id, cursor),
+            None => {
+                self.asset_cursors.remove(&dag_id);
+                self.asset_queue.remove_where(|(other, _), _| *other == dag_id);
             }
         }
+    }
+
+    /// Written twice, it changes nothing the second time: nothing is between the cursor and itself.
+    pub(super) fn asset_events_taken(&mut self, run: &RunKey, marks: &[AssetMark], upto: AssetEventId) -> Result<()> {
+        self.require_run(run)?;
+        let Some(cursor) = self.asset_cursors.get(&run.dag_id).copied() else {
+            return Err(StoreError::Missing { what: format!("the cursor of Dag {}", run.dag_id) });
+        };
+        let is_taken = |id: &AssetEventId, event: &AssetEvent| {
+            *id > cursor && *id <= upto && event.marks().any(|mark| marks.contains(&mark))
+        };
+        for id in self.asset_events.keys_where(is_taken) {
+            self.asset_consumed.put((run.clone(), id), ());
+        }
+        self.asset_cursors.put(run.dag_id.clone(), cursor.max(upto));
+        self.asset_queue.remove_where(|(dag_id, _), queued| *dag_id == run.dag_id && queued.last_event <= upto);
         Ok(())
     }
 
@@ -108,13 +143,13 @@ impl AssetStore for MemoryStore {
 
     fn assets_of_alias(&self, alias: &str) -> Result<Vec<Asset>> {
         let state = self.read()?;
-        let has_alias = |event: &&AssetEvent| event.update.aliases.iter().any(|name| name == alias);
-        let mut found: Vec<&Numbered<AssetRecord>> = Vec::new();
-        for event in state.asset_events.values().filter(has_alias) {
-            found.extend(state.assets.get(&event.update.asset.key));
-        }
+        let mut found: Vec<&Numbered<AssetRecord>> = state
+            .alias_assets
+            .iter()
+            .filter(|((name, _), ())| name == alias)
+            .filter_map(|((_, key), ())| state.assets.get(key))
+            .collect();
         found.sort_by_key(|known| known.number);
-        found.dedup_by_key(|known| known.number);
         Ok(found.into_iter().map(|known| known.record.asset.clone()).collect())
     }
 
@@ -146,24 +181,33 @@ impl AssetStore for MemoryStore {
         Ok(events.map(|event| state.current(event)).collect())
     }
 
-    fn runs_of_asset_event(&self, event: AssetEventId) -> Result<Vec<RunKey>> {
+    fn runs_of_asset_events(&self, events: &[AssetEventId]) -> Result<Vec<(AssetEventId, Arc<DagRun>)>> {
         let state = self.read()?;
-        let mut runs: Vec<RunKey> = state
-            .asset_consumed
-            .iter()
-            .filter(|((_, id), ())| *id == event)
-            .map(|((run, _), ())| run.clone())
+        let consumed = state.asset_consumed.iter().filter(|((_, id), ())| events.contains(id));
+        let mut runs: Vec<(u64, AssetEventId, DagRun)> = consumed
+            .filter_map(|((run, id), ())| state.runs.get(run).map(|run| (run.number, *id, run.record.clone())))
             .collect();
-        runs.sort_by_key(|run| state.runs.get(run).map(|run| run.number));
-        Ok(runs)
+        runs.sort_by_key(|(number, id, _)| (*number, *id));
+        Ok(runs.into_iter().map(|(_, id, run)| (id, Arc::new(run))).collect())
     }
 
-    fn queued_asset_events(&self) -> Result<Vec<(DagId, AssetEvent, bool)>> {
+    fn asset_cursors(&self) -> Result<Vec<(DagId, AssetEventId)>> {
+        Ok(self.read()?.asset_cursors.iter().map(|(dag_id, cursor)| (dag_id.clone(), *cursor)).collect())
+    }
+
+    fn queued_assets(&self) -> Result<Vec<(DagId, QueuedAsset)>> {
         let state = self.read()?;
-        let queued = state.asset_queue.iter().filter_map(|((dag_id, id), counts)| {
-            Some((dag_id.clone(), state.current(state.asset_events.get(id)?), *counts))
-        });
-        Ok(queued.collect())
+        let mut queued: Vec<(&DagId, &QueuedAsset)> =
+            state.asset_queue.iter().map(|((dag_id, _), queued)| (dag_id, queued)).collect();
+        queued.sort_by_key(|(dag_id, queued)| (*dag_id, state.assets.get(&queued.key).map(|known| known.number)));
+        Ok(queued.into_iter().map(|(dag_id, queued)| (dag_id.clone(), queued.clone())).collect())
+    }
+
+    fn alias_assets(&self) -> Result<Vec<(String, AssetKey)>> {
+        let state = self.read()?;
+        let mut found: Vec<(String, AssetKey)> = state.alias_assets.iter().map(|(place, ())| place.clone()).collect();
+        found.sort_by_key(|(alias, key)| (alias.clone(), state.assets.get(key).map(|known| known.number)));
+        Ok(found)
     }
 
     fn last_asset_event(&self) -> Result<AssetEventId> {

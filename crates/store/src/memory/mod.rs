@@ -19,7 +19,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use model::{
     AssetEvent, AssetEventId, AssetKey, Backfill, BackfillId, Callback, CallbackId, DagId, DagRun, Deadline,
-    DeadlineId, HitlDetail, Json, RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey, VersionId,
+    DeadlineId, HitlDetail, Json, QueuedAsset, RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey,
+    VersionId,
 };
 
 use crate::records::{
@@ -86,8 +87,9 @@ struct State {
     dag_assets: Table<DagId, Vec<(AssetKey, bool)>>,
     asset_events: Table<AssetEventId, AssetEvent>,
     asset_states: Table<(AssetKey, String), AssetStateEntry>,
-    /// Events that wait for a Dag, and whether they count.
-    asset_queue: Table<(DagId, AssetEventId), bool>,
+    asset_cursors: Table<DagId, AssetEventId>,
+    asset_queue: Table<(DagId, AssetKey), QueuedAsset>,
+    alias_assets: Table<(String, AssetKey), ()>,
     /// Events that a run was made of.
     asset_consumed: Table<(RunKey, AssetEventId), ()>,
     task_states: Table<(TaskInstanceKey, String), TaskStateEntry>,
@@ -112,7 +114,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 29] {
+    fn tables(&mut self) -> [&mut dyn Journal; 31] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -133,7 +135,9 @@ impl State {
             &mut self.dag_assets,
             &mut self.asset_events,
             &mut self.asset_states,
+            &mut self.asset_cursors,
             &mut self.asset_queue,
+            &mut self.alias_assets,
             &mut self.asset_consumed,
             &mut self.task_states,
             &mut self.task_notes,

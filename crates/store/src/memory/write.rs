@@ -203,8 +203,15 @@ impl State {
                 self.require_run(&callback.run)?;
                 self.callbacks.put(callback.id, *callback);
             }
-            Change::AssetEvent { event, listeners } => self.asset_event(*event, listeners),
-            Change::AssetEventsTaken { dag_id, run, events } => return self.asset_events_taken(&dag_id, run, &events),
+            Change::AssetEvent(event) => self.asset_event(*event),
+            Change::AssetQueued { dag_id, queued } => return self.asset_queued(dag_id, *queued),
+            Change::AssetsUnqueued { dag_id, assets } => {
+                for key in assets {
+                    self.asset_queue.remove(&(dag_id.clone(), key));
+                }
+            }
+            Change::AssetCursor { dag_id, cursor } => self.asset_cursor(dag_id, cursor),
+            Change::AssetEventsTaken { run, marks, upto } => return self.asset_events_taken(&run, &marks, upto),
             Change::Schedule { dag_id, schedule } => {
                 self.dags.change(&dag_id, |dag| dag.record.schedule = *schedule);
             }
@@ -297,7 +304,7 @@ impl State {
             self.delete_run(&key);
         }
         self.versions.remove_where(|_, version| version.dag_id == *dag_id);
-        self.asset_queue.remove_where(|(other, _), _| other == dag_id);
+        self.asset_cursor(dag_id.clone(), None);
         self.dag_assets.remove(dag_id);
         self.backfills.remove_where(|_, backfill| backfill.dag_id == *dag_id);
         self.dag_warnings.remove(dag_id);

@@ -119,6 +119,11 @@ impl XComStore for MemoryStore {
         Ok(xcom.cloned())
     }
 
+    fn some_xcoms(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: u64, limit: u64) -> Result<Vec<XCom>> {
+        let at = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(self.read()?.xcoms_of(run, task_id, key).skip(at(offset)).take(at(limit)).cloned().collect())
+    }
+
     fn xcom_pushed(&self, key: &XComKey) -> Result<Option<Timestamp>> {
         Ok(self.read()?.xcoms.get(key).map(|xcom| xcom.at))
     }

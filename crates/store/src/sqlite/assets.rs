@@ -1,18 +1,24 @@
 //! Assets and their events.
 
-use model::{Asset, AssetEvent, AssetEventId, AssetKey, AssetUpdate, DagId, MapIndex, RunKey, TaskId, TaskInstanceKey};
+use std::sync::Arc;
+
+use model::{
+    Asset, AssetEvent, AssetEventId, AssetKey, AssetUpdate, DagId, DagRun, Json, MapIndex, QueuedAsset, RunKey, TaskId,
+    TaskInstanceKey,
+};
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Row, params, params_from_iter};
 
 use super::SqliteStore;
 use super::column::{Columns, micros};
+use super::runs::{RUN_COLUMNS, read_run};
 use crate::query::AssetEventFilter;
 use crate::records::AssetRecord;
 use crate::{AssetStore, Result};
 
 pub(super) const ASSET: &str = "a.name, a.uri, a.grp, a.extra";
 const EVENT: &str = "a.name, a.uri, a.grp, a.extra, e.id, e.extra, e.at, e.source_dag_id, e.source_run_id, \
-     e.source_task_id, e.source_map_index, e.aliases";
+     e.source_task_id, e.source_map_index, e.aliases, e.active";
 const EVENTS: &str = "asset_event AS e JOIN asset AS a ON a.id = e.asset_id";
 
 pub(super) fn read_asset(columns: &mut Columns<'_>) -> rusqlite::Result<Asset> {
@@ -26,13 +32,20 @@ fn read_event(columns: &mut Columns<'_>) -> rusqlite::Result<AssetEvent> {
     let (extra, at) = (columns.json()?, columns.moment()?);
     let (dag_id, run_id): (Option<String>, Option<String>) = (columns.get()?, columns.get()?);
     let (task_id, map_index): (Option<String>, Option<i32>) = (columns.get()?, columns.get()?);
-    let aliases = columns.texts()?;
+    let (aliases, active) = (columns.texts()?, columns.get()?);
     let source = dag_id.zip(run_id).zip(task_id).map(|((dag_id, run_id), task_id)| TaskInstanceKey {
         run: RunKey::new(dag_id, run_id),
         task_id: TaskId::from(task_id),
         map_index: map_index.map_or(MapIndex::NONE, MapIndex),
     });
-    Ok(AssetEvent { id, update: AssetUpdate { asset, extra, aliases }, source, at })
+    Ok(AssetEvent { id, update: AssetUpdate { asset, extra, aliases, active }, source, at })
+}
+
+fn read_queued(columns: &mut Columns<'_>) -> rusqlite::Result<QueuedAsset> {
+    let key = AssetKey { name: columns.get()?, uri: columns.get()? };
+    let (named, aliases) = (columns.get()?, columns.texts()?.into_iter().collect());
+    let (first_at, last_event) = (columns.moment()?, AssetEventId(columns.get()?));
+    Ok(QueuedAsset { key, named, aliases, first_at, last_event, last_at: columns.moment()? })
 }
 
 fn event_row(row: &Row<'_>) -> rusqlite::Result<AssetEvent> {
@@ -97,8 +110,8 @@ impl AssetStore for SqliteStore {
 
     fn assets_of_alias(&self, alias: &str) -> Result<Vec<Asset>> {
         let sql = format!(
-            "SELECT {ASSET} FROM asset AS a WHERE a.id IN (SELECT e.asset_id FROM asset_event_alias AS l
-                 JOIN asset_event AS e ON e.id = l.event_id WHERE l.alias = ?1) ORDER BY a.id"
+            "SELECT {ASSET} FROM asset_alias_asset AS l JOIN asset AS a ON a.id = l.asset_id
+             WHERE l.alias = ?1 ORDER BY a.id"
         );
         self.read(|connection| {
             let read = |row: &Row<'_>| read_asset(&mut Columns::new(row));
@@ -129,27 +142,59 @@ impl AssetStore for SqliteStore {
         })
     }
 
-    fn runs_of_asset_event(&self, event: AssetEventId) -> Result<Vec<RunKey>> {
-        let sql = "SELECT r.dag_id, r.run_id FROM asset_consumed AS c JOIN dag_run AS r ON r.rid = c.run_rid
-             WHERE c.event_id = ?1 ORDER BY r.rid";
+    fn runs_of_asset_events(&self, events: &[AssetEventId]) -> Result<Vec<(AssetEventId, Arc<DagRun>)>> {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS}, c.event_id AS event_id, r.rid AS rid FROM asset_consumed AS c
+                 JOIN dag_run AS r ON r.rid = c.run_rid
+             WHERE c.event_id IN (SELECT value FROM json_each(?1)) ORDER BY r.rid, c.event_id"
+        );
+        let events: Vec<i64> = events.iter().map(|event| event.0).collect();
         self.read(|connection| {
-            let read = |row: &Row<'_>| Ok(RunKey::new(row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-            connection.prepare_cached(sql)?.query_map([event.0], read)?.collect()
+            let mut found: Vec<(AssetEventId, Arc<DagRun>)> = Vec::new();
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([Json::from(events).to_string()])?;
+            let mut last: Option<(i64, Arc<DagRun>)> = None;
+            while let Some(row) = rows.next()? {
+                // A run may have been made of thousands of events, and is read once.
+                let rid: i64 = row.get("rid")?;
+                let run = match &last {
+                    Some((known, run)) if *known == rid => Arc::clone(run),
+                    _ => Arc::new(read_run(row)?),
+                };
+                last = Some((rid, Arc::clone(&run)));
+                found.push((AssetEventId(row.get("event_id")?), run));
+            }
+            Ok(found)
         })
     }
 
-    fn queued_asset_events(&self) -> Result<Vec<(DagId, AssetEvent, bool)>> {
-        let sql = format!(
-            "SELECT q.dag_id, q.counts, {EVENT} FROM asset_queue AS q JOIN asset_event AS e ON e.id = q.event_id
-                 JOIN asset AS a ON a.id = e.asset_id ORDER BY q.dag_id, e.id"
-        );
+    fn asset_cursors(&self) -> Result<Vec<(DagId, AssetEventId)>> {
+        let sql = "SELECT dag_id, event_id FROM asset_cursor ORDER BY dag_id";
+        self.read(|connection| {
+            let read = |row: &Row<'_>| Ok((DagId::from(row.get::<_, String>(0)?), AssetEventId(row.get::<_, i64>(1)?)));
+            connection.prepare_cached(sql)?.query_map([], read)?.collect()
+        })
+    }
+
+    fn queued_assets(&self) -> Result<Vec<(DagId, QueuedAsset)>> {
+        let sql = "SELECT q.dag_id, a.name, a.uri, q.named, q.aliases, q.first_at, q.last_event, q.last_at
+             FROM asset_queue AS q JOIN asset AS a ON a.id = q.asset_id ORDER BY q.dag_id, q.asset_id";
         self.read(|connection| {
             let read = |row: &Row<'_>| {
                 let mut columns = Columns::new(row);
-                let (dag_id, counts) = (DagId::from(columns.get::<String>()?), columns.get()?);
-                Ok((dag_id, read_event(&mut columns)?, counts))
+                let dag_id = DagId::from(columns.get::<String>()?);
+                Ok((dag_id, read_queued(&mut columns)?))
             };
-            connection.prepare_cached(&sql)?.query_map([], read)?.collect()
+            connection.prepare_cached(sql)?.query_map([], read)?.collect()
+        })
+    }
+
+    fn alias_assets(&self) -> Result<Vec<(String, AssetKey)>> {
+        let sql = "SELECT l.alias, a.name, a.uri FROM asset_alias_asset AS l JOIN asset AS a ON a.id = l.asset_id
+             ORDER BY l.alias, a.id";
+        self.read(|connection| {
+            let read = |row: &Row<'_>| Ok((row.get(0)?, AssetKey { name: row.get(1)?, uri: row.get(2)? }));
+            connection.prepare_cached(sql)?.query_map([], read)?.collect()
         })
     }
 

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("dag_warning.sql"),
     include_str!("asset_state.sql"),
     include_str!("trigger_encryption.sql"),
+    include_str!("asset_cursor.sql"),
     include_str!("bundle.sql"),
 ];
 

@@ -10,7 +10,7 @@ use super::read::{Again, Conditions, Key, Lead, Source, count, order_by, rows, s
 use crate::RunExists;
 use crate::query::{Direction, Page, RunFilter, RunOrder, somewhere};
 
-const RUN_COLUMNS: &str = "dag_id, run_id, run_type, triggered_by, triggering_user, state, logical_date, interval_start, \
+pub(super) const RUN_COLUMNS: &str = "dag_id, run_id, run_type, triggered_by, triggering_user, state, logical_date, interval_start, \
     interval_end, run_after, queued_at, start_date, end_date, last_scheduling_decision, conf, note, clear_number, \
     version_id, bundle_version, backfill_id, backfill_ordinal";
 
@@ -20,7 +20,7 @@ const UPDATED_AT: &str = "nullif(max(coalesce(queued_at, -1), coalesce(start_dat
 
 const DURATION: &str = "(end_date - start_date)";
 
-fn read_run(row: &Row<'_>) -> rusqlite::Result<DagRun> {
+pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<DagRun> {
     let mut columns = Columns::new(row);
     Ok(DagRun {
         key: RunKey { dag_id: DagId::from(columns.get::<String>()?), run_id: RunId::from(columns.get::<String>()?) },

@@ -235,6 +235,23 @@ impl XComStore for SqliteStore {
         })
     }
 
+    fn some_xcoms(&self, run: &RunKey, task_id: &TaskId, key: &str, offset: u64, limit: u64) -> Result<Vec<XCom>> {
+        let sql = format!(
+            "SELECT {XCOM_COLUMNS} FROM dag_run AS r CROSS JOIN xcom AS x ON x.rowid IN (
+                 SELECT y.rowid FROM xcom AS y WHERE y.run_rid = r.rid AND y.task_id = ?3 AND y.key = ?4
+                 ORDER BY y.map_index LIMIT ?6 OFFSET ?5)
+             WHERE r.dag_id = ?1 AND r.run_id = ?2 ORDER BY x.map_index"
+        );
+        let bound = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (dag_id, run_id, task_id) = (run.dag_id.as_str(), run.run_id.as_str(), task_id.as_str());
+        self.read(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map(params![dag_id, run_id, task_id, key, bound(offset), bound(limit)], read_xcom)?
+                .collect()
+        })
+    }
+
     fn xcom_pushed(&self, key: &XComKey) -> Result<Option<Timestamp>> {
         self.read(|connection| one(connection, "x.at", key, |row| Columns::new(row).moment()))
     }

@@ -17,6 +17,7 @@ mod run_lists;
 mod sqlite_encryption;
 mod sqlite_files;
 mod sqlite_kill;
+mod sqlite_migration;
 mod suspensions;
 mod task_lists;
 mod xcom_lists;
@@ -92,11 +93,12 @@ cases!(
             tries_keep_what_they_have_asked, filters_of_questions;
         backfills: a_backfill_is_read_back_as_it_was_written, runs_know_their_backfill;
         assets: assets_are_active_while_a_dag_has_them,
-            assets_that_are_produced_outrank_others, events_wait_until_a_run_takes_them, filters_of_asset_events;
+            assets_that_are_produced_outrank_others, events_wait_until_a_run_takes_them, assets_stop_waiting,
+            runs_are_told_of_what_their_dag_names, assets_of_aliases_are_active, filters_of_asset_events;
         asset_states: what_is_kept_with_assets_outlives_runs, assets_have_numbers;
         run_lists: filters_of_runs, orders_of_runs, pages_of_runs, versions_of_runs;
         task_lists: filters_of_task_instances, orders_of_task_instances;
         dag_lists: filters_of_dags, orders_of_dags, lists_of_import_errors, lists_of_versions_and_tags;
-        xcom_lists: filters_of_xcoms, orders_of_xcoms, lists_of_settings;
+        xcom_lists: parts_of_sequences, filters_of_xcoms, orders_of_xcoms, lists_of_settings;
     ]
 );

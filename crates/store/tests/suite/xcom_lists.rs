@@ -32,6 +32,37 @@ fn fill(store: &dyn Store) {
     store.commit([d, b, c, a].iter().map(put_xcom).collect()).unwrap();
 }
 
+/// Items of a sequence are found alone, and slices of it without the rest.
+pub fn parts_of_sequences(store: &dyn Store) {
+    let first = dated_run("alpha", "r1", 100);
+    store.commit(vec![imported("alpha.py", vec![dag("alpha", 1, "h")]), put_run(&first)]).unwrap();
+    let entry = |index: i32, key: &str| {
+        let mut entry = xcom(&first.key, "t", key);
+        entry.key.map_index = MapIndex(index);
+        put_xcom(&entry)
+    };
+    // There are gaps, other keys between them, and they come in no order.
+    store.commit([7, 0, 3, 12, 5].map(|index| entry(index, "k")).to_vec()).unwrap();
+    store.commit([0, 1, 4].map(|index| entry(index, "other")).to_vec()).unwrap();
+    let some = |offset, limit| -> Vec<i32> {
+        let found = store.some_xcoms(&first.key, &"t".into(), "k", offset, limit).unwrap();
+        found.iter().map(|found| found.key.map_index.0).collect()
+    };
+    for (offset, limit, expected) in [
+        (0, 10, &[0, 3, 5, 7, 12][..]),
+        (1, 2, &[3, 5]),
+        (4, 1, &[12]),
+        (3, u64::MAX, &[7, 12]),
+        (5, 1, &[]),
+        (u64::MAX, u64::MAX, &[]),
+        (0, 0, &[]),
+    ] {
+        assert_eq!(some(offset, limit), expected, "{limit} from {offset}");
+    }
+    let at = |offset| store.xcom_at(&first.key, &"t".into(), "k", offset).unwrap().map(|found| found.key.map_index.0);
+    assert_eq!([0, 2, 4, 5, -1, -5, -6].map(at), [Some(0), Some(5), Some(12), None, Some(12), Some(0), None]);
+}
+
 fn keys(store: &dyn Store, filter: &XComFilter, order: &[(XComOrder, Direction)], page: Page) -> (String, u64) {
     let (found, total) = store.list_xcoms(filter, order, page).unwrap();
     (found.iter().map(|found| &*found.key.key).collect(), total)

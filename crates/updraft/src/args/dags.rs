@@ -39,6 +39,23 @@ pub enum DagsCommand {
         #[arg(value_name = "LOGICAL_DATE_OR_RUN_ID")]
         run: String,
     },
+    /// End a run in a state, or put it back into the queue.
+    Mark {
+        dag_id: String,
+        #[arg(value_name = "LOGICAL_DATE_OR_RUN_ID")]
+        run: String,
+        #[arg(value_parser = ["success", "failed", "queued"])]
+        state: String,
+    },
+    /// Write a note about a run.
+    Note {
+        dag_id: String,
+        #[arg(value_name = "LOGICAL_DATE_OR_RUN_ID")]
+        run: String,
+        /// An empty one takes the note away.
+        #[arg(value_name = "TEXT", value_parser = super::note)]
+        note: String,
+    },
     /// Run one Dag to its end in the foreground, without a server.
     Test(TestArgs),
     /// Print a Dag's tasks and their dependencies as a graph in the DOT language.

@@ -16,7 +16,7 @@ pub use settings::{
     AddConnectionArgs, ConnectionsCommand, ExportConnectionsArgs, ImportConnectionsArgs, ImportVariablesArgs,
     OnExisting, PoolsCommand, SetPoolArgs, SetVariableArgs, UsersCommand, ValuesArgs, VariablesCommand,
 };
-pub use tasks::{TaskClearArgs, TaskStateArgs, TaskTestArgs, TasksCommand};
+pub use tasks::{TaskClearArgs, TaskMarkArgs, TaskNoteArgs, TaskStateArgs, TaskTestArgs, TasksCommand};
 
 /// Airflow pipelines on a Rust engine.
 #[derive(Parser, Debug)]
@@ -45,6 +45,9 @@ pub enum Command {
     /// List and test tasks, and see how they stand.
     #[command(subcommand)]
     Tasks(TasksCommand),
+    /// Look after what tasks keep for their later tries.
+    #[command(subcommand)]
+    StateStore(StateStoreCommand),
     /// Read and write variables.
     #[command(subcommand)]
     Variables(VariablesCommand),
@@ -74,6 +77,27 @@ pub enum Command {
         #[arg(value_enum)]
         shell: Shell,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum StateStoreCommand {
+    /// Delete what was to be kept until now.
+    Clean {
+        /// Only say what would be deleted.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// The longest note, in characters.
+const MAX_NOTE: usize = 1000;
+
+/// A note that is not too long.
+fn note(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        0..=MAX_NOTE => Ok(text.to_owned()),
+        long => Err(format!("a note has at most {MAX_NOTE} characters, this one {long}")),
+    }
 }
 
 #[derive(Subcommand, Debug)]

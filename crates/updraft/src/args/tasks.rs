@@ -16,6 +16,10 @@ pub enum TasksCommand {
     Test(TaskTestArgs),
     /// Have task instances run again, as if they never ran.
     Clear(TaskClearArgs),
+    /// Give a task instance a state; what failed below it because of its own runs again.
+    Mark(TaskMarkArgs),
+    /// Write a note about a task instance.
+    Note(TaskNoteArgs),
     /// Show the state of a task instance.
     State(TaskStateArgs),
     /// Show the states of all task instances of a run.
@@ -58,6 +62,63 @@ pub struct TaskClearArgs {
     /// The Dag id is a regular expression, and all Dags that match are meant.
     #[arg(short = 'R', long)]
     pub dag_regex: bool,
+    /// Only this run, named by its id or its logical date.
+    #[arg(long, value_name = "LOGICAL_DATE_OR_RUN_ID", conflicts_with_all = ["start_date", "end_date", "dag_regex"])]
+    pub run: Option<String>,
+    /// Also the later runs.
+    #[arg(long, requires = "run")]
+    pub future: bool,
+    /// Also the earlier runs.
+    #[arg(long, requires = "run")]
+    pub past: bool,
+    /// Go on with the newest version of the Dag.
+    #[arg(long)]
+    pub run_on_latest_version: bool,
+    /// A note about what is cleared; an empty one takes the notes away.
+    #[arg(long, value_name = "TEXT", value_parser = super::note)]
+    pub note: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct TaskMarkArgs {
+    pub dag_id: String,
+    pub task_id: String,
+    #[arg(value_name = "LOGICAL_DATE_OR_RUN_ID")]
+    pub run: String,
+    #[arg(value_parser = ["success", "failed", "skipped"])]
+    pub state: String,
+    /// Which instance of a mapped task [default: all].
+    #[arg(long, allow_negative_numbers = true)]
+    pub map_index: Option<i32>,
+    /// Also what is above the task.
+    #[arg(short, long)]
+    pub upstream: bool,
+    /// Also what is below the task.
+    #[arg(short, long)]
+    pub downstream: bool,
+    /// Also in the later runs.
+    #[arg(long)]
+    pub future: bool,
+    /// Also in the earlier runs.
+    #[arg(long)]
+    pub past: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct TaskNoteArgs {
+    pub dag_id: String,
+    pub task_id: String,
+    #[arg(value_name = "LOGICAL_DATE_OR_RUN_ID")]
+    pub run: String,
+    /// An empty one takes the note away.
+    #[arg(value_name = "TEXT", value_parser = super::note)]
+    pub note: String,
+    /// Which instance of a mapped task [default: all].
+    #[arg(long, allow_negative_numbers = true)]
+    pub map_index: Option<i32>,
 }
 
 #[derive(Args, Debug)]

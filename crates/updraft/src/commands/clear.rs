@@ -3,27 +3,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use engine::selection::{Named, Selection, add_relatives};
 use jiff::Timestamp;
 use model::operations::python_isoformat;
-use model::{Dag, MapIndex, RunKey, TaskId, TaskInstance, TaskState};
+use model::{Dag, DagRun, MapIndex, RunId, RunKey, TaskId, TaskInstance, TaskState};
 use scheduler::{Clear, ReplyId};
 use serde_json::json;
-use store::Store;
+use store::{Store, Write};
 
 use super::dags::{meant_by, structure};
+use super::tasks::run_of;
 use super::{Context, Usage};
 use crate::args::{FolderArgs, TaskClearArgs};
 use crate::remote::{Remote, quoted};
 use crate::{local, output};
 
+/// Which runs are meant.
+#[derive(Clone)]
+enum Span {
+    /// By their logical dates.
+    Dates(Option<Timestamp>, Option<Timestamp>),
+    Run(RunId),
+}
+
 /// What of one Dag is to be cleared.
 struct Part {
     dag: Arc<Dag>,
     tasks: Option<Named>,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
+    span: Span,
+    on_latest_version: bool,
+    note: Option<String>,
     /// Sets of states that are asked for one after the other; an empty one is all.
     states: Vec<Vec<TaskState>>,
 }
@@ -32,11 +42,15 @@ impl Part {
     fn find(&self, store: &dyn Store) -> Result<Vec<TaskInstance>> {
         let mut found = Vec::new();
         for states in &self.states {
+            let (run, from, to) = match &self.span {
+                Span::Dates(from, to) => (None, *from, *to),
+                Span::Run(run) => (Some(run.clone()), None, None),
+            };
             let selection = Selection {
                 dag: Arc::clone(&self.dag),
-                run: None,
-                from: self.from,
-                to: self.to,
+                run,
+                from,
+                to,
                 tasks: self.tasks.clone(),
                 states: states.clone(),
             };
@@ -55,10 +69,16 @@ impl Part {
             run,
             tasks,
             restart_run: true,
-            on_latest_version: false,
+            on_latest_version: self.on_latest_version,
             keep_running: false,
         };
-        local::clear(store, &self.dag.dag_id, (0..).zip(by_run).map(clear).collect())
+        let cleared = local::clear(store, &self.dag.dag_id, (0..).zip(by_run).map(clear).collect())?;
+        if let Some(note) = &self.note {
+            let note = Some(note.clone()).filter(|note| !note.is_empty());
+            let write = |ti: &TaskInstance| Write::TaskNote { ti: ti.key(), note: note.clone() };
+            store.commit(cleared.iter().map(write).collect())?;
+        }
+        Ok(cleared.len())
     }
 
     fn clear_through(&self, remote: &Remote) -> Result<usize> {
@@ -67,14 +87,20 @@ impl Part {
             return Ok(0);
         }
         for states in &self.states {
+            let (run, from, to) = match &self.span {
+                Span::Dates(from, to) => (None, from.map(python_isoformat), to.map(python_isoformat)),
+                Span::Run(run) => (Some(run.as_str()), None, None),
+            };
             let body = json!({
                 "dry_run": false,
-                "start_date": self.from.map(python_isoformat),
-                "end_date": self.to.map(python_isoformat),
+                "dag_run_id": run,
+                "start_date": from,
+                "end_date": to,
                 "only_failed": states.contains(&TaskState::Failed),
                 "only_running": states.contains(&TaskState::Running),
                 "task_ids": self.tasks.as_ref().map(Named::ids),
-                "run_on_latest_version": false,
+                "run_on_latest_version": self.on_latest_version,
+                "note": self.note,
             });
             let answer =
                 remote.post(&format!("/api/v2/dags/{}/clearTaskInstances", quoted(self.dag.dag_id.as_str())), &body)?;
@@ -95,7 +121,12 @@ pub fn tasks(context: &Context, args: &TaskClearArgs) -> Result<()> {
     for record in meant_by(&*store, &args.dag_id, args.dag_regex)? {
         let dag = structure(&*store, &record)?;
         let tasks = args.task_regex.as_deref().map(|text| named(&dag, text, args));
-        parts.push(Part { dag, tasks, from, to, states: states(args) });
+        let span = match &args.run {
+            Some(text) => span_of(args, run_of(context, &store, dag.dag_id.as_str(), text)?)?,
+            None => Span::Dates(from, to),
+        };
+        let on_latest_version = args.run_on_latest_version;
+        parts.push(Part { dag, tasks, span, on_latest_version, note: args.note.clone(), states: states(args) });
     }
     let mut found = Vec::new();
     for part in &parts {
@@ -124,6 +155,15 @@ pub fn tasks(context: &Context, args: &TaskClearArgs) -> Result<()> {
     )?;
     say!("Cleared {cleared} task instances");
     Ok(())
+}
+
+/// A run, or the runs of its Dag that are not before it or not after it.
+fn span_of(args: &TaskClearArgs, run: DagRun) -> Result<Span> {
+    match (run.logical_date, args.future, args.past) {
+        (_, false, false) => Ok(Span::Run(run.key.run_id)),
+        (None, ..) => bail!("the run {} has no logical date: there is nothing before or after it", run.key),
+        (date, future, past) => Ok(Span::Dates(date.filter(|_| !past), date.filter(|_| !future))),
+    }
 }
 
 /// Tasks whose id has a text in it (which is all that Airflow's `--task-regex` looks for), and what belongs to them.

@@ -27,6 +27,8 @@ pub fn run(context: &Context, command: DagsCommand) -> Result<ExitCode> {
         DagsCommand::Unpause(args) => set_paused(context, &args, false)?,
         DagsCommand::Delete { dag_id, yes } => delete(context, &dag_id, yes)?,
         DagsCommand::State { dag_id, run } => runs::state(context, &dag_id, &run)?,
+        DagsCommand::Mark { dag_id, run, state } => super::mark::run(context, &dag_id, &run, &state)?,
+        DagsCommand::Note { dag_id, run, note } => super::mark::run_note(context, &dag_id, &run, note)?,
         DagsCommand::Test(args) => return dagtest::run(context, args),
         DagsCommand::Show { dag_id } => show_graph(context, &dag_id)?,
         DagsCommand::Reserialize(args) => {

@@ -8,9 +8,11 @@ mod connections;
 mod dags;
 mod db;
 mod info;
+mod mark;
 mod pools;
 mod rotate;
 mod runs;
+mod state_store;
 mod tasks;
 mod users;
 mod variables;
@@ -69,6 +71,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Command::Dags(command) => dags::run(&context, command),
         Command::Backfill(command) => backfill::run(&context, command),
         Command::Tasks(command) => tasks::run(&context, command),
+        Command::StateStore(command) => state_store::run(&context, &command).map(|()| ExitCode::SUCCESS),
         Command::Variables(command) => variables::run(&context, command).map(|()| ExitCode::SUCCESS),
         Command::Connections(command) => connections::run(&context, command),
         Command::Pools(command) => pools::run(&context, command).map(|()| ExitCode::SUCCESS),

@@ -17,6 +17,8 @@ pub fn run(context: &Context, command: TasksCommand) -> Result<ExitCode> {
         TasksCommand::List { dag_id, folder } => list(context, &dag_id, &folder)?,
         TasksCommand::Test(args) => return tasktest::run(context, args),
         TasksCommand::Clear(args) => super::clear::tasks(context, &args)?,
+        TasksCommand::Mark(args) => super::mark::tasks(context, &args)?,
+        TasksCommand::Note(args) => super::mark::task_note(context, args)?,
         TasksCommand::State(args) => state(context, &args)?,
         TasksCommand::StatesForDagRun { dag_id, run, output } => states(context, &dag_id, &run, output.output)?,
     }
@@ -32,7 +34,7 @@ fn list(context: &Context, dag_id: &str, folder: &FolderArgs) -> Result<()> {
 }
 
 /// The run that a text names, or an error that says what to look at.
-fn run_of(context: &Context, store: &Arc<dyn Store>, dag_id: &str, text: &str) -> Result<model::DagRun> {
+pub(super) fn run_of(context: &Context, store: &Arc<dyn Store>, dag_id: &str, text: &str) -> Result<model::DagRun> {
     runs::find(context, &**store, dag_id, text)?.ok_or_else(|| {
         anyhow!(
             "DagRun for {dag_id} with run_id or logical_date of {text:?} not found (updraft dags list-runs {dag_id} \
@@ -41,13 +43,19 @@ fn run_of(context: &Context, store: &Arc<dyn Store>, dag_id: &str, text: &str) -
     })
 }
 
+/// The structure of a Dag that has this task, or an error that says what may have been meant.
+pub(super) fn known_task(store: &dyn Store, dag_id: &str, task_id: &str) -> Result<Arc<model::Dag>> {
+    let structure = structure(store, &dag(store, dag_id)?)?;
+    if structure.find(task_id).is_none() {
+        let hint = meant(task_id, structure.tasks().iter().map(|task| task.task_id.as_str()));
+        bail!("the Dag {dag_id} has no task {task_id:?}{hint}");
+    }
+    Ok(structure)
+}
+
 fn state(context: &Context, args: &TaskStateArgs) -> Result<()> {
     let store = context.dags(&FolderArgs::of_environment())?;
-    let structure = structure(&*store, &dag(&*store, &args.dag_id)?)?;
-    if structure.find(&args.task_id).is_none() {
-        let hint = meant(&args.task_id, structure.tasks().iter().map(|task| task.task_id.as_str()));
-        bail!("the Dag {} has no task {:?}{hint}", args.dag_id, args.task_id);
-    }
+    known_task(&*store, &args.dag_id, &args.task_id)?;
     let run = run_of(context, &store, &args.dag_id, &args.run)?;
     let (task_id, map_index) = (TaskId::from(args.task_id.as_str()), MapIndex(args.map_index));
     let key = TaskInstanceKey { run: run.key.clone(), task_id, map_index };

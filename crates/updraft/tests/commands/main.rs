@@ -2,6 +2,7 @@
 //! something is wrong.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 
+mod by_hand;
 mod dags;
 mod errors;
 mod settings;

@@ -96,3 +96,30 @@ fn events_that_wait_outlive_the_process() {
     assert_eq!(server.wait_for_run("both", &later), "success");
     assert_eq!(server.xcom("both", &later, "told"), json!(["y", "x"]));
 }
+
+#[test]
+fn a_dag_whose_file_is_moved_misses_nothing() {
+    let context = context();
+    context.write_dag("producer.py", &dag_file("assets_in_halves.py"));
+    let consumer = "from airflow.providers.standard.operators.empty import EmptyOperator\n\
+         from airflow.sdk import DAG, Asset\n\n\
+         with DAG(\"mover\", schedule=[Asset(\"x\")]):\n    EmptyOperator(task_id=\"only\")\n";
+    context.write_dag("here.py", consumer);
+    let server = Server::start(&context);
+    server.wait_for_dag("first");
+    server.wait_for_dag("mover");
+    server.unpause("mover");
+    // The import of the new file takes long enough for an event to come.
+    let folder = context.dags();
+    std::fs::write(folder.join("prepared"), format!("import time\ntime.sleep(8)\n{consumer}")).unwrap();
+    std::fs::rename(folder.join("prepared"), folder.join("there.py")).unwrap();
+    std::fs::remove_file(folder.join("here.py")).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(server.run_dag("first", &json!({})).1, "success");
+    let file = |server: &Server| server.client.get("/api/v2/dags/mover").body["relative_fileloc"].clone();
+    assert_eq!(file(&server), "here.py", "the import of the new file was too quick for this test");
+    wait_for_runs(&server, "mover", 1);
+    server.wait_for("the new file", |_| (file(&server) == "there.py").then_some(()));
+    assert_eq!(server.run_dag("first", &json!({})).1, "success");
+    wait_for_runs(&server, "mover", 2);
+}

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use engine::marking::{Meant, plan, state_of};
 use engine::selection::{Named, Selection};
 use model::{Dag, RunKey, TaskInstance};
 
 use super::TaskInstanceCollection;
 use super::clear::{all, newest_structure, write_notes};
 use super::filter::tasks_of_group;
-use super::patch::{Meant, PatchBody, mark_all, plan, state_of};
+use super::patch::{PatchBody, mark_all};
 use crate::args::Args;
 use crate::body::JsonBody;
 use crate::error::{ApiError, ApiResult};
@@ -72,7 +73,7 @@ pub(super) async fn patch(
     let (own, new_state, relatives) = (state.clone(), body.new_state, body.relatives);
     let look = move || {
         let (dag, meant, found) = find(&own, &place)?;
-        let plan = new_state.map(|mark_as| plan(&own, &dag, &meant, mark_as, relatives)).transpose()?;
+        let plan = new_state.map(|mark_as| plan(own.store(), &dag, &meant, mark_as, relatives)).transpose()?;
         Ok((found, plan))
     };
     let (mut found, plan) = state.blocking(look).await?;
@@ -102,7 +103,7 @@ pub(super) async fn dry_run(
     let look = move || {
         let (dag, meant, mut found) = find(&own, &place)?;
         if let Some(mark_as) = body.new_state {
-            found = plan(&own, &dag, &meant, mark_as, body.relatives)?.marked;
+            found = plan(own.store(), &dag, &meant, mark_as, body.relatives)?.marked;
         }
         all(&own, found)
     };

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use engine::ChangeFailure;
+use engine::marking::{Meant, Plan, Relatives, plan, state_of};
 use engine::selection::{Named, Selection};
-use jiff::Timestamp;
-use model::{Dag, DagId, DagRun, MapIndex, RunId, RunKey, TaskId, TaskIndex, TaskInstance, TaskInstanceKey, TaskState};
-use scheduler::{Mark, MarkAs, ReplyId};
+use model::{Dag, DagId, RunId, RunKey, TaskInstance, TaskInstanceKey};
+use scheduler::MarkAs;
 use serde_json::Value;
-use store::{Page, RunFilter, Span, Write};
+use store::Write;
 
 use super::clear::{all, newest_structure, write_notes};
 use super::{TaskInstanceCollection, narrow};
@@ -40,15 +40,6 @@ pub(super) struct PatchBody {
     /// `None` where it was not given, or where null takes nothing away.
     pub(super) note: Option<String>,
     pub(super) relatives: Relatives,
-}
-
-/// What is meant beside the task itself.
-#[derive(Clone, Copy)]
-pub(super) struct Relatives {
-    upstream: bool,
-    downstream: bool,
-    future: bool,
-    past: bool,
 }
 
 fn new_state(input: &Value) -> Parsed<MarkAs> {
@@ -153,147 +144,10 @@ fn named(place: &Place) -> Named {
     }
 }
 
-/// Tasks of a run that are given a state together.
-pub(super) struct Meant {
-    pub(super) run: RunKey,
-    pub(super) tasks: Named,
-}
-
 impl From<&Place> for Meant {
     fn from(place: &Place) -> Self {
         Self { run: place.run.clone(), tasks: named(place) }
     }
-}
-
-/// What is to be marked, and what is to go on then.
-pub(super) struct Plan {
-    /// Task instances that are not in the state yet.
-    pub(super) marked: Vec<TaskInstance>,
-    /// Tasks below, of which what has failed runs again.
-    resume: Vec<TaskId>,
-    /// The runs with something to go on.
-    resumed_runs: BTreeSet<RunKey>,
-}
-
-/// Blocks.
-pub(super) fn plan(
-    state: &ApiState,
-    dag: &Arc<Dag>,
-    meant: &Meant,
-    mark_as: MarkAs,
-    relatives: Relatives,
-) -> Result<Plan, ApiError> {
-    let mut tasks = meant.tasks.clone();
-    let own: BTreeSet<TaskIndex> = tasks.ids().iter().filter_map(|id| dag.find(id)).collect();
-    for task in &own {
-        tasks.whole.extend(flat_relatives(dag, *task, relatives));
-    }
-    let runs = runs_of(state, dag, &meant.run, relatives)?;
-    let all = |tasks: Named, states: Vec<TaskState>, run: &RunId| {
-        let (dag, run) = (Arc::clone(dag), Some(run.clone()));
-        Selection { dag, run, from: None, to: None, tasks: Some(tasks), states }.find(state.store())
-    };
-    let mut marked = Vec::new();
-    for run in &runs {
-        let found = all(tasks.clone(), Vec::new(), &run.run_id)?;
-        marked.extend(found.into_iter().filter(|ti| ti.state != state_of(mark_as)));
-    }
-    let resume = below(dag, &own);
-    let mut resumed_runs: BTreeSet<RunKey> = runs.into_iter().collect();
-    if relatives.future || relatives.past {
-        // Of runs that are not marked too, if they are in the span.
-        resumed_runs.extend(failed_in_span(state, dag, &meant.run, relatives, &resume)?);
-    }
-    Ok(Plan { marked, resume, resumed_runs })
-}
-
-pub(super) fn state_of(mark_as: MarkAs) -> TaskState {
-    match mark_as {
-        MarkAs::Success => TaskState::Success,
-        MarkAs::Failed => TaskState::Failed,
-        MarkAs::Skipped => TaskState::Skipped,
-    }
-}
-
-/// `find_task_relatives`: teardowns below are left as they are.
-fn flat_relatives(dag: &Dag, task: TaskIndex, relatives: Relatives) -> Vec<String> {
-    let mut found = Vec::new();
-    if relatives.downstream {
-        let below = dag.flat_relatives(task, false).into_iter().filter(|task| !dag.task(*task).is_teardown);
-        found.extend(below);
-    }
-    if relatives.upstream {
-        found.extend(dag.flat_relatives(task, true));
-    }
-    found.into_iter().map(|task| dag.task(task).task_id.to_string()).collect()
-}
-
-/// What is below some tasks, with the setups and teardowns that belong to it.
-fn below(dag: &Dag, own: &BTreeSet<TaskIndex>) -> Vec<TaskId> {
-    let found = dag.relatives(own, false, true);
-    found.into_iter().filter(|task| !own.contains(task)).map(|task| dag.task(task).task_id.clone()).collect()
-}
-
-/// The runs that are meant (`get_run_ids`): those of the timetable, before and after the one that is named. Blocks.
-fn runs_of(state: &ApiState, dag: &Dag, run: &RunKey, relatives: Relatives) -> Result<Vec<RunKey>, ApiError> {
-    let logical_date = state.store().run(run)?.and_then(|run| run.logical_date);
-    let Some(logical_date) = logical_date.filter(|_| relatives.future || relatives.past) else {
-        return Ok(vec![run.clone()]);
-    };
-    let timetable = &dag.timetable;
-    if timetable.can_be_scheduled() && !timetable.is_periodic() {
-        return Ok(vec![run.clone()]);
-    }
-    let (from, to) = span(logical_date, relatives);
-    let runs: Vec<DagRun> = dated_runs(state, dag, from, to)?;
-    let dates: Vec<Timestamp> = runs.iter().filter_map(|run| run.logical_date).collect();
-    let (first, last) = (dates.iter().min().copied(), dates.iter().max().copied().unwrap_or(logical_date));
-    let of_timetable: BTreeSet<Timestamp> =
-        timetable.between(first, last, Timestamp::now()).map(|next| next.logical_date()).collect();
-    let is_meant =
-        |date: Timestamp| !timetable.can_be_scheduled() || date == logical_date || of_timetable.contains(&date);
-    Ok(runs.into_iter().filter(|run| run.logical_date.is_some_and(is_meant)).map(|run| run.key).collect())
-}
-
-fn span(logical_date: Timestamp, relatives: Relatives) -> (Option<Timestamp>, Option<Timestamp>) {
-    (Some(logical_date).filter(|_| !relatives.past), Some(logical_date).filter(|_| !relatives.future))
-}
-
-fn dated_runs(
-    state: &ApiState,
-    dag: &Dag,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
-) -> Result<Vec<DagRun>, ApiError> {
-    let logical_date = Span { from, to, or_missing: false };
-    let filter = RunFilter { dag_id: Some(dag.dag_id.clone()), logical_date, ..RunFilter::default() };
-    let order = [(store::RunOrder::LogicalDate, store::Direction::Ascending)];
-    let (mut runs, _) = state.store().runs(&filter, &order, Page::ALL)?;
-    runs.retain(|run| run.logical_date.is_some());
-    Ok(runs)
-}
-
-/// Runs of a span of dates in which some of these tasks have failed. Blocks.
-fn failed_in_span(
-    state: &ApiState,
-    dag: &Arc<Dag>,
-    run: &RunKey,
-    relatives: Relatives,
-    tasks: &[TaskId],
-) -> Result<BTreeSet<RunKey>, ApiError> {
-    let Some(logical_date) = state.store().run(run)?.and_then(|run| run.logical_date) else {
-        return Ok(BTreeSet::new());
-    };
-    let (from, to) = span(logical_date, relatives);
-    let selection = Selection {
-        dag: Arc::clone(dag),
-        run: None,
-        from,
-        to,
-        tasks: Some(Named::tasks(tasks.iter().map(TaskId::as_str))),
-        states: vec![TaskState::Failed, TaskState::UpstreamFailed],
-    };
-    Ok(selection.find(state.store())?.into_iter().map(|ti| ti.run).collect())
 }
 
 pub(super) async fn patch(state: State<ApiState>, args: Args, body: JsonBody) -> ApiResult<TaskInstanceCollection> {
@@ -337,7 +191,8 @@ pub(super) async fn apply(state: &ApiState, place: Place, body: PatchBody) -> Re
     let (new_state, relatives) = (body.new_state, body.relatives);
     let look = move || {
         let (dag, found) = find(&own, &wanted)?;
-        let plan = new_state.map(|mark_as| plan(&own, &dag, &(&wanted).into(), mark_as, relatives)).transpose()?;
+        let plan =
+            new_state.map(|mark_as| plan(own.store(), &dag, &(&wanted).into(), mark_as, relatives)).transpose()?;
         if plan.as_ref().is_some_and(|plan| plan.marked.is_empty()) {
             return Err(nothing_to_mark(&wanted, new_state));
         }
@@ -372,16 +227,9 @@ pub(super) async fn mark_all(
     mark_as: MarkAs,
     plan: Plan,
 ) -> Result<BTreeMap<TaskInstanceKey, TaskInstance>, ApiError> {
-    let mut by_run: BTreeMap<RunKey, Vec<(TaskId, Option<MapIndex>)>> =
-        plan.resumed_runs.iter().map(|run| (run.clone(), Vec::new())).collect();
-    for ti in plan.marked {
-        by_run.entry(ti.run).or_default().push((ti.task_id, Some(ti.map_index)));
-    }
     let mut changed = BTreeMap::new();
-    for (run, tasks) in by_run {
-        let resume = if plan.resumed_runs.contains(&run) { plan.resume.clone() } else { Vec::new() };
-        let dag_id = run.dag_id.clone();
-        let mark = Mark { reply: ReplyId(0), run, mark_as, tasks, resume };
+    for mark in plan.marks(mark_as) {
+        let dag_id = mark.run.dag_id.clone();
         let marked = state.engine().mark(mark).await.map_err(|failure| match failure {
             ChangeFailure::Stopped(stopped) => stopped.into(),
             ChangeFailure::Refused(_) => ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")),
@@ -420,7 +268,7 @@ async fn dry_run_place(
     let look = move || {
         let (dag, mut found) = find(&own, &place)?;
         if let Some(mark_as) = body.new_state {
-            found = plan(&own, &dag, &(&place).into(), mark_as, body.relatives)?.marked;
+            found = plan(own.store(), &dag, &(&place).into(), mark_as, body.relatives)?.marked;
         }
         all(&own, found)
     };

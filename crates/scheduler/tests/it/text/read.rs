@@ -86,11 +86,12 @@ fn condition(text: &str) -> AssetCondition {
     AssetCondition::Any(text.split('|').map(all).collect())
 }
 
-/// `a`, or `a:alias` for one that its producer names by an alias.
+/// `a`, or `a:alias` for one that its producer names by an alias; with a `!` behind it for one that is not active.
 pub fn update(text: &str) -> AssetUpdate {
     let (name, alias) = text.split_once(':').map_or((text, None), |(name, alias)| (name, Some(alias.to_owned())));
+    let (name, active) = name.strip_suffix('!').map_or((name, true), |name| (name, false));
     let asset = Asset::new(AssetKey { name: name.into(), uri: name.into() });
-    AssetUpdate { asset, extra: json!({}), aliases: alias.into_iter().collect() }
+    AssetUpdate { asset, extra: json!({}), aliases: alias.into_iter().collect(), active }
 }
 
 fn dag_option(dag: &mut Dag, word: &str, paused: &mut bool) {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use model::{Change, MapIndex, RunKey, TaskInstanceKey, TaskState};
+use model::{Change, MapIndex, TaskInstanceKey, TaskState};
 use scheduler::Action;
 
 use super::Play;
@@ -54,19 +54,24 @@ impl Play {
                     Change::DagWarning { dag_id, warning: Some(warning), .. } => {
                         writeln!(self.out, "  {at}  {dag_id} has a warning: {warning}").unwrap();
                     }
-                    Change::AssetEvent { event, listeners } => {
-                        let listener = |listener: &model::Listener| {
-                            format!(" {}{}", listener.dag_id, if listener.counts { "" } else { " (paused)" })
-                        };
-                        let listeners: String = listeners.iter().map(listener).collect();
+                    Change::AssetEvent(event) => {
                         let name = &event.update.asset.key.name;
-                        writeln!(self.out, "  {at}  event {} of {name}, for{listeners}", event.id).unwrap();
+                        writeln!(self.out, "  {at}  event {} of {name}", event.id).unwrap();
                     }
-                    Change::AssetEventsTaken { dag_id, run, events } => {
-                        let events: Vec<String> = events.iter().map(ToString::to_string).collect();
-                        let run = run.as_ref().map(|run_id| RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() });
-                        let taker = run.map_or("nobody", |run| self.names[&run].as_str());
-                        writeln!(self.out, "  {at}  events {} of {dag_id} go to {taker}", events.join(" ")).unwrap();
+                    Change::AssetQueued { dag_id, queued } => {
+                        writeln!(self.out, "  {at}  {} waits for {dag_id}", queued.key.name).unwrap();
+                    }
+                    Change::AssetsUnqueued { dag_id, assets } => {
+                        let names: Vec<&str> = assets.iter().map(|key| key.name.as_str()).collect();
+                        writeln!(self.out, "  {at}  {} no longer waits for {dag_id}", names.join(" ")).unwrap();
+                    }
+                    Change::AssetCursor { dag_id, cursor } => {
+                        let told = cursor.map_or("nothing".to_owned(), |cursor| format!("what comes after {cursor}"));
+                        writeln!(self.out, "  {at}  {dag_id} is told of {told}").unwrap();
+                    }
+                    Change::AssetEventsTaken { run, .. } => {
+                        let events: Vec<String> = self.toy.consumed[run].iter().map(ToString::to_string).collect();
+                        writeln!(self.out, "  {at}  {} is told of {}", self.names[run], events.join(" ")).unwrap();
                     }
                     Change::Backfill(backfill) => {
                         let word = match backfill.completed_at {

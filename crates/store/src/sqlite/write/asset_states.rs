@@ -9,7 +9,7 @@ use super::{WriteResult, Writer, missing};
 use crate::records::{AssetStateEntry, StateWriter};
 
 impl Writer {
-    fn asset_id(&self, asset: &AssetKey) -> WriteResult<i64> {
+    pub(super) fn asset_id(&self, asset: &AssetKey) -> WriteResult<i64> {
         let sql = "SELECT id FROM asset WHERE name = ?1 AND uri = ?2";
         let found: Option<i64> = self
             .connection

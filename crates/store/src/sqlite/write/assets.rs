@@ -1,10 +1,10 @@
 //! Writing assets and their events.
 
-use model::{Asset, AssetEvent, AssetEventId, DagId, Listener, RunId, RunKey};
-use rusqlite::params;
+use model::{Asset, AssetEvent, AssetEventId, AssetKey, AssetMark, DagId, QueuedAsset, RunKey};
+use rusqlite::{OptionalExtension, ToSql, params};
 
 use super::super::column::{micros, texts_json};
-use super::{WriteResult, Writer};
+use super::{WriteResult, Writer, missing};
 use crate::records::DagAsset;
 
 impl Writer {
@@ -38,11 +38,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Assets that no Dag has any more give way; of those that share a name or a URI one is active: the first
+    /// Assets that no Dag has any more, and no alias was ever the name of, give way; of those that share a name or a URI one is active: the first
     /// one that some task produces, or else the first one.
     pub(super) fn activate_assets(&self) -> WriteResult<()> {
-        const IS_USED: &str = "EXISTS (SELECT 1 FROM dag_asset AS u JOIN dag AS d ON d.dag_id = u.dag_id
-             WHERE u.asset_id = asset.id AND NOT d.stale)";
+        const IS_USED: &str = "(EXISTS (SELECT 1 FROM dag_asset AS u JOIN dag AS d ON d.dag_id = u.dag_id
+             WHERE u.asset_id = asset.id AND NOT d.stale)
+             OR EXISTS (SELECT 1 FROM asset_alias_asset AS l WHERE l.asset_id = asset.id))";
         let unused = format!("UPDATE asset SET active = 0 WHERE active AND NOT {IS_USED}");
         self.connection.prepare_cached(&unused)?.execute([])?;
         let is_produced = |asset: &str| {
@@ -63,25 +64,29 @@ impl Writer {
             .prepare_cached(&waiting)?
             .query_map([], |row| row.get(0))?
             .collect::<rusqlite::Result<_>>()?;
-        for id in waiting {
-            self.connection
-                .prepare_cached(
-                    "UPDATE asset SET active = 1 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM asset AS other
-                         WHERE other.active AND (other.name = asset.name OR other.uri = asset.uri))",
-                )?
-                .execute([id])?;
-        }
+        waiting.into_iter().try_for_each(|id| self.activate_asset(id))
+    }
+
+    /// An asset that is used is active, unless another one that is has its name or its URI.
+    fn activate_asset(&self, id: i64) -> WriteResult<()> {
+        self.connection
+            .prepare_cached(
+                "UPDATE asset SET active = 1 WHERE id = ?1 AND NOT active
+                     AND NOT EXISTS (SELECT 1 FROM asset AS other WHERE other.active AND other.name = asset.name)
+                     AND NOT EXISTS (SELECT 1 FROM asset AS other WHERE other.active AND other.uri = asset.uri)",
+            )?
+            .execute([id])?;
         Ok(())
     }
 
-    pub(super) fn asset_event(&self, event: &AssetEvent, listeners: &[Listener]) -> WriteResult<()> {
+    pub(super) fn asset_event(&self, event: &AssetEvent) -> WriteResult<()> {
         let asset_id = self.need_asset(&event.update.asset)?;
         let source = event.source.as_ref();
         self.connection
             .prepare_cached(
                 "INSERT INTO asset_event (id, asset_id, extra, at, source_dag_id, source_run_id, source_task_id,
-                     source_map_index, aliases)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
+                     source_map_index, aliases, active)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
             )?
             .execute(params![
                 event.id.0,
@@ -93,37 +98,117 @@ impl Writer {
                 source.map(|source| source.task_id.as_str()),
                 source.map(|source| source.map_index.0),
                 texts_json(&event.update.aliases),
+                event.update.active,
             ])?;
+        let mut is_new_to_an_alias = false;
         for alias in &event.update.aliases {
             self.connection
                 .prepare_cached("INSERT OR IGNORE INTO asset_event_alias (alias, event_id) VALUES (?1, ?2)")?
                 .execute(params![alias, event.id.0])?;
+            is_new_to_an_alias |= self
+                .connection
+                .prepare_cached("INSERT OR IGNORE INTO asset_alias_asset (alias, asset_id) VALUES (?1, ?2)")?
+                .execute(params![alias, asset_id])?
+                > 0;
         }
-        for listener in listeners {
+        if is_new_to_an_alias { self.activate_asset(asset_id) } else { Ok(()) }
+    }
+
+    pub(super) fn asset_queued(&self, dag_id: &DagId, queued: &QueuedAsset) -> WriteResult<()> {
+        let aliases: Vec<String> = queued.aliases.iter().cloned().collect();
+        let asset_id = self.asset_id(&queued.key)?;
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO asset_queue (dag_id, asset_id, named, aliases, first_at, last_event, last_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                dag_id.as_str(),
+                asset_id,
+                queued.named,
+                texts_json(&aliases),
+                micros(queued.first_at),
+                queued.last_event.0,
+                micros(queued.last_at),
+            ])?;
+        Ok(())
+    }
+
+    pub(super) fn assets_unqueued(&self, dag_id: &DagId, assets: &[AssetKey]) -> WriteResult<()> {
+        for key in assets {
             self.connection
-                .prepare_cached("INSERT OR IGNORE INTO asset_queue (dag_id, event_id, counts) VALUES (?1, ?2, ?3)")?
-                .execute(params![listener.dag_id.as_str(), event.id.0, listener.counts])?;
+                .prepare_cached(
+                    "DELETE FROM asset_queue WHERE dag_id = ?1
+                         AND asset_id = (SELECT id FROM asset WHERE name = ?2 AND uri = ?3)",
+                )?
+                .execute(params![dag_id.as_str(), key.name, key.uri])?;
         }
         Ok(())
     }
 
-    pub(super) fn asset_events_taken(
-        &mut self,
-        dag_id: &DagId,
-        run: Option<&RunId>,
-        events: &[AssetEventId],
-    ) -> WriteResult<()> {
-        let rid = run.map(|run_id| self.rid(&RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() })).transpose()?;
-        for event in events {
-            self.connection
-                .prepare_cached("DELETE FROM asset_queue WHERE dag_id = ?1 AND event_id = ?2")?
-                .execute(params![dag_id.as_str(), event.0])?;
-            if let Some(rid) = rid {
+    pub(super) fn asset_cursor(&self, dag_id: &DagId, cursor: Option<AssetEventId>) -> WriteResult<()> {
+        match cursor {
+            Some(cursor) => {
                 self.connection
-                    .prepare_cached("INSERT OR IGNORE INTO asset_consumed (run_rid, event_id) VALUES (?1, ?2)")?
-                    .execute(params![rid, event.0])?;
+                    .prepare_cached("INSERT OR REPLACE INTO asset_cursor (dag_id, event_id) VALUES (?1, ?2)")?
+                    .execute(params![dag_id.as_str(), cursor.0])?;
+            }
+            None => {
+                for table in ["asset_cursor", "asset_queue"] {
+                    let sql = format!("DELETE FROM {table} WHERE dag_id = ?1");
+                    self.connection.prepare_cached(&sql)?.execute([dag_id.as_str()])?;
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Written twice, it changes nothing the second time: nothing is between the cursor and itself.
+    pub(super) fn asset_events_taken(
+        &mut self,
+        run: &RunKey,
+        marks: &[AssetMark],
+        upto: AssetEventId,
+    ) -> WriteResult<()> {
+        let rid = self.rid(run)?;
+        let dag_id = run.dag_id.as_str();
+        let cursor: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT event_id FROM asset_cursor WHERE dag_id = ?1")?
+            .query_row([dag_id], |row| row.get(0))
+            .optional()?;
+        let cursor = cursor.ok_or_else(|| missing(format!("the cursor of Dag {dag_id}")))?;
+        for mark in marks {
+            // One statement for each mark, so that each has its index.
+            let (of_mark, values): (&str, Vec<&dyn ToSql>) = match mark {
+                AssetMark::Asset(key) => (
+                    "asset_event AS e WHERE e.asset_id = (SELECT id FROM asset WHERE name = ?4 AND uri = ?5)",
+                    vec![&key.name, &key.uri],
+                ),
+                AssetMark::Name(name) => {
+                    ("asset AS a JOIN asset_event AS e ON e.asset_id = a.id WHERE a.name = ?4 AND e.active", vec![name])
+                }
+                AssetMark::Uri(uri) => {
+                    ("asset AS a JOIN asset_event AS e ON e.asset_id = a.id WHERE a.uri = ?4 AND e.active", vec![uri])
+                }
+                AssetMark::Alias(alias) => {
+                    ("(SELECT event_id AS id, alias FROM asset_event_alias) AS e WHERE e.alias = ?4", vec![alias])
+                }
+            };
+            let sql = format!(
+                "INSERT OR IGNORE INTO asset_consumed (run_rid, event_id)
+                     SELECT ?1, e.id FROM {of_mark} AND e.id > ?2 AND e.id <= ?3"
+            );
+            let mut params: Vec<&dyn ToSql> = vec![&rid, &cursor, &upto.0];
+            params.extend(values);
+            self.connection.prepare_cached(&sql)?.execute(params.as_slice())?;
+        }
+        self.connection
+            .prepare_cached("UPDATE asset_cursor SET event_id = max(event_id, ?2) WHERE dag_id = ?1")?
+            .execute(params![dag_id, upto.0])?;
+        self.connection
+            .prepare_cached("DELETE FROM asset_queue WHERE dag_id = ?1 AND last_event <= ?2")?
+            .execute(params![dag_id, upto.0])?;
         Ok(())
     }
 }

@@ -231,8 +231,11 @@ impl Writer {
             Change::DagDeleted(dag_id) => self.delete_dag(dag_id),
             Change::Suspended(suspension) => self.suspended(suspension),
             Change::NotSuspended(key) => self.not_suspended(key),
-            Change::AssetEvent { event, listeners } => self.asset_event(event, listeners),
-            Change::AssetEventsTaken { dag_id, run, events } => self.asset_events_taken(dag_id, run.as_ref(), events),
+            Change::AssetEvent(event) => self.asset_event(event),
+            Change::AssetQueued { dag_id, queued } => self.asset_queued(dag_id, queued),
+            Change::AssetsUnqueued { dag_id, assets } => self.assets_unqueued(dag_id, assets),
+            Change::AssetCursor { dag_id, cursor } => self.asset_cursor(dag_id, *cursor),
+            Change::AssetEventsTaken { run, marks, upto } => self.asset_events_taken(run, marks, *upto),
             Change::Deadline(deadline) => self.deadline(deadline),
             Change::DeadlineGone(id) => {
                 self.connection.prepare_cached("DELETE FROM deadline WHERE id = ?1")?.execute([id.0.as_bytes()])?;

@@ -224,6 +224,7 @@ impl Writer {
             "DELETE FROM dag WHERE dag_id = ?1".to_owned(),
             "DELETE FROM tally WHERE dag_id = ?1".to_owned(),
             "DELETE FROM dag_asset WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM asset_cursor WHERE dag_id = ?1".to_owned(),
             "DELETE FROM asset_queue WHERE dag_id = ?1".to_owned(),
             "DELETE FROM backfill WHERE dag_id = ?1".to_owned(),
             "DELETE FROM dag_warning WHERE dag_id = ?1".to_owned(),
