@@ -117,6 +117,13 @@ def run_suite(name, args, folder):
         with running(args.updraft, args.python, [HERE / "dags_schedules"]) as server:
             server.wait_for_dags_or_rest(names)
             return compared("record_schedules.py", server, out, names)
+    if name == "partitions":
+        names = set(json.loads((REFERENCE / "own_partitions.json").read_text())) - {"__unstable__"}
+        folder = HERE / "dags_partitions"
+        plugins = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(folder / "plugins")}
+        with running(args.updraft, args.python, [folder], env=plugins) as server:
+            server.wait_for_dags_or_rest(names - {"answers"})
+            return compared("record_partitions.py", server, out, names)
     if name == "imports":
         files = json.loads((REFERENCE / "own_imports.json").read_text())
         with running(args.updraft, args.python, [HERE / "dags_broken"]) as server:
@@ -140,6 +147,7 @@ SUITES = {
     "own": "Dags of our own end as they do on Airflow",
     "mapped": "mapped tasks and groups end as they do on Airflow",
     "schedules": "schedules run as they do on Airflow",
+    "partitions": "producers and consumers of partitions run as they do on Airflow",
     "imports": "Dag files are imported as by Airflow",
     "api": "API requests are answered as by Airflow",
     "login": "API requests with a login are answered as by Airflow",

@@ -65,9 +65,10 @@ fn build(fixture: &Value) -> Server {
     };
     for row in fixture["assets"].as_array().unwrap() {
         let id = AssetEventId(number(&row[2]));
-        let update = AssetUpdate { asset: asset(row), extra: json!({}), aliases: Vec::new() };
+        let update =
+            AssetUpdate { asset: asset(row), extra: json!({}), aliases: Vec::new(), active: true, partition: None };
         let event = Box::new(AssetEvent { id, update, source: None, at: Timestamp::UNIX_EPOCH });
-        writes.push(Write::Decision(Change::AssetEvent { event, listeners: Vec::new() }));
+        writes.push(Write::Decision(Change::AssetEvent(event)));
     }
     for row in fixture["import_errors"].as_array().unwrap() {
         let errors = vec![(text(&row[1]).to_owned(), text(&row[3]).to_owned())];

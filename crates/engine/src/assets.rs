@@ -4,8 +4,8 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use model::{Asset, AssetKey, AssetMark, AssetUpdate, DagId, Json, Outlets, QueuedAsset};
-use scheduler::Event;
+use model::{Asset, AssetKey, AssetMark, AssetUpdate, DagId, Json, Outlets, Partition, QueuedAsset};
+use scheduler::{Event, FoundPartition};
 use store::{Store, StoreError};
 
 /// The updates that a task's success means: one for each of its outlets that is an active asset, or as many as it said of
@@ -28,12 +28,18 @@ pub(crate) fn resolve<S: Store + ?Sized>(store: &S, outlets: &Outlets) -> Result
             continue;
         };
         let said = outlets.events.iter().filter(|event| event.alias.is_none() && event.asset == asset.key);
-        let mut extras: Vec<Json> = said.map(|event| event.extra.clone()).collect();
-        if extras.is_empty() {
-            extras.push(Json::Object(Default::default()));
+        let before = updates.len();
+        updates.extend(said.map(|event| AssetUpdate {
+            asset: asset.clone(),
+            extra: event.extra.clone(),
+            aliases: vec![],
+            active: true,
+            partition: event.partition_key.as_ref().map(|key| Partition::new(key.as_str(), None)),
+        }));
+        if updates.len() == before {
+            let extra = Json::Object(Default::default());
+            updates.push(AssetUpdate { asset, extra, aliases: vec![], active: true, partition: None });
         }
-        let update = |extra| AssetUpdate { asset: asset.clone(), extra, aliases: vec![], active: true };
-        updates.extend(extras.into_iter().map(update));
     }
     updates.extend(by_aliases(store, outlets)?);
     Ok(updates)
@@ -64,7 +70,7 @@ fn by_aliases<S: Store + ?Sized>(store: &S, outlets: &Outlets) -> Result<Vec<Ass
         };
         let asset = asset.clone().unwrap_or_else(|| Asset { extra: of_asset.clone(), ..Asset::new(key.clone()) });
         let aliases = aliases.into_iter().collect();
-        updates.push(AssetUpdate { asset, extra: extra.clone(), aliases, active: *active });
+        updates.push(AssetUpdate { asset, extra: extra.clone(), aliases, active: *active, partition: None });
     }
     Ok(updates)
 }
@@ -103,6 +109,16 @@ pub(crate) fn queued<S: Store + ?Sized>(store: &S) -> Result<Vec<Event>, StoreEr
     Ok(of_dags.into_iter().map(|(dag_id, queued)| Event::AssetsQueued { dag_id, queued }).collect())
 }
 
+/// What waits for a Dag that is scheduled on partitions.
+pub(crate) fn partitions_of<S: Store + ?Sized>(store: &S, dag_id: &DagId) -> Result<Option<Event>, StoreError> {
+    let found = store.pending_partitions(dag_id)?.into_iter();
+    let found: Vec<_> =
+        found.map(|waiting| FoundPartition { pending: waiting.pending, events: waiting.events }).collect();
+    let unmapped = store.unmapped_events(dag_id)?;
+    let is_any = !(found.is_empty() && unmapped.is_empty());
+    Ok(is_any.then(|| Event::PartitionsFound { dag_id: dag_id.clone(), found, unmapped }))
+}
+
 #[cfg(test)]
 mod tests {
     use model::{AssetEvent, Change, OutletEvent};
@@ -118,7 +134,7 @@ mod tests {
 
     fn said(name: &str, extra: Json, alias: Option<&str>) -> OutletEvent {
         let alias = alias.map(|alias| (alias.to_owned(), json!({"new": true})));
-        OutletEvent { asset: key(name), extra, alias }
+        OutletEvent { asset: key(name), extra, partition_key: None, alias }
     }
 
     fn shown(updates: &[AssetUpdate]) -> Vec<String> {
@@ -147,7 +163,7 @@ mod tests {
         let store = MemoryStore::new();
         // An asset that was once made by an alias, and is not active.
         let known = Asset { extra: json!({"old": 1}), ..Asset::new(key("known")) };
-        let update = AssetUpdate { asset: known, extra: json!({}), aliases: vec![], active: false };
+        let update = AssetUpdate { asset: known, extra: json!({}), aliases: vec![], active: false, partition: None };
         let event = AssetEvent { id: model::AssetEventId(1), update, source: None, at: jiff::Timestamp::UNIX_EPOCH };
         let change = Change::AssetEvent(Box::new(event));
         store.commit(vec![Write::Decision(change)]).unwrap();

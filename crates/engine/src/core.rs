@@ -14,7 +14,7 @@ use scheduler::{
 };
 use store::{DagFilter, DagRecord, Page, RunExists, Store, StoreError, Write};
 
-use crate::assets::{found, queued, resolve};
+use crate::assets::{found, partitions_of, queued, resolve};
 use crate::backfilling::BackfillRequest;
 use crate::facts::facts_of;
 use crate::hitl::{self, AnswerRequest};
@@ -153,6 +153,9 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
         }
         // When all runs that count against a Dag's limit are known.
         events.extend(queued(&*self.store)?);
+        for dag_id in &readable {
+            events.extend(partitions_of(&*self.store, dag_id)?);
+        }
         // Last, because a Dag that is gone is forgotten unless it has runs.
         events.append(&mut gone);
         let refused = self.callbacks_left()?;
@@ -430,6 +433,9 @@ impl<S: Store + ?Sized, D: DagSource> Core<S, D> {
             for run in self.lookup.active_runs_of(dag_id)? {
                 events.extend(self.lookup.take_up(run)?);
             }
+        }
+        if !is_known && !events.is_empty() {
+            events.extend(partitions_of(&*self.store, dag_id)?);
         }
         if record.stale {
             events.push(Event::DagGone(dag_id.clone()));

@@ -55,11 +55,14 @@ impl<S: Store + ?Sized, D: DagSource> Lookup<S, D> {
         Ok(Some(match need {
             Need::ScheduleCheck { dag_id, run_id, logical_date } => {
                 let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
-                let taken = self.store.run_exists(&key, Some(*logical_date))? != RunExists::No;
+                let taken = self.store.run_exists(&key, *logical_date)? != RunExists::No;
                 Event::ScheduleChecked { dag_id: dag_id.clone(), structure: self.newest(dag_id)?, taken }
             }
             Need::AssetRun { dag_id } => {
                 Event::AssetRunReady { dag_id: dag_id.clone(), structure: self.newest(dag_id)? }
+            }
+            Need::PartitionRuns { dag_id } => {
+                Event::PartitionRunsReady { dag_id: dag_id.clone(), structure: self.newest(dag_id)? }
             }
             Need::Run(key) => match self.load_run(key)? {
                 Some(loaded) => Event::RunLoaded(Box::new(loaded)),

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use model::{AttemptId, Callback, DagRun, TriggerId};
-use scheduler::{Action, ArmTrigger, AskTimetable, Config, Event, IdSource, Obstacle, StartAttempt, StopReason};
+use scheduler::{
+    Action, ArmTrigger, AskMapper, AskTimetable, Config, Event, IdSource, Obstacle, StartAttempt, StopReason,
+};
 use store::{Store, StoreError};
 
 use crate::core::{Core, Input};
@@ -32,6 +34,8 @@ pub trait Dispatch: Send {
     fn stop(&mut self, attempt: AttemptId, reason: StopReason);
     /// A timetable is to say when the next run of its Dag is due; the answer is an [`Event::TimetableAnswered`].
     fn ask_timetable(&mut self, question: Box<AskTimetable>);
+    /// A mapper is to say which keys follow from that of an event; the answer is an [`Event::MapperAnswered`].
+    fn ask_mapper(&mut self, question: Box<AskMapper>);
     /// A trigger is to run until it fires or is disarmed.
     fn arm(&mut self, trigger: Box<ArmTrigger>);
     fn disarm(&mut self, trigger: TriggerId);
@@ -240,6 +244,8 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::Start(attempt) => self.dispatch.start(attempt),
                 Action::Stop { attempt, reason } => self.dispatch.stop(attempt, reason),
                 Action::AskTimetable(question) => self.dispatch.ask_timetable(question),
+                Action::AskMapper(question) => self.dispatch.ask_mapper(question),
+                Action::PartitionProblem { dag_id, message } => tracing::warn!(%dag_id, "{message}"),
                 Action::Arm(trigger) => self.dispatch.arm(trigger),
                 Action::Disarm(trigger) => self.dispatch.disarm(trigger),
                 Action::Acknowledge { attempt } => self.dispatch.acknowledge(attempt),

@@ -1,10 +1,11 @@
 //! What timetables of plugins are asked, and what their answers mean.
 
 use jiff::Timestamp;
+use model::partition::Told;
 use model::timetable::{CustomTimetable, NamedRun, NextRun};
 use model::{Dag, DataInterval, Json, RunId};
 use python::{Evaluator, Unanswered};
-use scheduler::AskTimetable;
+use scheduler::{AskMapper, AskTimetable, MapperSays};
 use serde_json::json;
 
 use crate::backfilling::{BackfillRequest, InvalidBackfill, MAX_DATES};
@@ -109,6 +110,39 @@ pub async fn dates_between(
 async fn ask(evaluator: Option<&Evaluator>, timetable: &CustomTimetable, asked: Json) -> Result<Json, Unanswered> {
     let nobody = || Unanswered::NoAnswer("there is no Python that could be asked".to_owned());
     evaluator.ok_or_else(nobody)?.ask(&timetable.type_name, asked).await
+}
+
+/// Which keys follow from that of an event. The error is for people.
+pub async fn partitions(evaluator: &Evaluator, question: &AskMapper) -> Result<MapperSays, Unanswered> {
+    let AskMapper { mapper, partition, max_keys, .. } = question;
+    let asked = json!({
+        "ask": "partition",
+        "mapper": mapper.serialized(),
+        "key": partition.key,
+        "date": partition.date.map(Timestamp::as_microsecond),
+        "max_keys": max_keys,
+    });
+    let answer = evaluator.ask(mapper.class(), asked).await?;
+    mapper_says(&answer).ok_or_else(|| not_understood(&answer))
+}
+
+fn mapper_says(answer: &Json) -> Option<MapperSays> {
+    let key = |pair: &Json| Some((pair.get(0)?.as_str()?.to_owned(), Told::from_json(pair.get(1)?)?));
+    let carried = match answer.get("carried")? {
+        Json::Null => None,
+        date => Some(moment(date)?),
+    };
+    Some(MapperSays {
+        count: answer.get("count")?.as_u64()?,
+        keys: answer.get("keys")?.as_array()?.iter().map(key).collect::<Option<_>>()?,
+        carried,
+        problems: answer
+            .get("problems")?
+            .as_array()?
+            .iter()
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect(),
+    })
 }
 
 fn run(value: &Json) -> Option<NextRun> {

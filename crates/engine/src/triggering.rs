@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use model::operations::python_isoformat;
-use model::{Dag, DataInterval, Json, RunId, RunType, TriggeredBy};
+use model::partition::MAX_KEY;
+use model::{Dag, DataInterval, Json, Partition, RunId, RunType, TriggeredBy};
 use python::Unanswered;
 use regex::Regex;
 use scheduler::NewRun;
@@ -29,6 +30,10 @@ pub enum InvalidTrigger {
     ReservedRunId { run_id: String, wanted: RunType, reserved: RunType },
     #[error("data_interval must be None when logical_date is None")]
     IntervalWithoutDate,
+    #[error("Dag '{0}' is not a partitioned Dag and does not accept a partition_key.")]
+    NotPartitioned(model::DagId),
+    #[error("{0}")]
+    PartitionKey(String),
     #[error("Invalid input for param {name}: {reason}")]
     Param { name: String, reason: String },
     /// A timetable of a plugin has not said what the run is about.
@@ -48,6 +53,8 @@ pub struct RunRequest {
     pub run_after: Option<Timestamp>,
     pub conf: Json,
     pub note: Option<String>,
+    /// What part of the Dag's data the run is about.
+    pub partition_key: Option<String>,
 }
 
 /// Checks a request and fills in what it leaves open. What only a timetable of a plugin can say, it has been asked before
@@ -67,6 +74,7 @@ pub fn check(request: RunRequest, dag: &Dag, now: Timestamp) -> Result<NewRun, I
         request.run_id.unwrap_or_else(|| format!("{}__{}", request.run_type.name(), python_isoformat(run_after)));
     check_run_id(&run_id, request.run_type)?;
     check_params(&dag.params, &request.conf)?;
+    let partition = request.partition_key.map(|key| partition_of(dag, key)).transpose()?;
     Ok(NewRun {
         run_id: RunId::from(run_id),
         run_type: request.run_type,
@@ -77,7 +85,26 @@ pub fn check(request: RunRequest, dag: &Dag, now: Timestamp) -> Result<NewRun, I
         run_after,
         conf: Arc::new(request.conf),
         note: request.note,
+        partition,
     })
+}
+
+/// Airflow's `validate_partition_key` and `resolve_partition_date`.
+fn partition_of(dag: &Dag, key: String) -> Result<Partition, InvalidTrigger> {
+    let timetable = &dag.timetable;
+    if !timetable.is_partitioned() && !timetable.is_partitioned_at_runtime() {
+        return Err(InvalidTrigger::NotPartitioned(dag.dag_id.clone()));
+    }
+    let length = key.chars().count();
+    if key.trim().is_empty() {
+        return Err(InvalidTrigger::PartitionKey("partition_key must not be empty or whitespace-only.".to_owned()));
+    }
+    if length > MAX_KEY {
+        let reason = format!("partition_key must be at most {MAX_KEY} characters; got {length}.");
+        return Err(InvalidTrigger::PartitionKey(reason));
+    }
+    let date = timetable.partition_date(&key).map_err(|error| InvalidTrigger::PartitionKey(error.to_string()))?;
+    Ok(Partition { key, date })
 }
 
 fn check_run_id(run_id: &str, run_type: RunType) -> Result<(), InvalidTrigger> {
@@ -111,6 +138,7 @@ mod tests {
             run_after: None,
             conf: json!({}),
             note: None,
+            partition_key: None,
         }
     }
 

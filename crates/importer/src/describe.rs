@@ -151,7 +151,7 @@ fn describe_dag(
 /// The assets that a Dag waits for, and those of its tasks. Of several that are the same, the last one says the most, as in
 /// Airflow.
 fn assets_of(dag: &Dag) -> Vec<DagAsset> {
-    let waited_for = dag.timetable.asset_condition().map(AssetCondition::parts).unwrap_or_default();
+    let waited_for = dag.timetable.listens_to().map(AssetCondition::parts).unwrap_or_default();
     let inlets = dag.tasks().iter().flat_map(|task| &task.inlets);
     let outlets = dag.tasks().iter().flat_map(|task| &task.outlets);
     let mut assets: Vec<DagAsset> = Vec::new();

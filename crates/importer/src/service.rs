@@ -560,7 +560,7 @@ impl Service {
 
 /// The form of what an import leaves in the store. Raise it whenever that changes: files are imported again then, although
 /// they are as they were. It was 1 before assets, and 2 before timetables of plugins.
-const STORED_FORM: u32 = 3;
+const STORED_FORM: u32 = 4;
 
 /// The packages that serialize Dags are part of what an import depends on, and so is the form of what is stored.
 fn name_of_importer(info: &HelperInfo) -> String {

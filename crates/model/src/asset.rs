@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::Json;
 use crate::id::{AssetEventId, TaskInstanceKey};
+use crate::partition::Partition;
 
 /// Group of an asset that names none.
 const DEFAULT_GROUP: &str = "asset";
@@ -130,6 +131,8 @@ pub struct AssetUpdate {
     pub aliases: Vec<String>,
     /// Whether the asset is active: references by a name or a URI mean only such.
     pub active: bool,
+    /// The part of it that was updated, if the producer says so.
+    pub partition: Option<Partition>,
 }
 
 /// An update that is on record.
@@ -213,6 +216,7 @@ impl Outlets {
 pub struct OutletEvent {
     pub asset: AssetKey,
     pub extra: Json,
+    pub partition_key: Option<String>,
     /// For an asset that is produced by an alias: its name, and the extra of the asset if it is new.
     pub alias: Option<(String, Json)>,
 }

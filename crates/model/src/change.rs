@@ -8,6 +8,7 @@ use crate::callback::Callback;
 use crate::deadline::{Deadline, DeadlineId};
 use crate::hitl::HitlResponse;
 use crate::id::{AssetEventId, DagId, RunKey, TaskId, TaskInstanceKey};
+use crate::partition::PartitionChange;
 use crate::run::{DagRun, DataInterval, TaskInstance};
 use crate::suspension::Suspension;
 use crate::timetable::NextRun;
@@ -84,6 +85,8 @@ pub enum Change {
         marks: Vec<AssetMark>,
         upto: AssetEventId,
     },
+    /// Something about runs that wait for partitions.
+    Partition(Box<PartitionChange>),
     Paused {
         dag_id: DagId,
         paused: bool,

@@ -13,6 +13,7 @@ pub mod id;
 pub mod links;
 pub mod mapping;
 pub mod operations;
+pub mod partition;
 pub mod retry;
 pub mod run;
 pub mod secrets;
@@ -40,6 +41,7 @@ pub use id::{
 };
 pub use links::{Link, LinkKind};
 pub use mapping::{ExpandInput, MapValue, MappedGroup, Relation, XComArg};
+pub use partition::Partition;
 pub use run::{DagRun, DataInterval, RunType, TaskInstance, TriggeredBy};
 pub use state::{DagRunState, TaskState};
 pub use suspension::{Suspension, TimerEvent, Trigger, TriggerTimer};

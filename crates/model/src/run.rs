@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::Json;
 use crate::backfill::InBackfill;
 use crate::id::{MapIndex, RunKey, TaskId, TaskInstanceId, TaskInstanceKey, VersionId};
+use crate::partition::Partition;
 use crate::state::{DagRunState, TaskState};
 
 /// The span of time whose data a run is about.
@@ -116,6 +117,8 @@ pub struct DagRun {
     pub bundle_version: Option<String>,
     /// The backfill that it belongs to, or belonged to last.
     pub backfill: Option<InBackfill>,
+    /// What part of its Dag's data it is about.
+    pub partition: Option<Partition>,
 }
 
 impl DagRun {

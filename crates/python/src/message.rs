@@ -169,6 +169,8 @@ pub enum ToSupervisor {
         reset_dag_run: Option<bool>,
         #[serde(default)]
         note: Option<String>,
+        #[serde(default)]
+        partition_key: Option<String>,
     },
     ValidateInletsAndOutlets {},
     GetAssetByName {
@@ -457,7 +459,7 @@ pub fn asset_fields(asset: &Asset) -> Json {
 
 /// An event as the tasks of the run see it that was made of it.
 fn consumed_event_fields(event: &AssetEvent) -> Json {
-    let AssetUpdate { asset, extra, aliases, .. } = &event.update;
+    let AssetUpdate { asset, extra, aliases, partition, .. } = &event.update;
     let source = event.source.as_ref();
     json!({
         "asset": {"name": asset.key.name, "uri": asset.key.uri, "extra": asset.extra},
@@ -468,7 +470,7 @@ fn consumed_event_fields(event: &AssetEvent) -> Json {
         "source_map_index": source.map(|source| source.map_index.0),
         "source_aliases": aliases.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
         "timestamp": event.at.to_string(),
-        "partition_key": null,
+        "partition_key": partition.as_ref().map(|partition| &partition.key),
     })
 }
 
@@ -489,8 +491,8 @@ pub fn dag_run_fields(run: &DagRun, consumed: &[AssetEvent]) -> Json {
         "conf": &*run.conf,
         "triggering_user_name": run.triggering_user,
         "consumed_asset_events": consumed.iter().map(consumed_event_fields).collect::<Vec<_>>(),
-        "partition_key": null,
-        "partition_date": null,
+        "partition_key": run.partition.as_ref().map(|partition| &partition.key),
+        "partition_date": moment(run.partition.as_ref().and_then(|partition| partition.date)),
         "note": run.note,
         "team_name": null,
     })

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use model::{
     AssetCondition, AssetEvent, AssetEventId, AssetKey, AssetMark, AssetUpdate, AttemptId, Change, DagId, Json,
-    QueuedAsset, RunId, RunKey, RunType, TaskInstanceKey, TriggeredBy,
+    Partition, QueuedAsset, RunId, RunKey, RunType, TaskInstanceKey, TriggeredBy,
 };
 
 use crate::Scheduler;
 use crate::event::{Action, Decisions, Need, NewRun, Refusal, Structure};
 
 /// Letters behind a run's moment, so that two runs of one moment have ids of their own (`get_random_string`).
-const RUN_ID_LETTERS: usize = 8;
+pub(crate) const RUN_ID_LETTERS: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Assets {
@@ -172,12 +172,18 @@ impl Scheduler {
         now: Timestamp,
         decisions: &mut Decisions,
     ) {
-        let source = self.heard_attempt(attempt).and_then(|task| Some(self.runs.get(&task.run)?.ti(task).key()));
-        let Some(source) = source else {
+        let source = self.heard_attempt(attempt).and_then(|task| {
+            let state = self.runs.get(&task.run)?;
+            Some((state.ti(task).key(), state.run.partition.clone()))
+        });
+        let Some((source, of_run)) = source else {
             decisions.actions.push(Action::Refused(Refusal::StaleAttempt { attempt, message: "updated assets" }));
             return;
         };
-        self.record_updates(updates, Some(&source), now, decisions);
+        let of_run = of_run.as_ref();
+        let updates = updates.into_iter();
+        let updates = updates.map(|update| AssetUpdate { partition: partition_of(update.partition, of_run), ..update });
+        self.record_updates(updates.collect(), Some(&source), now, decisions);
     }
 
     /// Makes events of updates. They count for the Dags that name their assets and are not paused.
@@ -197,12 +203,15 @@ impl Scheduler {
                 event.marks().filter_map(|mark| self.assets.listeners.get(&mark)).flatten().collect();
             for dag_id in heard_by {
                 let is_paused = self.dags.get(dag_id).is_none_or(|entry| entry.facts.paused);
-                if let Some(consumer) = self.assets.consumers.get_mut(dag_id).filter(|_| !is_paused) {
+                // What is about a part of an asset counts for nobody but those that are scheduled on parts.
+                let counts = !is_paused && event.update.partition.is_none();
+                if let Some(consumer) = self.assets.consumers.get_mut(dag_id).filter(|_| counts) {
                     consumer.add(&event);
                     queued.entry(dag_id.clone()).or_default().insert(event.update.asset.key.clone());
                 }
             }
-            decisions.changes.push(Change::AssetEvent(Box::new(event)));
+            decisions.changes.push(Change::AssetEvent(Box::new(event.clone())));
+            self.partition_updated(&event, decisions);
         }
         for (dag_id, assets) in queued {
             let queue = self.assets.consumers.get(&dag_id).map(|consumer| &consumer.queue);
@@ -307,8 +316,18 @@ impl Scheduler {
             run_after,
             conf: Arc::new(Json::Object(Default::default())),
             note: None,
+            partition: None,
         };
         self.create_run(run, structure, now, decisions);
         decisions.changes.push(Change::AssetEventsTaken { run: key, marks, upto });
+    }
+}
+
+/// The part of an asset that a task has updated: what it says itself, or what its run is about. The date is that of the run's
+/// key, and of no other.
+fn partition_of(said: Option<Partition>, of_run: Option<&Partition>) -> Option<Partition> {
+    match said {
+        Some(said) if of_run.is_none_or(|of_run| of_run.key != said.key) => Some(said),
+        _ => of_run.cloned(),
     }
 }

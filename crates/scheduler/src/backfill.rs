@@ -266,6 +266,7 @@ fn new_run(next: &NextRun, conf: &Option<Arc<Json>>, triggering_user: &Option<St
         run_after: next.run_after,
         conf: conf.clone().unwrap_or_else(|| Arc::new(Json::Object(Default::default()))),
         note: None,
+        partition: None,
     }
 }
 

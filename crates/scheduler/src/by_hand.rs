@@ -267,6 +267,7 @@ impl Scheduler {
         self.run_serials.retain(|key, _| key.dag_id != *dag_id);
         self.dags.remove(dag_id);
         self.assets.dag_deleted(dag_id);
+        self.partitions.forget(dag_id);
         self.deadlines.forget(|run| run.dag_id == *dag_id);
         decisions.changes.push(Change::DagDeleted(dag_id.clone()));
         decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(None) });

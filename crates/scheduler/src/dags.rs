@@ -5,10 +5,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::{Restriction, Timetable};
 use model::{
-    Backfill, Change, DagId, DagLimits, DagRun, DagRunState, DagSchedule, Json, RunId, RunType, TriggeredBy, VersionId,
+    Backfill, Change, DagId, DagLimits, DagRun, DagRunState, DagSchedule, Json, Partition, RunId, RunType, TriggeredBy,
+    VersionId,
 };
 
 use crate::Scheduler;
+use crate::assets::RUN_ID_LETTERS;
 use crate::event::{Action, Decisions, Need, NewRun, Structure};
 use crate::run_queue::RunQueue;
 use crate::run_state::{RunSerial, RunState};
@@ -152,6 +154,10 @@ impl DagEntry {
         self.running < self.facts.limits.max_active_runs
     }
 
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     /// Whether runs that wait may start, as far as the Dag is concerned.
     pub(crate) fn may_start_runs(&self) -> bool {
         !self.gone && !self.facts.paused
@@ -223,11 +229,13 @@ impl Scheduler {
         }
         self.start_queued_runs(&dag_id, now);
         self.asset_condition_changed(&dag_id, decisions);
+        self.partition_timetable_changed(&dag_id, decisions);
     }
 
     /// Nothing of the Dag moves until it is back. What executes goes on to its end.
     pub(crate) fn dag_gone(&mut self, dag_id: &DagId) {
         self.assets.dag_gone(dag_id);
+        self.partitions.dag_gone(dag_id);
         if let Some(entry) = self.dags.get_mut(dag_id) {
             entry.gone = true;
             self.forget_gone(dag_id);
@@ -238,6 +246,7 @@ impl Scheduler {
     pub(crate) fn forget_gone(&mut self, dag_id: &DagId) {
         if self.dags.get(dag_id).is_some_and(|entry| entry.gone && !entry.has_runs() && entry.backfill.is_none()) {
             self.dags.remove(dag_id);
+            self.partitions.forget(dag_id);
         }
     }
 
@@ -348,7 +357,8 @@ impl Scheduler {
             self.needs.push(Need::ScheduleCheck {
                 dag_id: dag_id.clone(),
                 run_id: scheduled_run_id(next_run.run_after),
-                logical_date: next_run.logical_date(),
+                // Runs that are about partitions have none.
+                logical_date: (!entry.facts.timetable.is_partitioned()).then(|| next_run.logical_date()),
             });
         }
     }
@@ -374,9 +384,30 @@ impl Scheduler {
             return;
         }
         let named = if is_custom { entry.asked.take_run_id(taken) } else { Some(scheduled_run_id(next_run.run_after)) };
-        let Some(run_id) = named else { return };
+        let Some(mut run_id) = named else { return };
+        let partition = match &entry.facts.timetable {
+            Timetable::CronPartition(cron) => match cron.partition_of_run(next_run.run_after) {
+                Some(partition) => Some(partition),
+                None => return,
+            },
+            _ => None,
+        };
+        if let Some(Partition { key, .. }) = &partition {
+            run_id = RunId::from(format!("{run_id}__{key}__{}", self.ids.letters(RUN_ID_LETTERS)));
+            if !key.chars().all(|c| c.is_ascii_alphanumeric() || "_.~:+-".contains(c)) || key.contains("..") {
+                // Airflow makes no such run either.
+                let message = format!(
+                    "The run id {run_id:?} is not valid: choose a key_format of letters, digits and the characters _ . ~ : + -"
+                );
+                let warning = Change::DagWarning { dag_id: dag_id.clone(), warning: Some(message.clone()), at: now };
+                decisions.changes.push(warning);
+                decisions.actions.push(Action::PartitionProblem { dag_id: dag_id.clone(), message });
+                return;
+            }
+        }
+        let is_dated = partition.is_none();
         entry.facts.schedule.last_interval = Some(next_run.data_interval);
-        if is_custom {
+        if is_custom || !is_dated {
             // Durable together with the run: what is next, Python says later.
             let schedule = Box::new(entry.facts.schedule.clone());
             decisions.changes.push(Change::Schedule { dag_id: dag_id.clone(), schedule });
@@ -387,11 +418,12 @@ impl Scheduler {
                 run_type: RunType::Scheduled,
                 triggered_by: TriggeredBy::Timetable,
                 triggering_user: None,
-                logical_date: Some(next_run.logical_date()),
-                data_interval: Some(next_run.data_interval),
+                logical_date: is_dated.then(|| next_run.logical_date()),
+                data_interval: is_dated.then_some(next_run.data_interval),
                 run_after: next_run.run_after,
                 conf: Arc::new(Json::Object(Default::default())),
                 note: None,
+                partition,
             };
             self.create_run(run, structure, now, decisions);
         }

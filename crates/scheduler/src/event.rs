@@ -137,6 +137,23 @@ pub enum Event {
         dag_id: DagId,
         structure: Option<Structure>,
     },
+    /// At start, or when a Dag is known again: the runs that wait for partitions, and the events that wait for Python.
+    PartitionsFound {
+        dag_id: DagId,
+        found: Vec<crate::FoundPartition>,
+        unmapped: Vec<model::AssetEvent>,
+    },
+    /// The answer to [`Action::AskMapper`]; an error is for people.
+    MapperAnswered {
+        dag_id: DagId,
+        event: AssetEventId,
+        answer: crate::MapperAnswer,
+    },
+    /// The answer to [`Need::PartitionRuns`]. Without a structure, which can't be read then, there are no runs.
+    PartitionRunsReady {
+        dag_id: DagId,
+        structure: Option<Structure>,
+    },
     /// Triggers with numbers up to this one may still be known to somebody.
     TriggersFrom(TriggerId),
     /// A trigger has fired.
@@ -220,6 +237,7 @@ pub struct NewRun {
     pub run_after: Timestamp,
     pub conf: Arc<Json>,
     pub note: Option<String>,
+    pub partition: Option<model::Partition>,
 }
 
 /// A run as the store has it.
@@ -371,9 +389,11 @@ pub enum TriggeredEnd {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Need {
     /// The newest structure of a Dag whose next run is due, and whether a run with that id or logical date exists.
-    ScheduleCheck { dag_id: DagId, run_id: RunId, logical_date: Timestamp },
+    ScheduleCheck { dag_id: DagId, run_id: RunId, logical_date: Option<Timestamp> },
     /// The newest structure of a Dag whose asset events are to become a run.
     AssetRun { dag_id: DagId },
+    /// The newest structure of a Dag of which partitions are there.
+    PartitionRuns { dag_id: DagId },
     /// A queued run's Dag and task instances.
     Run(RunKey),
     /// The run before this one: of any kind, or not a manual one. `newcomers` are tasks that wait for nothing if no run
@@ -447,6 +467,13 @@ pub enum Action {
     },
     /// A timetable is to say when the next run of its Dag is due. Asked again when the process starts anew.
     AskTimetable(Box<AskTimetable>),
+    /// A mapper is to say which keys follow from that of an event. Asked again when the process starts anew.
+    AskMapper(Box<crate::AskMapper>),
+    /// Something about the partitions of a Dag that people should know.
+    PartitionProblem {
+        dag_id: DagId,
+        message: String,
+    },
     /// A trigger is to run until it fires or nobody waits for it any more.
     Arm(Box<ArmTrigger>),
     /// Nobody waits for a trigger any more.

@@ -23,6 +23,7 @@ mod ids;
 mod input;
 mod inputs;
 mod mark;
+mod partitions;
 mod previous;
 mod run_queue;
 mod run_state;
@@ -49,6 +50,7 @@ pub use event::{
 pub use expand::MAX_INSTANCES;
 pub use ids::IdSource;
 pub use mark::{Mark, MarkAs};
+pub use partitions::{AskMapper, FoundPartition, MapperAnswer, MapperSays};
 pub use timetables::AskTimetable;
 
 use dags::DagEntry;
@@ -62,12 +64,14 @@ use timers::Timers;
 pub struct Config {
     /// Attempts that may execute at once, over all Dags.
     pub parallelism: u32,
+    /// How many runs of a Dag may follow from one event, where its mapper has no limit of its own.
+    pub partition_mapper_max_downstream_keys: u64,
 }
 
 impl Default for Config {
     /// Airflow's defaults.
     fn default() -> Self {
-        Self { parallelism: 32 }
+        Self { parallelism: 32, partition_mapper_max_downstream_keys: 1000 }
     }
 }
 
@@ -89,6 +93,7 @@ pub struct Scheduler {
     /// The number of the last question for a timetable.
     last_question: u64,
     assets: assets::Assets,
+    partitions: partitions::Partitions,
     deadlines: deadlines::Deadlines,
     pools: Pools,
     waiting: WaitLists,
@@ -126,6 +131,7 @@ impl Scheduler {
             backfills_touched: BTreeSet::new(),
             last_question: 0,
             assets: assets::Assets::default(),
+            partitions: partitions::Partitions::default(),
             deadlines: deadlines::Deadlines::default(),
             pools: Pools::default(),
             waiting: WaitLists::default(),
@@ -251,6 +257,15 @@ impl Scheduler {
             Event::AssetsFound { last, aliases, consumers } => self.assets.found(last, aliases, consumers),
             Event::AssetsQueued { dag_id, queued } => self.assets_queued(&dag_id, queued, decisions),
             Event::AssetRunReady { dag_id, structure } => self.asset_run_ready(&dag_id, structure, now, decisions),
+            Event::PartitionsFound { dag_id, found, unmapped } => {
+                self.partitions_found(&dag_id, found, unmapped, decisions);
+            }
+            Event::MapperAnswered { dag_id, event, answer } => {
+                self.mapper_answered(&dag_id, event, answer, decisions);
+            }
+            Event::PartitionRunsReady { dag_id, structure } => {
+                self.partition_runs_ready(&dag_id, structure, now, decisions);
+            }
             Event::TriggersFrom(last) => self.last_trigger = last,
             Event::TriggerFired { trigger, event } => self.trigger_fired(trigger, event, now, decisions),
             Event::TriggerFailed { trigger, traceback } => self.trigger_failed(trigger, traceback, now, decisions),

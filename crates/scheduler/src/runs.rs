@@ -80,6 +80,7 @@ impl Scheduler {
             version: structure.version,
             bundle_version: structure.bundle_version.clone(),
             backfill,
+            partition: new.partition,
         };
         if !with_tasks {
             self.promise_deadlines(&run.key, structure.dag.deadlines.len(), now, decisions);

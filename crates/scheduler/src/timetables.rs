@@ -123,7 +123,7 @@ impl Scheduler {
             self.look_at_schedule(dag_id, next_run.run_after);
         } else if entry.active() < entry.facts.limits.max_active_runs as usize {
             entry.checking = true;
-            let logical_date = next_run.logical_date();
+            let logical_date = Some(next_run.logical_date());
             self.needs.push(Need::ScheduleCheck { dag_id: dag_id.clone(), run_id, logical_date });
         } else {
             // When one of its runs ends, the Dag is looked at again.

@@ -385,7 +385,8 @@ pub(crate) fn at_the_end(world: &World) -> Check {
     }
     world.dags.iter().try_for_each(|sim| schedule_is_served(world, sim, &runs))?;
     crate::backfills::at_the_end(world)?;
-    crate::assets::at_the_end(world)
+    crate::assets::at_the_end(world)?;
+    crate::partitions::at_the_end(world)
 }
 
 /// A run may wait behind others that wait for people.

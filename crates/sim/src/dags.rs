@@ -12,6 +12,7 @@ use scheduler::{Deferral, Outcome};
 use serde_json::json;
 
 use crate::assets;
+use crate::partitions;
 use crate::rng::Rng;
 
 /// Pools and the sizes that they begin with.
@@ -195,7 +196,7 @@ fn random_timetable(rng: &mut Rng, number: usize) -> Json {
 
 fn plain_timetable(rng: &mut Rng, number: usize) -> Json {
     if number > 0 && rng.percent(40) {
-        return assets::timetable(rng, number);
+        return if rng.percent(40) { partitions::timetable(rng, number) } else { assets::timetable(rng, number) };
     }
     let simple = |name: &str| json!({"__type": format!("airflow.timetables.simple.{name}"), "__var": {}});
     match rng.range(0, 5) {

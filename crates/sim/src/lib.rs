@@ -10,6 +10,7 @@ mod checks;
 mod dags;
 mod hitl;
 mod oracle;
+mod partitions;
 mod people;
 mod rng;
 mod workers;

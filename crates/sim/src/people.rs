@@ -76,6 +76,7 @@ impl World {
             run_after,
             conf: Arc::new(json!({})),
             note: None,
+            partition: crate::partitions::of_run(&mut self.rng),
         }
     }
 

@@ -64,6 +64,8 @@ impl World {
                 }
             }
             Action::AskTimetable(question) => self.ask_timetable(&question),
+            Action::AskMapper(question) => self.ask_mapper(&question),
+            Action::PartitionProblem { dag_id, message } => self.note(|| format!("{dag_id}: {message}")),
             Action::Arm(trigger) => self.arm(trigger),
             Action::Disarm(trigger) => {
                 if self.armed.remove(&trigger).is_some() && self.rng.percent(30) {

@@ -186,7 +186,7 @@ impl World {
             seed,
             now: start,
             start,
-            config: Config { parallelism: rng.range(1, 6) as u32 },
+            config: Config { parallelism: rng.range(1, 6) as u32, ..Config::default() },
             rng,
             store: Arc::new(MemoryStore::new()),
             core: None,

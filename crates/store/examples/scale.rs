@@ -119,6 +119,7 @@ fn run(dag: usize, number: usize) -> DagRun {
         note: None,
         clear_number: 0,
         backfill: None,
+        partition: None,
         version: version(dag),
         bundle_version: None,
     }

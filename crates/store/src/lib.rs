@@ -53,7 +53,8 @@ pub use query::{
 };
 pub use records::{
     AssetRecord, AssetStateEntry, BundleRecord, Connection, DagAsset, DagRecord, DagVersion, DagWarning, FileRecord,
-    ImportError, Pool, PoolUsage, StateWriter, TaskStateEntry, TaskTry, Variable, VersionHead, XCom, XComHead, XComKey,
+    ImportError, Pool, PoolUsage, StateWriter, TaskStateEntry, TaskTry, Variable, VersionHead, WaitingPartition, XCom,
+    XComHead, XComKey,
 };
 pub use write::{ImportedDag, ImportedFile, Write};
 
@@ -240,6 +241,15 @@ pub trait AssetStore {
     fn last_asset_event(&self) -> Result<AssetEventId>;
 }
 
+/// Runs that wait for partitions of assets.
+pub trait PartitionStore {
+    /// Those of a Dag, in the order of their first events, with all their events and what Python said of these.
+    fn pending_partitions(&self, dag_id: &DagId) -> Result<Vec<WaitingPartition>>;
+
+    /// The events of which Python has not said yet which keys follow from them for a Dag, in the order in which they came.
+    fn unmapped_events(&self, dag_id: &DagId) -> Result<Vec<AssetEvent>>;
+}
+
 /// What task instances ask people, and what people answer.
 pub trait HitlStore {
     /// What a task instance has asked last.
@@ -335,6 +345,7 @@ pub trait Store:
     + DagStore
     + XComStore
     + AssetStore
+    + PartitionStore
     + HitlStore
     + CallbackStore
     + TaskStateStore

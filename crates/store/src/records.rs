@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use model::partition::{PendingPartition, Told};
 use model::{
-    Asset, DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey, VersionId,
+    Asset, AssetEvent, DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey,
+    VersionId,
 };
 use uuid::Uuid;
 
@@ -44,6 +46,13 @@ pub struct DagRecord {
     pub last_run_state: Option<DagRunState>,
     pub last_run_start: Option<Timestamp>,
     pub last_run_end: Option<Timestamp>,
+}
+
+/// A run that waits for partitions, with its events and what Python said of each.
+#[derive(Clone, PartialEq, Debug)]
+pub struct WaitingPartition {
+    pub pending: PendingPartition,
+    pub events: Vec<(AssetEvent, Option<Told>)>,
 }
 
 /// An asset, and whether some Dag in a file has it.

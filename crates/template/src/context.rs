@@ -31,7 +31,7 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// A context with the usual [`Facts`].
+    /// A context with the [`Facts`] that are known of the run.
     pub fn new(
         run: &'a DagRun,
         task_instance: &'a TaskInstance,
@@ -39,7 +39,12 @@ impl<'a> Context<'a> {
         params: &'a Json,
         lookups: &'a dyn Lookups,
     ) -> Self {
-        Self { run, task_instance, task, params, facts: Facts::default(), lookups }
+        let facts = Facts {
+            partition_key: run.partition.as_ref().map(|partition| partition.key.as_str()),
+            partition_date: run.partition.as_ref().and_then(|partition| partition.date),
+            ..Facts::default()
+        };
+        Self { run, task_instance, task, params, facts, lookups }
     }
 
     /// The value of a name; `None` where the context has no such name, as that of a run without a logical date has

@@ -20,7 +20,7 @@ const fn known(section: &'static str, option: &'static str, default: &'static st
 }
 
 /// Every key that this program reads.
-pub const KNOWN: [KnownOption; 43] = [
+pub const KNOWN: [KnownOption; 44] = [
     known("api", "expose_config", "False"),
     known("api", "fallback_page_limit", "50"),
     known("api", "host", "127.0.0.1"),
@@ -59,6 +59,7 @@ pub const KNOWN: [KnownOption; 43] = [
     known("dag_processor", "stale_bundle_cleanup_interval", "1800"),
     known("logging", "base_log_folder", ""),
     known("logging", "min_length_masked_secret", "5"),
+    known("scheduler", "partition_mapper_max_downstream_keys", "1000"),
     known("secrets", "backend", ""),
     known("state_store", "clear_on_success", "False"),
     known("state_store", "default_retention_days", "30"),

@@ -65,6 +65,7 @@ pub fn request(logical_date: Option<Timestamp>, conf: Json) -> RunRequest {
         run_after: None,
         conf,
         note: None,
+        partition_key: None,
     }
 }
 

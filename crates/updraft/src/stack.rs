@@ -110,7 +110,14 @@ impl Stack {
             evaluator: evaluator.clone(),
             pretend,
         };
-        let scheduling = SchedulerConfig { parallelism: config.get("core", "parallelism", 32)? };
+        let scheduling = SchedulerConfig {
+            parallelism: config.get("core", "parallelism", 32)?,
+            partition_mapper_max_downstream_keys: config.get(
+                "scheduler",
+                "partition_mapper_max_downstream_keys",
+                1000,
+            )?,
+        };
         let options = EngineOptions { config: scheduling, seed: random_seed()? };
         let engine = Engine::start(inbox, options, store, dags.clone(), dispatch)
             .context("the engine can't take up what the database has")?;

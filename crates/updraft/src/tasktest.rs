@@ -126,6 +126,7 @@ fn run_to_test(context: &Context, args: &TaskTestArgs, dag_id: &str, params: Jso
         data_interval: found.data_interval,
         run_after: Some(found.run_after),
         conf,
+        partition_key: found.partition.map(|partition| partition.key),
         ..request
     };
     Ok((request, writes))

@@ -1,6 +1,7 @@
 //! The rooms, put together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::triggering::{self, RunRequest};
 use engine::{AnswerFailure, DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure, timetables};
@@ -9,9 +10,10 @@ use model::{
     AttemptId, Callback, Dag, DagRun, Execution, HitlResponse, Outlets, RunKey, RunType, TaskInstance, TaskInstanceKey,
     TriggerId, TriggeredBy, VersionId,
 };
-use python::Evaluator;
+use python::{Evaluator, Unanswered};
 use scheduler::{
-    ArmTrigger, AskTimetable, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt, StopReason, TriggerError,
+    ArmTrigger, AskMapper, AskTimetable, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt, StopReason,
+    TriggerError,
 };
 use store::Store;
 use worker::{AnswerRefused, Report, Reports, TriggerFromTask, TriggerRefused, Worker};
@@ -114,6 +116,7 @@ impl Reports for EngineReports {
             run_after: trigger.run_after,
             conf: trigger.conf,
             note: trigger.note,
+            partition_key: trigger.partition_key,
         };
         let now = model::operations::to_microseconds(Timestamp::now());
         // This thread may block; who runs such tasks is bounded by the slots.
@@ -177,6 +180,10 @@ impl WorkerDispatch {
     }
 }
 
+/// How long until a mapper is asked again that has not answered: twice as long each time.
+const FIRST_MAPPER_PAUSE: Duration = Duration::from_secs(1);
+const LAST_MAPPER_PAUSE: Duration = Duration::from_secs(64);
+
 impl Dispatch for WorkerDispatch {
     fn start(&mut self, attempt: Box<StartAttempt>) {
         if self.pretend.as_ref().is_some_and(|pretend| pretend(&attempt.ti)) {
@@ -205,6 +212,32 @@ impl Dispatch for WorkerDispatch {
             }
             if engine.tell(Input::Event(Event::TimetableAnswered { dag_id, number, answer })).await.is_err() {
                 tracing::debug!("the engine has stopped; it asks timetables again when it starts");
+            }
+        });
+    }
+
+    fn ask_mapper(&mut self, question: Box<AskMapper>) {
+        let (evaluator, engine) = (self.evaluator.clone(), self.engine.clone());
+        self.runtime.spawn(async move {
+            let mut pause = FIRST_MAPPER_PAUSE;
+            let answer = loop {
+                match timetables::partitions(&evaluator, &question).await {
+                    // Nobody has said that the mapper is wrong: the key may still have a meaning.
+                    Err(Unanswered::NoAnswer(reason)) if pause <= LAST_MAPPER_PAUSE && engine.is_running() => {
+                        let dag_id = &question.dag_id;
+                        tracing::warn!(
+                            "a partition mapper of {dag_id} is asked again in {} s: {reason}",
+                            pause.as_secs()
+                        );
+                        tokio::time::sleep(pause).await;
+                        pause *= 2;
+                    }
+                    answer => break answer.map_err(|unanswered| unanswered.to_string()),
+                }
+            };
+            let AskMapper { dag_id, event, .. } = *question;
+            if engine.tell(Input::Event(Event::MapperAnswered { dag_id, event, answer })).await.is_err() {
+                tracing::debug!("the engine has stopped; it asks mappers again when it starts");
             }
         });
     }

@@ -118,7 +118,7 @@ fn event_fields(event: &AssetEvent, runs: &[Arc<DagRun>]) -> Json {
             "state": run.state.name(),
             "data_interval_start": moment(run.data_interval.map(|interval| interval.start)),
             "data_interval_end": moment(run.data_interval.map(|interval| interval.end)),
-            "partition_key": null,
+            "partition_key": run.partition.as_ref().map(|partition| &partition.key),
         })
     };
     let runs: Vec<Json> = runs.iter().map(run_fields).collect();
@@ -133,7 +133,7 @@ fn event_fields(event: &AssetEvent, runs: &[Arc<DagRun>]) -> Json {
         "source_dag_id": source.map(|source| source.run.dag_id.as_str()),
         "source_run_id": source.map(|source| source.run.run_id.as_str()),
         "source_map_index": source.map(|source| source.map_index.0),
-        "partition_key": null,
+        "partition_key": event.update.partition.as_ref().map(|partition| &partition.key),
     })
 }
 
@@ -186,6 +186,7 @@ fn outlet_event(told: &Json) -> Option<OutletEvent> {
     Some(OutletEvent {
         asset: AssetKey { name: text(key, "name")?, uri: text(key, "uri")? },
         extra: object("extra"),
+        partition_key: text(told, "partition_key"),
         alias: text(told, "source_alias_name").map(|alias| (alias, object("dest_asset_extra"))),
     })
 }
@@ -205,7 +206,7 @@ mod tests {
         ];
         let key = json!({"name": "a", "uri": "s3://a"});
         let events = [
-            json!({"dest_asset_key": key, "extra": {"x": 1}}),
+            json!({"dest_asset_key": key, "extra": {"x": 1}, "partition_key": "eu"}),
             json!({"dest_asset_key": key, "extra": {}, "source_alias_name": "al", "dest_asset_extra": {"y": 2}}),
             json!({"extra": {}}),
         ];
@@ -218,8 +219,10 @@ mod tests {
             AssetMark::Alias("al".into()),
         ];
         assert_eq!(told.declared, declared);
-        let plain = OutletEvent { asset: asset.clone(), extra: json!({"x": 1}), alias: None };
-        let aliased = OutletEvent { asset, extra: json!({}), alias: Some(("al".into(), json!({"y": 2}))) };
+        let plain =
+            OutletEvent { asset: asset.clone(), extra: json!({"x": 1}), partition_key: Some("eu".into()), alias: None };
+        let aliased =
+            OutletEvent { asset, extra: json!({}), partition_key: None, alias: Some(("al".into(), json!({"y": 2}))) };
         assert_eq!(told.events, [plain, aliased]);
         assert!(told_outlets(None, None).is_empty());
     }

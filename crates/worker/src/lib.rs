@@ -98,6 +98,7 @@ pub struct TriggerFromTask {
     pub run_after: Option<Timestamp>,
     pub conf: model::Json,
     pub note: Option<String>,
+    pub partition_key: Option<String>,
     pub triggering_user: Option<String>,
     /// A run that has this id runs again, as it was made.
     pub reset: bool,

@@ -144,6 +144,7 @@ fn run() -> DagRun {
         note: None,
         clear_number: 0,
         backfill: None,
+        partition: None,
         version: VersionId(Uuid::from_u128(1)),
         bundle_version: None,
     }

@@ -95,8 +95,8 @@ impl DagRunResponse {
             dag_versions,
             bundle_version: run.bundle_version,
             dag_display_name: display_name.to_owned(),
-            partition_key: None,
-            partition_date: None,
+            partition_date: moment(run.partition.as_ref().and_then(|partition| partition.date)),
+            partition_key: run.partition.map(|partition| partition.key),
         }
     }
 
@@ -203,8 +203,7 @@ const ORDERS: [(&str, &[RunOrder]); 12] = [
     ("dag_id", &[RunOrder::DagId]),
     ("run_id", &[RunOrder::RunId]),
     ("logical_date", &[RunOrder::LogicalDate]),
-    // No run has a partition date: all are equal.
-    ("partition_date", &[]),
+    ("partition_date", &[RunOrder::PartitionDate]),
     ("run_after", &[RunOrder::RunAfter]),
     ("start_date", &[RunOrder::StartDate]),
     ("end_date", &[RunOrder::EndDate]),
@@ -224,8 +223,13 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<impl S
     let own = state.clone();
     let list = move || {
         let mut lookup = Lookup::new(&own);
+        let mut filter = filter;
         if dag_id.as_str() != "~" {
-            lookup.know(&known_dag(own.store(), &dag_id)?);
+            let record = known_dag(own.store(), &dag_id)?;
+            lookup.know(&record);
+            if let Ok(Some(filter)) = &mut filter {
+                filter::localize(filter, &record)?;
+            }
         }
         let (filter, order, cursor) = (filter?, order?, cursor?);
         match filter {

@@ -101,7 +101,16 @@ struct DagCollection {
 }
 
 /// Timetables whose `periodic` is false in Airflow.
-const NOT_PERIODIC: [&str; 4] = ["NullTimetable", "OnceTimetable", "ContinuousTimetable", "AssetTriggeredTimetable"];
+const NOT_PERIODIC: [&str; 6] = [
+    "NullTimetable",
+    "OnceTimetable",
+    "ContinuousTimetable",
+    "AssetTriggeredTimetable",
+    "PartitionedAssetTimetable",
+    "PartitionedAtRuntime",
+];
+/// Those whose runs are about partitions and have no logical date.
+const PARTITIONED: [&str; 2] = ["PartitionedAssetTimetable", "CronPartitionTimetable"];
 
 impl DagResponse {
     pub(crate) fn new(state: &ApiState, record: DagRecord) -> Self {
@@ -109,10 +118,11 @@ impl DagResponse {
         // What the import found of a timetable from a plugin.
         let trait_of = |name: &str| record.facts.get("traits")?.get(name)?.as_bool();
         let is_periodic = trait_of("periodic").unwrap_or(!NOT_PERIODIC.contains(&class));
-        let is_partitioned = trait_of("partitioned").unwrap_or(false);
+        let is_partitioned = trait_of("partitioned").unwrap_or(PARTITIONED.contains(&class));
         let may_backfill =
             record.allowed_run_types.as_ref().is_none_or(|types| types.iter().any(|name| name == "backfill"));
         let next = record.schedule.next_run;
+        let dated = next.filter(|_| !is_partitioned);
         let mut tags = record.tags;
         tags.sort_unstable();
         let tag = |name| TagResponse {
@@ -146,9 +156,9 @@ impl DagResponse {
             max_consecutive_failed_dag_runs: record.max_consecutive_failed_dag_runs,
             has_task_concurrency_limits: record.has_task_concurrency_limits,
             has_import_errors: record.has_import_errors,
-            next_dagrun_logical_date: next.map(|next| Moment(next.data_interval.start)),
-            next_dagrun_data_interval_start: next.map(|next| Moment(next.data_interval.start)),
-            next_dagrun_data_interval_end: next.map(|next| Moment(next.data_interval.end)),
+            next_dagrun_logical_date: dated.map(|next| Moment(next.data_interval.start)),
+            next_dagrun_data_interval_start: dated.map(|next| Moment(next.data_interval.start)),
+            next_dagrun_data_interval_end: dated.map(|next| Moment(next.data_interval.end)),
             next_dagrun_run_after: moment(next.map(|next| next.run_after)),
             allowed_run_types: record.allowed_run_types,
             owners: record.owners,

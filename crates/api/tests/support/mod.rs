@@ -258,6 +258,7 @@ pub fn run(dag_id: &str, run_id: &str, logical_date: Option<Timestamp>, run_afte
         note: None,
         clear_number: 0,
         backfill: None,
+        partition: None,
         version: VERSION,
         bundle_version: None,
     }

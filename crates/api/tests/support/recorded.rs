@@ -38,6 +38,7 @@ impl Dispatch for Idle {
     fn acknowledge(&mut self, _: AttemptId) {}
     fn run_finished(&mut self, _: &DagRun, _: &str) {}
     fn ask_timetable(&mut self, _: Box<scheduler::AskTimetable>) {}
+    fn ask_mapper(&mut self, _: Box<scheduler::AskMapper>) {}
     fn stuck(&mut self, _: &TaskInstance, _: &Obstacle) {}
 }
 
@@ -232,7 +233,8 @@ fn build(fixture: &Value, with_engine: bool) -> (Server, Option<Engine>) {
     let mut server = Server::over(|store| Arc::new(Stored(store)));
     fill(&server, fixture);
     let engine = server.inbox.take_if(|_| with_engine).map(|inbox| {
-        let options = EngineOptions { config: scheduler::Config { parallelism: 4 }, seed: 1 };
+        let options =
+            EngineOptions { config: scheduler::Config { parallelism: 4, ..scheduler::Config::default() }, seed: 1 };
         let store: Arc<dyn Store> = server.store.clone();
         Engine::start(inbox, options, Arc::clone(&store), Stored(store), Idle).unwrap()
     });

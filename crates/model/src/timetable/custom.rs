@@ -26,6 +26,7 @@ pub struct Traits {
     pub can_be_scheduled: bool,
     pub active_runs_limit: Option<u32>,
     pub partitioned: bool,
+    pub partitioned_at_runtime: bool,
     pub asset_condition: Option<AssetCondition>,
 }
 
@@ -39,6 +40,7 @@ impl Traits {
             can_be_scheduled: true,
             active_runs_limit: None,
             partitioned: false,
+            partitioned_at_runtime: false,
             asset_condition: None,
         }
     }
@@ -52,6 +54,7 @@ impl Traits {
         self.periodic = flag("periodic", self.periodic);
         self.can_be_scheduled = flag("can_be_scheduled", self.can_be_scheduled);
         self.partitioned = flag("partitioned", self.partitioned);
+        self.partitioned_at_runtime = flag("partitioned_at_runtime", self.partitioned_at_runtime);
         let limit = found.get("active_runs_limit").and_then(Json::as_u64);
         self.active_runs_limit = limit.and_then(|limit| u32::try_from(limit).ok()).or(self.active_runs_limit);
         self.asset_condition = found.get("asset_condition").and_then(AssetCondition::from_serialized);

@@ -9,6 +9,7 @@ mod delta;
 mod describe;
 mod events;
 mod interval;
+mod partitioned;
 mod relative_delta;
 mod schedule;
 mod serialized;
@@ -26,6 +27,7 @@ pub use cron::{CronError, CronExpression, CronField, FieldError};
 pub use custom::{CustomTimetable, NamedRun, Traits};
 pub use delta::Delta;
 pub use events::Events;
+pub use partitioned::{CronPartition, InvalidKey, PartitionedAssets};
 pub use relative_delta::RelativeDelta;
 pub use schedule::CronSchedule;
 pub use trigger::{CronTrigger, RunImmediately};
@@ -106,19 +108,17 @@ pub enum Timetable {
     Assets(AssetCondition),
     /// When assets were updated, and beside that when another timetable says so.
     AssetsOrTime { condition: AssetCondition, timetable: Box<Timetable> },
+    /// When partitions of assets were updated.
+    PartitionedAssets(Box<PartitionedAssets>),
+    /// At each moment of a cron expression, for a partition that follows from the moment.
+    CronPartition(Box<CronPartition>),
+    /// Never by itself; the partition is known when a run is asked for, or while it runs.
+    PartitionedAtRuntime,
     /// A timetable of a class from a plugin, which only Python can evaluate.
     Custom(Box<CustomTimetable>),
-    /// One of Airflow's own that is not evaluated: partitions. `type_name` is its class path.
+    /// One of Airflow's own that is not known here. `type_name` is its class path.
     Opaque { type_name: String, data: Json },
 }
-
-/// Names of Airflow's own opaque timetables and what they are called: class path, summary, description.
-const OPAQUE_TEXTS: [(&str, &str, &str); 2] = [
-    ("airflow.timetables.simple.PartitionedAssetTimetable", "Partitioned Asset", "Triggered by assets"),
-    (PARTITIONED_AT_RUNTIME, "PartitionedAtRuntime", "Never, partition key(s) set at runtime"),
-];
-
-const PARTITIONED_AT_RUNTIME: &str = "airflow.timetables.simple.PartitionedAtRuntime";
 
 impl Timetable {
     /// Reads a timetable as Airflow serializes it: `type_name` is the `__type`, a class path; `data` the `__var`.
@@ -156,7 +156,13 @@ impl Timetable {
         // Python's clock has no more, and neither have the databases that the answer goes to.
         let now = Timestamp::from_microsecond(now.as_microsecond()).ok()?;
         match self {
-            Timetable::Null | Timetable::Assets(_) | Timetable::Custom(_) | Timetable::Opaque { .. } => None,
+            Timetable::Null
+            | Timetable::Assets(_)
+            | Timetable::PartitionedAssets(_)
+            | Timetable::PartitionedAtRuntime
+            | Timetable::Custom(_)
+            | Timetable::Opaque { .. } => None,
+            Timetable::CronPartition(cron) => cron.next_run(last, restriction, now),
             Timetable::AssetsOrTime { timetable, .. } => timetable.next_run(last, restriction, now),
             Timetable::Once => simple::once(last, restriction, now),
             Timetable::Continuous => simple::continuous(last, restriction, now),
@@ -175,9 +181,13 @@ impl Timetable {
     /// timetables that are not evaluated here.
     pub fn infer_manual_data_interval(&self, run_after: Timestamp) -> Option<DataInterval> {
         match self {
-            Timetable::Null | Timetable::Once | Timetable::Continuous | Timetable::Assets(_) => {
-                Some(DataInterval::exact(run_after))
-            }
+            Timetable::Null
+            | Timetable::Once
+            | Timetable::Continuous
+            | Timetable::Assets(_)
+            | Timetable::PartitionedAssets(_)
+            | Timetable::CronPartition(_)
+            | Timetable::PartitionedAtRuntime => Some(DataInterval::exact(run_after)),
             Timetable::AssetsOrTime { timetable, .. } => timetable.infer_manual_data_interval(run_after),
             Timetable::CronDataInterval(schedule) => interval::cron_manual_interval(schedule, run_after),
             Timetable::DeltaDataInterval(delta) => {
@@ -191,11 +201,7 @@ impl Timetable {
                 trigger::manual_interval(&triggers.first()?.interval, run_after)
             }
             Timetable::Events(events) => Some(events.manual_interval(run_after)),
-            Timetable::Custom(_) => None,
-            Timetable::Opaque { type_name, .. } => {
-                let is_exact = OPAQUE_TEXTS.iter().any(|(name, ..)| name == type_name);
-                is_exact.then(|| DataInterval::exact(run_after))
-            }
+            Timetable::Custom(_) | Timetable::Opaque { .. } => None,
         }
     }
 
@@ -215,11 +221,11 @@ impl Timetable {
             Timetable::Assets(_) => "Asset".to_owned(),
             Timetable::AssetsOrTime { timetable, .. } => format!("Asset or {}", timetable.summary()),
             Timetable::Custom(custom) => custom.traits.summary.clone(),
-            Timetable::Opaque { type_name, .. } => match opaque_texts(type_name) {
-                Some((summary, _)) => summary.to_owned(),
-                // What Airflow's base class answers: the name of the class.
-                None => type_name.rsplit('.').next().unwrap_or(type_name).to_owned(),
-            },
+            Timetable::PartitionedAssets(_) => "Partitioned Asset".to_owned(),
+            Timetable::CronPartition(cron) => cron.schedule().cron().as_str().to_owned(),
+            Timetable::PartitionedAtRuntime => "PartitionedAtRuntime".to_owned(),
+            // What Airflow's base class answers: the name of the class.
+            Timetable::Opaque { type_name, .. } => type_name.rsplit('.').next().unwrap_or(type_name).to_owned(),
         }
     }
 
@@ -239,9 +245,10 @@ impl Timetable {
             Timetable::Assets(_) => "Triggered by assets".to_owned(),
             Timetable::AssetsOrTime { timetable, .. } => format!("Triggered by assets or {}", timetable.description()),
             Timetable::Custom(custom) => custom.traits.description.clone(),
-            Timetable::Opaque { type_name, .. } => {
-                opaque_texts(type_name).map_or_else(String::new, |(_, description)| description.to_owned())
-            }
+            Timetable::PartitionedAssets(_) => "Triggered by assets".to_owned(),
+            Timetable::CronPartition(cron) => describe::describe(cron.schedule().cron().as_str()),
+            Timetable::PartitionedAtRuntime => "Never, partition key(s) set at runtime".to_owned(),
+            Timetable::Opaque { .. } => String::new(),
         }
     }
 
@@ -257,10 +264,14 @@ impl Timetable {
     /// Whether runs come one after the other by the clock.
     pub fn is_periodic(&self) -> bool {
         match self {
-            Timetable::Null | Timetable::Once | Timetable::Continuous | Timetable::Assets(_) => false,
+            Timetable::Null
+            | Timetable::Once
+            | Timetable::Continuous
+            | Timetable::Assets(_)
+            | Timetable::PartitionedAssets(_)
+            | Timetable::PartitionedAtRuntime => false,
             Timetable::AssetsOrTime { timetable, .. } => timetable.is_periodic(),
             Timetable::Custom(custom) => custom.traits.periodic,
-            Timetable::Opaque { type_name, .. } => opaque_texts(type_name).is_none(),
             _ => true,
         }
     }
@@ -268,10 +279,9 @@ impl Timetable {
     /// Whether there can be runs that nobody asked for.
     pub fn can_be_scheduled(&self) -> bool {
         match self {
-            Timetable::Null => false,
+            Timetable::Null | Timetable::PartitionedAtRuntime => false,
             Timetable::AssetsOrTime { timetable, .. } => timetable.can_be_scheduled(),
             Timetable::Custom(custom) => custom.traits.can_be_scheduled,
-            Timetable::Opaque { type_name, .. } => type_name != PARTITIONED_AT_RUNTIME,
             _ => true,
         }
     }
@@ -286,7 +296,7 @@ impl Timetable {
         }
     }
 
-    /// What must happen to assets for it to make a run.
+    /// What must happen to assets for it to make a run. Partitions are another matter, see [`Self::partitioned_assets`].
     pub fn asset_condition(&self) -> Option<&AssetCondition> {
         match self {
             Timetable::Assets(condition) | Timetable::AssetsOrTime { condition, .. } => Some(condition),
@@ -294,10 +304,48 @@ impl Timetable {
             _ => None,
         }
     }
-}
 
-fn opaque_texts(type_name: &str) -> Option<(&'static str, &'static str)> {
-    OPAQUE_TEXTS.iter().find(|(name, ..)| *name == type_name).map(|(_, summary, description)| (*summary, *description))
+    /// What must happen to partitions of assets for it to make runs.
+    pub fn partitioned_assets(&self) -> Option<&PartitionedAssets> {
+        match self {
+            Timetable::PartitionedAssets(partitioned) => Some(partitioned),
+            _ => None,
+        }
+    }
+
+    /// All assets that it listens to.
+    pub fn listens_to(&self) -> Option<&AssetCondition> {
+        self.asset_condition().or_else(|| self.partitioned_assets().map(|partitioned| &partitioned.condition))
+    }
+
+    /// Whether its runs are about partitions and have no logical date.
+    pub fn is_partitioned(&self) -> bool {
+        match self {
+            Timetable::PartitionedAssets(_) | Timetable::CronPartition(_) => true,
+            Timetable::Custom(custom) => custom.traits.partitioned,
+            _ => false,
+        }
+    }
+
+    /// Whether the partition of a run is known only when somebody asks for it.
+    pub fn is_partitioned_at_runtime(&self) -> bool {
+        match self {
+            Timetable::PartitionedAtRuntime => true,
+            Timetable::AssetsOrTime { timetable, .. } => timetable.is_partitioned_at_runtime(),
+            Timetable::Custom(custom) => custom.traits.partitioned_at_runtime,
+            _ => false,
+        }
+    }
+
+    /// When the period begins that a key stands for (Airflow's `resolve_partition_date`); `None` for a key that stands for
+    /// none, and where only Python can tell.
+    pub fn partition_date(&self, key: &str) -> Result<Option<Timestamp>, InvalidKey> {
+        match self {
+            Timetable::PartitionedAssets(partitioned) => partitioned.date_of(key),
+            Timetable::CronPartition(cron) => cron.date_of(key),
+            _ => Ok(None),
+        }
+    }
 }
 
 fn joined(triggers: &[CronTrigger], text: impl Fn(&CronSchedule) -> String) -> String {

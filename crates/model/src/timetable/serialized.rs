@@ -3,6 +3,7 @@
 use super::custom::CustomTimetable;
 use super::delta::{Delta, duration_of_seconds};
 use super::events::Events;
+use super::partitioned::{CronPartition, PartitionedAssets};
 use super::schedule::CronSchedule;
 use super::trigger::{CronTrigger, RunImmediately};
 use super::zone::Zone;
@@ -121,6 +122,21 @@ pub(super) fn read(type_name: &str, data: &Json) -> Result<Timetable, TimetableE
             let timetable = Box::new(read(inner_type, inner.get("__var").unwrap_or(&Json::Null))?);
             Timetable::AssetsOrTime { condition: fields.condition()?, timetable }
         }
+        "airflow.timetables.simple.PartitionedAssetTimetable" => {
+            let partitioned = PartitionedAssets::from_serialized(data, fields.condition()?);
+            Timetable::PartitionedAssets(Box::new(partitioned.map_err(|field| fields.wrong(field))?))
+        }
+        "airflow.timetables.simple.PartitionedAtRuntime" => Timetable::PartitionedAtRuntime,
+        "airflow.timetables.trigger.CronPartitionTimetable" => {
+            let trigger = CronTrigger {
+                schedule: CronSchedule::new(fields.text("expression")?, fields.zone()?)?,
+                interval: Delta::from_json(&Json::from(0))?,
+                run_immediately: fields.run_immediately()?,
+            };
+            let offset = fields.optional("run_offset").and_then(Json::as_i64).unwrap_or(0);
+            let cron = CronPartition::new(trigger, offset, fields.text("key_format")?);
+            Timetable::CronPartition(Box::new(cron.ok_or_else(|| fields.wrong("key_format"))?))
+        }
         _ if type_name.starts_with(OWN) => Timetable::Opaque { type_name: type_name.to_owned(), data: data.clone() },
         _ => Timetable::Custom(Box::new(CustomTimetable::new(type_name, data))),
     })
@@ -194,7 +210,7 @@ mod tests {
         let custom = timetable.custom().unwrap();
         assert_eq!((custom.type_name.as_str(), &custom.data), ("plugins.AfterWorkTimetable", &data));
         assert!(timetable.is_periodic() && timetable.can_be_scheduled());
-        let own = read("airflow.timetables.trigger.CronPartitionTimetable", &data).unwrap();
+        let own = read("airflow.timetables.new.Timetable", &data).unwrap();
         assert!(own.custom().is_none() && matches!(own, Timetable::Opaque { .. }));
     }
 

@@ -41,7 +41,7 @@ impl CronTrigger {
     }
 
     /// When the first run of a Dag without a start date is.
-    fn first_run(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn first_run(&self, now: Timestamp) -> Option<Timestamp> {
         let past = self.schedule.align_to_previous(now)?;
         let next = self.schedule.align_to_next(now)?;
         let patience = match self.run_immediately {

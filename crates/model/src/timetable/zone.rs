@@ -34,7 +34,7 @@ impl Zone {
     }
 
     /// The serialized form: a name, or the seconds of an offset.
-    pub(super) fn from_json(value: &Json) -> Result<Self, TimetableError> {
+    pub(crate) fn from_json(value: &Json) -> Result<Self, TimetableError> {
         match (value.as_str(), value.as_i64()) {
             (Some(name), _) => Self::named(name),
             (None, Some(seconds)) => Self::offset(seconds),
@@ -43,13 +43,18 @@ impl Zone {
     }
 
     /// What a clock on the wall shows at a moment.
-    pub(super) fn wall_clock(&self, moment: Timestamp) -> DateTime {
+    pub(crate) fn wall_clock(&self, moment: Timestamp) -> DateTime {
         self.0.to_datetime(moment)
+    }
+
+    /// How far the clock is ahead of UTC at a moment, in seconds.
+    pub(crate) fn offset_at(&self, moment: Timestamp) -> i32 {
+        self.0.to_offset(moment).seconds()
     }
 
     /// When the clock on the wall shows a time. Of two such moments the later one, as in Airflow's `make_aware`; a
     /// time that a jump forward leaves out moves forward by the jump.
-    pub(super) fn moment(&self, wall_clock: DateTime) -> Option<Timestamp> {
+    pub(crate) fn moment(&self, wall_clock: DateTime) -> Option<Timestamp> {
         self.0.to_ambiguous_timestamp(wall_clock).later().ok()
     }
 }

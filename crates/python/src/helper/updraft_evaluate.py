@@ -45,7 +45,7 @@ def exchange(decoder, answer):
 
 
 def answer_to(question):
-    kinds = {"next": next_run, "manual": manual_run, "between": runs_between}
+    kinds = {"next": next_run, "manual": manual_run, "between": runs_between, "partition": map_partition}
     try:
         return kinds[question["ask"]](question)
     except Exception as error:
@@ -157,3 +157,60 @@ def runs_between(question):
             raise ValueError("a run has no data_interval, which only partitioned Dags may do without")
         found.append([micros(info.run_after, "run_after"), *interval_micros(info.data_interval)])
     return {"runs": found}
+
+
+def map_partition(question):
+    """The keys that follow from one, and of each what it waits for and the date that it stands for."""
+    from airflow.utils.helpers import is_container
+
+    mapper = mapper_of(question["mapper"])
+    found = mapper.to_downstream(question["key"])
+    keys = list(found) if is_container(found) else [found]
+    if len(keys) > question["max_keys"]:
+        return {"count": len(keys), "keys": [], "carried": None, "problems": []}
+    for key in keys:
+        if not isinstance(key, str):
+            raise TypeError(f"{type(mapper).__name__} gave {key!r} as a key, which is no text")
+    problems = []
+    try:
+        carried = optional_micros(mapper.carry_partition_date(moment(question["date"])), "the date that it carries")
+    except Exception as error:
+        carried = None
+        problems.append(f"The date of the event is not passed on: {described(error)}")
+    told = {key: told_of(mapper, key, problems) for key in keys}
+    return {"count": len(keys), "keys": list(told.items()), "carried": carried, "problems": problems}
+
+
+def mapper_of(serialized):
+    from airflow.serialization.decoders import decode_partition_mapper
+
+    key = json.dumps(serialized, sort_keys=True)
+    if key not in kept:
+        if len(kept) >= MAX_KEPT:
+            kept.clear()
+        kept[key] = decode_partition_mapper(serialized)
+    return kept[key]
+
+
+def told_of(mapper, key, problems):
+    told = {"upstream": None, "date": None, "no_date": False, "never": False}
+    if mapper.is_rollup:
+        try:
+            told["upstream"] = sorted(mapper.to_upstream(key))
+        except Exception as error:
+            told["never"] = True
+            problems.append(f"What the partition {key!r} waits for is not known: {described(error)}")
+    try:
+        told["date"] = optional_micros(mapper.to_partition_date(key), "the date of a partition")
+    except Exception as error:
+        told["no_date"] = True
+        problems.append(f"The date of the partition {key!r} is not known: {described(error)}")
+    return told
+
+
+def optional_micros(value, name):
+    return None if value is None else micros(value, name)
+
+
+def described(error):
+    return f"{type(error).__name__}: {error}"

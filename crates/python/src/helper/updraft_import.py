@@ -181,6 +181,7 @@ def describe_timetable(timetable):
         "can_be_scheduled": bool(timetable.can_be_scheduled),
         "active_runs_limit": timetable.active_runs_limit,
         "partitioned": bool(timetable.partitioned),
+        "partitioned_at_runtime": bool(timetable.partitioned_at_runtime),
         "asset_condition": encode_asset_like(condition) if condition else None,
     }
 

@@ -114,7 +114,7 @@ struct Game {
 
 impl Game {
     fn new(plan: Plan) -> Self {
-        let mut toy = Toy::new(Config { parallelism: 100 });
+        let mut toy = Toy::new(Config { parallelism: 100, ..Config::default() });
         let steps = toy.import(&build(&plan), false);
         let mut game = Self {
             plan,

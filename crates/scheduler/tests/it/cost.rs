@@ -25,7 +25,7 @@ fn dag(name: &str, tasks: usize) -> Arc<Dag> {
 
 /// Ends one task with three successors and says how many task instances were looked at.
 fn looked_at(known: usize, waiting: usize) -> u64 {
-    let mut toy = Toy::new(Config { parallelism: 4 });
+    let mut toy = Toy::new(Config { parallelism: 4, ..Config::default() });
     for number in 0..known {
         toy.import(&dag(&format!("known{number}"), 4), false);
     }
@@ -85,7 +85,7 @@ fn wide(width: usize, retries: u32) -> Arc<Dag> {
 
 /// How many task instances are looked at when something happens to one of so many.
 fn looked_at_in_wide(width: usize, what: fn(&mut Toy, AttemptId, TaskInstanceKey)) -> u64 {
-    let mut toy = Toy::new(Config { parallelism: u32::MAX });
+    let mut toy = Toy::new(Config { parallelism: u32::MAX, ..Config::default() });
     toy.set_pool("wide", None);
     toy.import(&wide(width, 1), false);
     // A pool without bound.

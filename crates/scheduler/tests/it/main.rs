@@ -7,6 +7,7 @@ mod backfilled;
 mod cost;
 mod mapped;
 mod oracle;
+mod partitions;
 mod properties;
 mod schedules;
 mod text;

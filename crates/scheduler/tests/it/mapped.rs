@@ -322,7 +322,7 @@ impl Mirror {
 
 fn play(plan: &Plan) {
     let dag = build(plan);
-    let mut toy = Toy::new(Config { parallelism: 4 });
+    let mut toy = Toy::new(Config { parallelism: 4, ..Config::default() });
     toy.import(&dag, false);
     let mut mirror = Mirror { dag: Arc::clone(&dag), states: BTreeMap::new(), returned: BTreeMap::new() };
     let mut steps = toy.trigger("d", "r", None);
@@ -417,7 +417,7 @@ fn wide(width: usize) -> Arc<Dag> {
 #[test]
 fn the_work_of_an_expansion_grows_with_its_width_and_not_with_its_square() {
     let looked_at = |width: usize| {
-        let mut toy = Toy::new(Config { parallelism: u32::MAX });
+        let mut toy = Toy::new(Config { parallelism: u32::MAX, ..Config::default() });
         toy.set_pool("wide", None);
         toy.import(&wide(width), false);
         toy.trigger("d", "r", None);

@@ -414,7 +414,7 @@ struct Game {
 
 impl Game {
     fn new(plan: Plan) -> Self {
-        let mut toy = Toy::new(Config { parallelism: plan.parallelism });
+        let mut toy = Toy::new(Config { parallelism: plan.parallelism, ..Config::default() });
         let mut mirror = Mirror { parallelism: plan.parallelism, ..Mirror::default() };
         for (pool, slots) in POOLS.iter().zip(plan.pools) {
             toy.set_pool(pool, Some(slots));

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use model::timetable::{NamedRun, NextRun};
 use model::{
-    AttemptId, Dag, DagRunState, DataInterval, MapIndex, Reprocess, RunKey, TaskInstanceKey, TaskState, TriggerId,
+    AssetEventId, AttemptId, Dag, DagId, DagRunState, DataInterval, MapIndex, Reprocess, RunKey, TaskInstanceKey,
+    TaskState, TriggerId,
 };
 use scheduler::{Answered, BackfillWish, Config, Event, Outcome, ReplyId, TriggerEvent, TriggeredEnd, Waiting};
 use serde_json::json;
 
+use crate::partitions;
 use crate::toy::{BackfillOptions, Step, Toy, answer, beginning, told};
 use read::{clear, clock, deferral, duration, instance, mark, moment, read_dag, update, words};
 
@@ -98,6 +100,15 @@ impl Play {
             ["trigger", dag_id, run_id, date] => {
                 let date = moment(date.strip_prefix("date=").unwrap());
                 self.toy.trigger(dag_id, run_id, Some(date))
+            }
+            ["mapper", dag_id, event, answer @ ..] => {
+                let (dag_id, event) = (DagId::from(*dag_id), AssetEventId(event.parse().unwrap()));
+                assert!(
+                    self.toy.mapper_questions.remove(&(dag_id.clone(), event)),
+                    "{dag_id} does not ask about {event}"
+                );
+                let answer = partitions::answer(answer);
+                self.toy.tell_all(vec![Event::MapperAnswered { dag_id, event, answer }])
             }
             ["end", task, outcome] => {
                 let attempt = self.attempt(task);

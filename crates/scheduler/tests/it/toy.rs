@@ -18,6 +18,8 @@ use scheduler::{
 };
 use serde_json::json;
 
+use crate::partitions::Partitions;
+
 /// 2026-01-01, a Thursday, in UTC: where every history begins.
 pub fn beginning() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
@@ -77,6 +79,9 @@ pub struct Toy {
     pub asset_queue: BTreeMap<DagId, BTreeMap<AssetKey, QueuedAsset>>,
     /// What each run was told of.
     pub consumed: BTreeMap<RunKey, Vec<AssetEventId>>,
+    pub partitions: Partitions,
+    /// Events about which mappers are asked.
+    pub mapper_questions: BTreeSet<(DagId, AssetEventId)>,
     pub alive: BTreeMap<AttemptId, StartAttempt>,
     /// The last question for the timetable of each Dag.
     pub questions: BTreeMap<DagId, u64>,
@@ -118,6 +123,8 @@ impl Toy {
             asset_cursors: BTreeMap::new(),
             asset_queue: BTreeMap::new(),
             consumed: BTreeMap::new(),
+            partitions: Partitions::default(),
+            mapper_questions: BTreeSet::new(),
             alive: BTreeMap::new(),
             questions: BTreeMap::new(),
             unreadable: BTreeSet::new(),
@@ -260,6 +267,7 @@ impl Toy {
             run_after: self.now,
             conf: Arc::new(Json::Null),
             note: None,
+            partition: None,
         };
         let structure = self.dags[dag_id].structure.clone();
         Event::Trigger(Box::new(Trigger { reply: ReplyId(0), run, structure }))
@@ -361,6 +369,8 @@ impl Toy {
         events.extend(self.active_runs());
         let queued = self.asset_queue.iter().map(|(dag_id, queue)| (dag_id.clone(), queue.values().cloned().collect()));
         events.extend(queued.map(|(dag_id, queued)| Event::AssetsQueued { dag_id, queued }));
+        self.mapper_questions.clear();
+        events.extend(self.dags.keys().map(|dag_id| self.partitions.found(dag_id)));
         let gone = self.dags.iter().filter(|(_, imported)| imported.gone);
         events.extend(gone.map(|(dag_id, _)| Event::DagGone(dag_id.clone())));
         self.tell_all(events)
@@ -394,13 +404,17 @@ impl Toy {
             }
             Change::NotSuspended(key) => drop(self.suspensions.remove(key)),
             Change::CallbackDue(_) => {}
+            Change::Partition(change) => self.partitions.write(change),
             Change::Deadline(deadline) => drop(self.deadlines.insert(deadline.id, (**deadline).clone())),
             Change::DeadlineGone(id) => drop(self.deadlines.remove(id)),
             Change::HitlAnswered { key, response, .. } => drop(self.answers.insert(key.clone(), (**response).clone())),
             Change::HitlTold(key) => assert!(self.answers.contains_key(key), "{key} is told what nobody has said"),
             Change::DagWarning { .. } => {}
             Change::Paused { dag_id, paused } => self.dags.get_mut(dag_id).unwrap().paused = *paused,
-            Change::AssetEvent(event) => self.asset_events.push((**event).clone()),
+            Change::AssetEvent(event) => {
+                self.partitions.events.insert(event.id, (**event).clone());
+                self.asset_events.push((**event).clone());
+            }
             Change::AssetQueued { dag_id, queued } => {
                 let queue = self.asset_queue.entry(dag_id.clone()).or_default();
                 queue.insert(queued.key.clone(), (**queued).clone());
@@ -455,6 +469,7 @@ impl Toy {
             // Its end is still to come.
             Action::Stop { reason: StopReason::Cleared, .. } => {}
             Action::Stop { attempt, .. } | Action::Acknowledge { attempt } => drop(self.alive.remove(attempt)),
+            Action::AskMapper(ask) => drop(self.mapper_questions.insert((ask.dag_id.clone(), ask.event))),
             Action::AskTimetable(ask) => drop(self.questions.insert(ask.dag_id.clone(), ask.number)),
             _ => {}
         }
@@ -497,9 +512,13 @@ impl Toy {
         match need {
             Need::ScheduleCheck { dag_id, run_id, logical_date } => {
                 let taken = self.runs.values().any(|run| {
-                    run.key.dag_id == dag_id && (run.key.run_id == run_id || run.logical_date == Some(logical_date))
+                    run.key.dag_id == dag_id
+                        && (run.key.run_id == run_id || logical_date.is_some() && run.logical_date == logical_date)
                 });
                 Event::ScheduleChecked { structure: Some(self.dags[&dag_id].structure.clone()), dag_id, taken }
+            }
+            Need::PartitionRuns { dag_id } => {
+                Event::PartitionRunsReady { structure: Some(self.dags[&dag_id].structure.clone()), dag_id }
             }
             Need::AssetRun { dag_id } => {
                 Event::AssetRunReady { structure: Some(self.dags[&dag_id].structure.clone()), dag_id }

@@ -85,6 +85,7 @@ fn run_of(dag: &Dag, at: Timestamp, version: model::VersionId) -> DagRun {
         note: None,
         clear_number: 0,
         backfill: None,
+        partition: None,
         version,
         bundle_version: None,
     }

@@ -44,7 +44,7 @@ struct Game {
 impl Game {
     fn new(plan: &Plan) -> Self {
         let dag = build(&plan.dag);
-        let mut toy = Toy::new(Config { parallelism: plan.parallelism });
+        let mut toy = Toy::new(Config { parallelism: plan.parallelism, ..Config::default() });
         toy.set_pool(SMALL_POOL, Some(plan.pool));
         toy.set_pool("default_pool", Some(plan.pool + 2));
         toy.import(&dag, false);

@@ -120,7 +120,7 @@ impl State {
     }
 
     /// An event with its asset as that is now.
-    fn current(&self, event: &AssetEvent) -> AssetEvent {
+    pub(super) fn current(&self, event: &AssetEvent) -> AssetEvent {
         let mut event = event.clone();
         if let Some(known) = self.assets.get(&event.update.asset.key) {
             event.update.asset = known.record.asset.clone();

@@ -6,6 +6,7 @@ mod backfills;
 mod dags;
 mod hitl;
 mod order;
+mod partitions;
 mod runs;
 mod settings;
 mod table;
@@ -17,6 +18,7 @@ mod xcoms;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use model::partition::{PendingPartition, Told};
 use model::{
     AssetEvent, AssetEventId, AssetKey, Backfill, BackfillId, Callback, CallbackId, DagId, DagRun, Deadline,
     DeadlineId, HitlDetail, Json, QueuedAsset, RunKey, Suspension, TaskInstance, TaskInstanceId, TaskInstanceKey,
@@ -92,6 +94,10 @@ struct State {
     alias_assets: Table<(String, AssetKey), ()>,
     /// Events that a run was made of.
     asset_consumed: Table<(RunKey, AssetEventId), ()>,
+    partitions_pending: Table<(DagId, String), PendingPartition>,
+    partition_events: Table<(DagId, String, AssetEventId), Option<Told>>,
+    /// Events of which Python has not said yet which keys follow from them.
+    partitions_unmapped: Table<(DagId, AssetEventId), ()>,
     task_states: Table<(TaskInstanceKey, String), TaskStateEntry>,
     task_notes: Table<TaskInstanceKey, String>,
     backfills: Table<BackfillId, Backfill>,
@@ -114,7 +120,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 31] {
+    fn tables(&mut self) -> [&mut dyn Journal; 34] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -139,6 +145,9 @@ impl State {
             &mut self.asset_queue,
             &mut self.alias_assets,
             &mut self.asset_consumed,
+            &mut self.partitions_pending,
+            &mut self.partition_events,
+            &mut self.partitions_unmapped,
             &mut self.task_states,
             &mut self.task_notes,
             &mut self.backfills,

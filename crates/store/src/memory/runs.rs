@@ -33,6 +33,7 @@ impl State {
     fn run_matches(&self, filter: &RunFilter, run: &DagRun) -> bool {
         let (dag_id, run_id) = (Some(run.key.dag_id.as_str()), Some(run.key.run_id.as_str()));
         let user = run.triggering_user.as_deref();
+        let partition_key = run.partition.as_ref().map(|partition| partition.key.as_str());
         let conf_matches =
             |text: &String| Pattern::new(&somewhere(text), Letters::Exact).matches(&conf_text(&run.conf));
         is(&run.key.dag_id, filter.dag_id.as_ref())
@@ -43,6 +44,9 @@ impl State {
             && begins(run_id, filter.run_id_prefix.as_deref())
             && like(user, filter.triggering_user_pattern.as_deref())
             && begins(user, filter.triggering_user_prefix.as_deref())
+            && like(partition_key, filter.partition_key_pattern.as_deref())
+            && begins(partition_key, filter.partition_key_prefix.as_deref())
+            && filter.partition_date.contains(partition_date(run))
             && among(&run.state, &filter.states)
             && among(&run.run_type, &filter.run_types)
             && self.has_number(run.version, &filter.version_numbers)
@@ -55,6 +59,10 @@ impl State {
             && filter.updated_at.contains(run_updated_at(run))
             && filter.duration.contains(run.duration())
     }
+}
+
+fn partition_date(run: &DagRun) -> Option<Timestamp> {
+    run.partition.as_ref().and_then(|partition| partition.date)
 }
 
 impl MemoryStore {
@@ -85,6 +93,7 @@ impl MemoryStore {
                     RunOrder::RunType => compare(a.run_type.name(), b.run_type.name()),
                     RunOrder::Duration => compare_optional(a.duration(), b.duration()),
                     RunOrder::UpdatedAt => compare_optional(run_updated_at(a), run_updated_at(b)),
+                    RunOrder::PartitionDate => compare_optional(partition_date(a), partition_date(b)),
                     RunOrder::Conf => compare(conf_text(&a.conf), conf_text(&b.conf)),
                 }
             },

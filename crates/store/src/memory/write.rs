@@ -204,6 +204,7 @@ impl State {
                 self.callbacks.put(callback.id, *callback);
             }
             Change::AssetEvent(event) => self.asset_event(*event),
+            Change::Partition(change) => return self.partition(*change),
             Change::AssetQueued { dag_id, queued } => return self.asset_queued(dag_id, *queued),
             Change::AssetsUnqueued { dag_id, assets } => {
                 for key in assets {
@@ -306,6 +307,9 @@ impl State {
         self.versions.remove_where(|_, version| version.dag_id == *dag_id);
         self.asset_cursor(dag_id.clone(), None);
         self.dag_assets.remove(dag_id);
+        self.partitions_pending.remove_where(|(other, _), _| other == dag_id);
+        self.partition_events.remove_where(|(other, ..), _| other == dag_id);
+        self.partitions_unmapped.remove_where(|(other, _), _| other == dag_id);
         self.backfills.remove_where(|_, backfill| backfill.dag_id == *dag_id);
         self.dag_warnings.remove(dag_id);
         let Some(dag) = self.dags.get(dag_id) else { return };

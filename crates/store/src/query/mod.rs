@@ -143,6 +143,9 @@ pub struct RunFilter {
     pub run_id_prefix: Option<String>,
     pub triggering_user_pattern: Option<String>,
     pub triggering_user_prefix: Option<String>,
+    pub partition_key_pattern: Option<String>,
+    pub partition_key_prefix: Option<String>,
+    pub partition_date: Span,
     pub states: Vec<DagRunState>,
     pub run_types: Vec<RunType>,
     /// Numbers of the Dag's versions.
@@ -174,6 +177,7 @@ pub enum RunOrder {
     RunType,
     Duration,
     UpdatedAt,
+    PartitionDate,
     Conf,
 }
 

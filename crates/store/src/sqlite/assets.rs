@@ -17,8 +17,8 @@ use crate::records::AssetRecord;
 use crate::{AssetStore, Result};
 
 pub(super) const ASSET: &str = "a.name, a.uri, a.grp, a.extra";
-const EVENT: &str = "a.name, a.uri, a.grp, a.extra, e.id, e.extra, e.at, e.source_dag_id, e.source_run_id, \
-     e.source_task_id, e.source_map_index, e.aliases, e.active";
+pub(super) const EVENT: &str = "a.name, a.uri, a.grp, a.extra, e.id, e.extra, e.at, e.source_dag_id, e.source_run_id, \
+     e.source_task_id, e.source_map_index, e.aliases, e.active, e.partition_key, e.partition_date";
 const EVENTS: &str = "asset_event AS e JOIN asset AS a ON a.id = e.asset_id";
 
 pub(super) fn read_asset(columns: &mut Columns<'_>) -> rusqlite::Result<Asset> {
@@ -26,19 +26,20 @@ pub(super) fn read_asset(columns: &mut Columns<'_>) -> rusqlite::Result<Asset> {
     Ok(Asset { key, group: columns.get()?, extra: columns.json()? })
 }
 
-fn read_event(columns: &mut Columns<'_>) -> rusqlite::Result<AssetEvent> {
+pub(super) fn read_event(columns: &mut Columns<'_>) -> rusqlite::Result<AssetEvent> {
     let asset = read_asset(columns)?;
     let id = AssetEventId(columns.get()?);
     let (extra, at) = (columns.json()?, columns.moment()?);
     let (dag_id, run_id): (Option<String>, Option<String>) = (columns.get()?, columns.get()?);
     let (task_id, map_index): (Option<String>, Option<i32>) = (columns.get()?, columns.get()?);
     let (aliases, active) = (columns.texts()?, columns.get()?);
+    let partition = columns.partition()?;
     let source = dag_id.zip(run_id).zip(task_id).map(|((dag_id, run_id), task_id)| TaskInstanceKey {
         run: RunKey::new(dag_id, run_id),
         task_id: TaskId::from(task_id),
         map_index: map_index.map_or(MapIndex::NONE, MapIndex),
     });
-    Ok(AssetEvent { id, update: AssetUpdate { asset, extra, aliases, active }, source, at })
+    Ok(AssetEvent { id, update: AssetUpdate { asset, extra, aliases, active, partition }, source, at })
 }
 
 fn read_queued(columns: &mut Columns<'_>) -> rusqlite::Result<QueuedAsset> {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use model::{DataInterval, Json};
+use model::{DataInterval, Json, Partition};
 use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 use uuid::Uuid;
@@ -64,6 +64,11 @@ impl<'row> Columns<'row> {
     pub(super) fn interval(&mut self) -> rusqlite::Result<Option<DataInterval>> {
         let (start, end) = (self.opt_moment()?, self.opt_moment()?);
         Ok(start.zip(end).map(|(start, end)| DataInterval { start, end }))
+    }
+
+    pub(super) fn partition(&mut self) -> rusqlite::Result<Option<Partition>> {
+        let (key, date) = (self.get::<Option<String>>()?, self.opt_moment()?);
+        Ok(key.map(|key| Partition { key, date }))
     }
 
     pub(super) fn duration(&mut self) -> rusqlite::Result<SignedDuration> {

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("trigger_encryption.sql"),
     include_str!("asset_cursor.sql"),
     include_str!("bundle.sql"),
+    include_str!("partition.sql"),
 ];
 
 /// The schema version that this program writes.

@@ -12,7 +12,7 @@ use crate::query::{Direction, Page, RunFilter, RunOrder, somewhere};
 
 pub(super) const RUN_COLUMNS: &str = "dag_id, run_id, run_type, triggered_by, triggering_user, state, logical_date, interval_start, \
     interval_end, run_after, queued_at, start_date, end_date, last_scheduling_decision, conf, note, clear_number, \
-    version_id, bundle_version, backfill_id, backfill_ordinal";
+    version_id, bundle_version, backfill_id, backfill_ordinal, partition_key, partition_date";
 
 /// The last that is known to have happened to a run. SQLite's `max` of several values is null if one of them is.
 const UPDATED_AT: &str = "nullif(max(coalesce(queued_at, -1), coalesce(start_date, -1), coalesce(end_date, -1), \
@@ -41,6 +41,7 @@ pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<DagRun> {
         version: VersionId(columns.uuid()?),
         bundle_version: columns.get()?,
         backfill: backfill(columns.get()?, columns.get()?),
+        partition: columns.partition()?,
     })
 }
 
@@ -74,6 +75,7 @@ fn run_order(order: RunOrder) -> Key {
         RunOrder::Duration => Key::Gaps(DURATION),
         RunOrder::UpdatedAt => Key::Gaps(UPDATED_AT),
         RunOrder::Conf => Key::Full("conf"),
+        RunOrder::PartitionDate => Key::Gaps("partition_date"),
     }
 }
 
@@ -105,6 +107,8 @@ fn conditions_of(filter: &RunFilter) -> Conditions {
         .texts("dag_id", filter.dag_id_pattern.as_deref(), filter.dag_id_prefix.as_deref())
         .texts("run_id", filter.run_id_pattern.as_deref(), filter.run_id_prefix.as_deref())
         .texts("triggering_user", filter.triggering_user_pattern.as_deref(), filter.triggering_user_prefix.as_deref())
+        .texts("partition_key", filter.partition_key_pattern.as_deref(), filter.partition_key_prefix.as_deref())
+        .span("partition_date", filter.partition_date)
         .one_of("state", filter.states.iter().map(|state| state.name().to_owned()))
         .one_of("run_type", filter.run_types.iter().map(|run_type| run_type.name().to_owned()))
         .equal("bundle_version", filter.bundle_version.clone())

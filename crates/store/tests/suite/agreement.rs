@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use model::{DagRun, DagRunState, MapIndex, RunType, TaskInstance, TaskInstanceKey, TaskState};
+use model::{DagRun, DagRunState, MapIndex, Partition, RunType, TaskInstance, TaskInstanceKey, TaskState};
 use serde_json::json;
 use store::memory::MemoryStore;
 use store::{
@@ -140,6 +140,10 @@ fn some_run(random: &mut Random, number: i64) -> DagRun {
         last_scheduling_decision: random.maybe(50, |random| at(random.below(600))),
         conf: std::sync::Arc::new(json!({"name": name(random), "n": [random.below(3), {"x": null}]})),
         version: version(random.below(320) as u128),
+        partition: random.maybe(50, |random| Partition {
+            key: name(random),
+            date: random.maybe(60, |random| at(random.below(500))),
+        }),
         bundle_version: random.maybe(70, |random| format!("v{}", random.below(2))),
         ..made
     }
@@ -224,6 +228,9 @@ fn run_filter(random: &mut Random) -> RunFilter {
         run_id_prefix: random.maybe(8, |random| random.pick(&PREFIXES).into()),
         triggering_user_pattern: random.maybe(8, |random| random.pick(&PATTERNS).into()),
         triggering_user_prefix: random.maybe(8, |random| random.pick(&PREFIXES).into()),
+        partition_key_pattern: random.maybe(8, |random| random.pick(&PATTERNS).into()),
+        partition_key_prefix: random.maybe(8, |random| random.pick(&PREFIXES).into()),
+        partition_date: random.span(8, 500),
         states: random.some_of(20, &DagRunState::ALL),
         run_types: random.some_of(15, RunType::ALL),
         version_numbers: random.some_of(10, &[1, 2, 3]),
@@ -361,7 +368,7 @@ fn ask<T: PartialEq + Debug>(
     expected
 }
 
-const RUN_ORDERS: [RunOrder; 12] = [
+const RUN_ORDERS: [RunOrder; 13] = [
     RunOrder::Id,
     RunOrder::State,
     RunOrder::DagId,
@@ -374,6 +381,7 @@ const RUN_ORDERS: [RunOrder; 12] = [
     RunOrder::Duration,
     RunOrder::UpdatedAt,
     RunOrder::Conf,
+    RunOrder::PartitionDate,
 ];
 
 const TASK_ORDERS: [TaskInstanceOrder; 14] = [

@@ -23,6 +23,7 @@ fn event(id: i64, asset: &Asset, aliases: &[&str]) -> AssetEvent {
         extra: json!({"row": id, "a": null}),
         aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
         active: true,
+        partition: None,
     };
     AssetEvent { id: AssetEventId(id), update, source: Some(ti_key(&run_key("p", "r"), "t")), at: at(id) }
 }

@@ -61,6 +61,7 @@ pub fn run(dag_id: &str, run_id: &str) -> DagRun {
         note: None,
         clear_number: 0,
         backfill: None,
+        partition: None,
         version: version(1),
         bundle_version: Some("v1".into()),
     }

@@ -13,6 +13,7 @@ mod fixtures;
 mod hitl;
 mod imports;
 mod keyed;
+mod partitions;
 mod run_lists;
 mod sqlite_encryption;
 mod sqlite_files;
@@ -96,6 +97,8 @@ cases!(
             assets_that_are_produced_outrank_others, events_wait_until_a_run_takes_them, assets_stop_waiting,
             runs_are_told_of_what_their_dag_names, assets_of_aliases_are_active, filters_of_asset_events;
         asset_states: what_is_kept_with_assets_outlives_runs, assets_have_numbers;
+        partitions: events_wait_for_runs_and_are_taken_once, events_wait_for_python,
+            runs_are_found_by_their_partitions;
         run_lists: filters_of_runs, orders_of_runs, pages_of_runs, versions_of_runs;
         task_lists: filters_of_task_instances, orders_of_task_instances;
         dag_lists: filters_of_dags, orders_of_dags, lists_of_import_errors, lists_of_versions_and_tags;

@@ -176,6 +176,7 @@ impl World {
             clear_number: fact.clear_number,
             version,
             backfill: None,
+            partition: None,
             bundle_version: None,
         };
         let mut task = Task::new(fact.task_id.as_str());

@@ -90,6 +90,7 @@ pub fn trigger(context: &Context, args: TriggerArgs) -> Result<()> {
         run_after,
         conf,
         note: args.note,
+        partition_key: None,
     };
     let reader = context.dags(&FolderArgs::of_environment())?;
     // What is wrong with the Dag's name, the server would say less well.

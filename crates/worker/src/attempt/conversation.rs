@@ -225,13 +225,23 @@ impl<'a, R: Reports> Conversation<'a, R> {
                 self.told.rendered_map_index = Some(rendered_map_index);
                 self.writer.answer(id, None).await
             }
-            ToSupervisor::TriggerDagRun { dag_id, run_id, logical_date, run_after, conf, note, reset_dag_run } => {
+            ToSupervisor::TriggerDagRun {
+                dag_id,
+                run_id,
+                logical_date,
+                run_after,
+                conf,
+                note,
+                reset_dag_run,
+                partition_key,
+            } => {
                 let trigger = TriggerFromTask {
                     key: model::RunKey::new(dag_id, run_id),
                     logical_date,
                     run_after,
                     conf: conf.filter(|conf| !conf.is_null()).unwrap_or_else(|| json!({})),
                     note,
+                    partition_key,
                     triggering_user: self.attempt.start.run.triggering_user.clone(),
                     reset: reset_dag_run.unwrap_or(false),
                 };

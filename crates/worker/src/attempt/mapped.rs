@@ -293,6 +293,7 @@ mod tests {
             note: None,
             clear_number: 0,
             backfill: None,
+            partition: None,
             version: model::VersionId(uuid::Uuid::nil()),
             bundle_version: None,
         }

@@ -76,7 +76,7 @@ fn dag_run(run: &DagRun, version: Option<&DagVersion>, display_name: &str) -> Js
         "dag_versions": versions.into_iter().collect::<Vec<_>>(),
         "bundle_version": run.bundle_version,
         "dag_display_name": display_name,
-        "partition_key": null,
-        "partition_date": null,
+        "partition_key": run.partition.as_ref().map(|partition| &partition.key),
+        "partition_date": moment(run.partition.as_ref().and_then(|partition| partition.date)),
     })
 }

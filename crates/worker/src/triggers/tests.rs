@@ -29,6 +29,7 @@ fn armed(id: i64) -> Box<ArmTrigger> {
         note: None,
         clear_number: 0,
         backfill: None,
+        partition: None,
         version,
         bundle_version: None,
     };

@@ -1,7 +1,11 @@
 //! What lists of runs may be narrowed to.
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use model::timetable::Timetable;
 use model::{DagId, RunType};
-use store::RunFilter;
+use store::{DagRecord, RunFilter, Span};
 
 use super::super::dags::filter::run_states;
 use crate::args::Args;
@@ -28,23 +32,46 @@ pub(super) fn read(args: &mut Args) -> Result<Option<RunFilter>, ApiError> {
     filter.triggering_user_prefix = args.prefix("triggering_user_name_prefix_pattern");
     filter.dag_id_pattern = args.pattern("dag_id_pattern");
     filter.dag_id_prefix = args.prefix("dag_id_prefix_pattern");
-    // No Dag is partitioned yet, and no run was made by assets.
-    let partition = args.text("partition_key_pattern").or_else(|| args.text("partition_key_prefix_pattern"));
+    filter.partition_key_pattern = args.pattern("partition_key_pattern");
+    filter.partition_key_prefix = args.prefix("partition_key_prefix_pattern");
     let asset = args.text("consuming_asset_pattern").filter(|pattern| !pattern.is_empty());
     let dates = ["partition_date_gte", "partition_date_lte"].map(|name| args.optional(name, parse::date));
     if dates.iter().any(Option::is_some) {
-        let detail = if dag_id == "~" {
-            "partition_date_gte and partition_date_lte require a specific dag_id.".to_owned()
-        } else {
-            format!(
-                "Dag with dag_id: '{dag_id}' is not partitioned; partition_date_gte and partition_date_lte are not \
-                 supported."
-            )
-        };
-        return Err(ApiError::bad_request(detail));
+        if dag_id == "~" {
+            let detail = "partition_date_gte and partition_date_lte require a specific dag_id.";
+            return Err(ApiError::bad_request(detail.to_owned()));
+        }
+        filter.partition_date = days(dates);
     }
     filter.dag_id = (dag_id != "~").then(|| DagId::from(dag_id));
-    Ok((partition.is_none() && asset.is_none()).then_some(filter))
+    Ok(asset.is_none().then_some(filter))
+}
+
+/// Whole days in UTC; the last one is part of them.
+fn days([first, last]: [Option<Date>; 2]) -> Span {
+    let begin = |day: Date| day.to_zoned(TimeZone::UTC).map(|at| at.timestamp()).ok();
+    let end = |day: Date| begin(day.tomorrow().ok()?)?.checked_sub(SignedDuration::from_micros(1)).ok();
+    Span { from: first.and_then(begin), to: last.and_then(end), or_missing: false }
+}
+
+/// Partition dates are days of the Dag's own time zone. The error is an answer.
+pub(super) fn localize(filter: &mut RunFilter, record: &DagRecord) -> Result<(), ApiError> {
+    let dates = filter.partition_date;
+    if dates.from.is_none() && dates.to.is_none() {
+        return Ok(());
+    }
+    let timetable = engine::facts_of(record).ok().map(|facts| facts.timetable).filter(Timetable::is_partitioned);
+    let Some(timetable) = timetable else {
+        return Err(ApiError::bad_request(format!(
+            "Dag with dag_id: '{}' is not partitioned; partition_date_gte and partition_date_lte are not supported.",
+            record.dag_id
+        )));
+    };
+    if let Timetable::CronPartition(cron) = timetable {
+        let local = |at: Timestamp| cron.local_moment(at).unwrap_or(at);
+        filter.partition_date = Span { from: dates.from.map(local), to: dates.to.map(local), ..dates };
+    }
+    Ok(())
 }
 
 fn run_types(args: &mut Args) -> Vec<RunType> {

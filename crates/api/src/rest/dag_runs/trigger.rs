@@ -135,10 +135,6 @@ fn request(
     let dag_id = &record.dag_id;
     let dag = state.structure(record.version)?;
     let dag = dag.ok_or_else(|| ApiError::not_found(format!("The Dag with ID: `{dag_id}` was not found")))?;
-    if body.partition_key.is_some() {
-        let detail = format!("Dag '{dag_id}' is not a partitioned Dag and does not accept a partition_key.");
-        return Err(ApiError::bad_request(detail));
-    }
     let interval = body.logical_date.and(body.data_interval);
     let request = RunRequest {
         run_id: body.run_id.filter(|run_id| !run_id.is_empty()),
@@ -150,6 +146,7 @@ fn request(
         run_after: body.run_after.map(MomentAt::utc),
         conf: body.conf,
         note: body.note.filter(|note| !note.is_empty()),
+        partition_key: body.partition_key,
     };
     Ok((request, dag))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use model::partition::Partition;
 use model::timetable::Timetable;
 use model::{
     Asset, AssetCondition, AssetKey, AssetLike, AssetUpdate, Dag, DagBuilder, DeadlineAlert, DeadlineInterval,
@@ -11,6 +12,8 @@ use model::{
 };
 use scheduler::{Clear, Deferral, Mark, MarkAs, ReplyId};
 use serde_json::{Value, json};
+
+use crate::partitions;
 
 /// `12:30`, `12:30:05` or `01-02T12:30`.
 pub fn moment(text: &str) -> Timestamp {
@@ -86,12 +89,14 @@ fn condition(text: &str) -> AssetCondition {
     AssetCondition::Any(text.split('|').map(all).collect())
 }
 
-/// `a`, or `a:alias` for one that its producer names by an alias; with a `!` behind it for one that is not active.
+/// `a`, or `a:alias` for one that its producer names by an alias; `a=key` for a part of it; with a `!` behind it for one that is not active.
 pub fn update(text: &str) -> AssetUpdate {
+    let (text, key) = text.split_once('=').map_or((text, None), |(text, key)| (text, Some(key)));
     let (name, alias) = text.split_once(':').map_or((text, None), |(name, alias)| (name, Some(alias.to_owned())));
     let (name, active) = name.strip_suffix('!').map_or((name, true), |name| (name, false));
     let asset = Asset::new(AssetKey { name: name.into(), uri: name.into() });
-    AssetUpdate { asset, extra: json!({}), aliases: alias.into_iter().collect(), active }
+    let partition = key.map(|key| Partition::new(key, None));
+    AssetUpdate { asset, extra: json!({}), aliases: alias.into_iter().collect(), active, partition }
 }
 
 fn dag_option(dag: &mut Dag, word: &str, paused: &mut bool) {
@@ -114,6 +119,7 @@ fn dag_option(dag: &mut Dag, word: &str, paused: &mut bool) {
         "on_failure" => dag.has_on_failure_callback = true,
         "paused" => *paused = true,
         "assets" => dag.timetable = Timetable::Assets(condition(value)),
+        "partitions" => dag.timetable = partitions::timetable(value),
         "or_assets" => {
             let timetable = Box::new(dag.timetable.clone());
             dag.timetable = Timetable::AssetsOrTime { condition: condition(value), timetable };

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use model::partition::PartitionChange;
 use model::{Change, MapIndex, TaskInstanceKey, TaskState};
 use scheduler::Action;
 
@@ -52,11 +53,15 @@ impl Play {
                         writeln!(self.out, "  {at}  {dag_id} has no warning").unwrap();
                     }
                     Change::DagWarning { dag_id, warning: Some(warning), .. } => {
+                        let warning = warning.replace('\n', " ");
                         writeln!(self.out, "  {at}  {dag_id} has a warning: {warning}").unwrap();
                     }
                     Change::AssetEvent(event) => {
                         let name = &event.update.asset.key.name;
                         writeln!(self.out, "  {at}  event {} of {name}", event.id).unwrap();
+                    }
+                    Change::Partition(change) => {
+                        writeln!(self.out, "  {at}  {}", partition_text(change)).unwrap();
                     }
                     Change::AssetQueued { dag_id, queued } => {
                         writeln!(self.out, "  {at}  {} waits for {dag_id}", queued.key.name).unwrap();
@@ -117,6 +122,9 @@ impl Play {
                 let (start, end) = (clock(interval.start), clock(interval.end));
                 writeln!(self.out, "  {at}  {name} is about {start} to {end}").unwrap();
             }
+            if let Some(partition) = &run.partition {
+                writeln!(self.out, "  {at}  {name} is about {}", partition.key).unwrap();
+            }
             self.names.insert(run.key.clone(), name);
         }
         if self.shown_runs.insert(run.key.clone(), run.state) != Some(run.state) {
@@ -134,6 +142,10 @@ impl Play {
             Action::AskTimetable(ask) => {
                 let last = ask.last.map_or_else(|| "none".to_owned(), |last| clock(last.start));
                 format!("the timetable of {} is asked; the last run was about {last}", ask.dag_id)
+            }
+            Action::AskMapper(ask) => format!("the mapper of {} is asked about event {}", ask.dag_id, ask.event),
+            Action::PartitionProblem { dag_id, message } => {
+                format!("{dag_id}: {}", message.lines().last().unwrap_or_default())
             }
             Action::Arm(arm) => format!("{} waits for trigger {}", self.name(&arm.ti.key()), arm.trigger.id),
             Action::Disarm(trigger) => format!("nobody waits for trigger {trigger} any more"),
@@ -163,5 +175,17 @@ impl Play {
     fn name(&self, key: &TaskInstanceKey) -> String {
         let instance = if key.map_index.is_mapped() { format!("[{}]", key.map_index.0) } else { String::new() };
         format!("{}.{}{instance}", self.names.get(&key.run).map_or("?", String::as_str), key.task_id)
+    }
+}
+
+fn partition_text(change: &PartitionChange) -> String {
+    match change {
+        PartitionChange::Unmapped { dag_id, event } => format!("{dag_id} asks about event {event}"),
+        PartitionChange::Mapped { dag_id, event } => format!("{dag_id} knows about event {event}"),
+        PartitionChange::Pending { pending, event, .. } => {
+            format!("{} has event {event} for {}", pending.dag_id, pending.key)
+        }
+        PartitionChange::Taken { dag_id, key, .. } => format!("{dag_id} has a run of {key}"),
+        PartitionChange::Dropped { dag_id, keys } => format!("{dag_id} drops {}", keys.join(" ")),
     }
 }

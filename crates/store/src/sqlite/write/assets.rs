@@ -3,7 +3,7 @@
 use model::{Asset, AssetEvent, AssetEventId, AssetKey, AssetMark, DagId, QueuedAsset, RunKey};
 use rusqlite::{OptionalExtension, ToSql, params};
 
-use super::super::column::{micros, texts_json};
+use super::super::column::{micros, opt_micros, texts_json};
 use super::{WriteResult, Writer, missing};
 use crate::records::DagAsset;
 
@@ -85,8 +85,8 @@ impl Writer {
         self.connection
             .prepare_cached(
                 "INSERT INTO asset_event (id, asset_id, extra, at, source_dag_id, source_run_id, source_task_id,
-                     source_map_index, aliases, active)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
+                     source_map_index, aliases, active, partition_key, partition_date)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO NOTHING",
             )?
             .execute(params![
                 event.id.0,
@@ -99,6 +99,8 @@ impl Writer {
                 source.map(|source| source.map_index.0),
                 texts_json(&event.update.aliases),
                 event.update.active,
+                event.update.partition.as_ref().map(|partition| &partition.key),
+                opt_micros(event.update.partition.as_ref().and_then(|partition| partition.date)),
             ])?;
         let mut is_new_to_an_alias = false;
         for alias in &event.update.aliases {

@@ -4,6 +4,7 @@ mod asset_states;
 mod assets;
 mod hitl;
 mod imports;
+mod partitions;
 mod runs;
 mod settings;
 mod suspensions;
@@ -231,6 +232,7 @@ impl Writer {
             Change::DagDeleted(dag_id) => self.delete_dag(dag_id),
             Change::Suspended(suspension) => self.suspended(suspension),
             Change::NotSuspended(key) => self.not_suspended(key),
+            Change::Partition(change) => self.partition(change),
             Change::AssetEvent(event) => self.asset_event(event),
             Change::AssetQueued { dag_id, queued } => self.asset_queued(dag_id, queued),
             Change::AssetsUnqueued { dag_id, assets } => self.assets_unqueued(dag_id, assets),

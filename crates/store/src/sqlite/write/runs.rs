@@ -94,7 +94,8 @@ impl Writer {
                      last_scheduling_decision = ?7, conf = ?8, clear_number = ?9, version_id = ?10, bundle_version = ?11
                  WHERE dag_id = ?1 AND run_id = ?2 AND logical_date IS ?12 AND run_after = ?13 AND run_type = ?14
                      AND triggered_by = ?15 AND triggering_user IS ?16 AND interval_start IS ?17 AND interval_end IS ?18
-                     AND backfill_id IS ?19 AND backfill_ordinal IS ?20
+                     AND backfill_id IS ?19 AND backfill_ordinal IS ?20 AND partition_key IS ?21
+                     AND partition_date IS ?22
                  RETURNING rid",
             )?
             .query_row(
@@ -119,6 +120,8 @@ impl Writer {
                     opt_micros(run.data_interval.map(|interval| interval.end)),
                     run.backfill.map(|backfill| backfill.id.0),
                     run.backfill.map(|backfill| backfill.ordinal),
+                    run.partition.as_ref().map(|partition| &partition.key),
+                    opt_micros(run.partition.as_ref().and_then(|partition| partition.date)),
                 ],
                 |row| row.get(0),
             )
@@ -132,8 +135,10 @@ impl Writer {
             .prepare_cached(
                 "INSERT INTO dag_run (dag_id, run_id, run_type, triggered_by, triggering_user, state, logical_date,
                      interval_start, interval_end, run_after, queued_at, start_date, end_date, last_scheduling_decision,
-                     conf, note, clear_number, version_id, bundle_version, backfill_id, backfill_ordinal)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+                     conf, note, clear_number, version_id, bundle_version, backfill_id, backfill_ordinal,
+                     partition_key, partition_date)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+                     ?22, ?23)
                  ON CONFLICT (dag_id, run_id) DO UPDATE SET run_type = excluded.run_type,
                      triggered_by = excluded.triggered_by, triggering_user = excluded.triggering_user,
                      state = excluded.state, logical_date = excluded.logical_date,
@@ -142,7 +147,8 @@ impl Writer {
                      end_date = excluded.end_date, last_scheduling_decision = excluded.last_scheduling_decision,
                      conf = excluded.conf, clear_number = excluded.clear_number, version_id = excluded.version_id,
                      bundle_version = excluded.bundle_version, backfill_id = excluded.backfill_id,
-                     backfill_ordinal = excluded.backfill_ordinal
+                     backfill_ordinal = excluded.backfill_ordinal, partition_key = excluded.partition_key,
+                     partition_date = excluded.partition_date
                  RETURNING rid",
             )?
             .query_row(
@@ -168,6 +174,8 @@ impl Writer {
                     run.bundle_version,
                     run.backfill.map(|backfill| backfill.id.0),
                     run.backfill.map(|backfill| backfill.ordinal),
+                    run.partition.as_ref().map(|partition| &partition.key),
+                    opt_micros(run.partition.as_ref().and_then(|partition| partition.date)),
                 ],
                 |row| row.get(0),
             )
@@ -227,6 +235,9 @@ impl Writer {
             "DELETE FROM asset_cursor WHERE dag_id = ?1".to_owned(),
             "DELETE FROM asset_queue WHERE dag_id = ?1".to_owned(),
             "DELETE FROM backfill WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM partition_pending WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM partition_event WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM partition_unmapped WHERE dag_id = ?1".to_owned(),
             "DELETE FROM dag_warning WHERE dag_id = ?1".to_owned(),
         ];
         for sql in of_runs.iter().chain(&of_dag) {
