@@ -84,8 +84,9 @@ class Server:
                     page = self.get(f"/api/v2/dags?limit=100&offset={len(found)}&order_by=dag_id")
                 except OSError as error:
                     raise SystemExit(f"the server does not answer: {error}\n{self.tail()}") from None
+                # One that comes while the pages are turned shifts them: the next round finds it.
+                more = {dag["dag_id"] for dag in page["dags"]} - found and len(found) + len(page["dags"]) < page["total_entries"]
                 found |= {dag["dag_id"] for dag in page["dags"]}
-                more = page["dags"] and len(found) < page["total_entries"]
             if found != known:
                 known, changed = found, time.monotonic()
             time.sleep(0.2)

@@ -16,6 +16,7 @@ mod run_loop;
 pub mod selection;
 pub mod timetables;
 pub mod triggering;
+pub mod weights;
 
 pub use crate::core::{Core, Input, Started, TriggerRequest, pool_event};
 pub use facts::{FactsError, facts_of, facts_to_json};

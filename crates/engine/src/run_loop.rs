@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use model::{AttemptId, Callback, DagRun, TriggerId};
 use scheduler::{
-    Action, ArmTrigger, AskMapper, AskTimetable, Config, Event, IdSource, Obstacle, StartAttempt, StopReason,
+    Action, ArmTrigger, AskMapper, AskTimetable, AskWeights, Config, Event, IdSource, Obstacle, StartAttempt, StopReason,
 };
 use store::{Store, StoreError};
 
@@ -36,6 +36,8 @@ pub trait Dispatch: Send {
     fn ask_timetable(&mut self, question: Box<AskTimetable>);
     /// A mapper is to say which keys follow from that of an event; the answer is an [`Event::MapperAnswered`].
     fn ask_mapper(&mut self, question: Box<AskMapper>);
+    /// A class of a plugin is to say what task instances weigh; the answer is an [`Event::Weighed`].
+    fn ask_weights(&mut self, question: Box<AskWeights>);
     /// A trigger is to run until it fires or is disarmed.
     fn arm(&mut self, trigger: Box<ArmTrigger>);
     fn disarm(&mut self, trigger: TriggerId);
@@ -246,6 +248,7 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::AskTimetable(question) => self.dispatch.ask_timetable(question),
                 Action::AskMapper(question) => self.dispatch.ask_mapper(question),
                 Action::PartitionProblem { dag_id, message } => tracing::warn!(%dag_id, "{message}"),
+                Action::AskWeights(question) => self.dispatch.ask_weights(question),
                 Action::Arm(trigger) => self.dispatch.arm(trigger),
                 Action::Disarm(trigger) => self.dispatch.disarm(trigger),
                 Action::Acknowledge { attempt } => self.dispatch.acknowledge(attempt),

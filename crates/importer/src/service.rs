@@ -559,7 +559,8 @@ impl Service {
 }
 
 /// The form of what an import leaves in the store. Raise it whenever that changes: files are imported again then, although
-/// they are as they were. It was 1 before assets, and 2 before timetables of plugins.
+/// they are as they were. It was 1 before assets, 2 before timetables of plugins, and 3 before
+/// classes that give weights to mapped tasks.
 const STORED_FORM: u32 = 4;
 
 /// The packages that serialize Dags are part of what an import depends on, and so is the form of what is stored.

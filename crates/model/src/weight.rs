@@ -10,7 +10,7 @@ use crate::task::WeightRule;
 pub fn effective_weight(dag: &Dag, task: TaskIndex) -> i32 {
     let own = dag.task(task).priority_weight;
     match dag.task(task).weight_rule {
-        // A strategy in Python is asked through the Python helper; until it has answered its tasks weigh what they say.
+        // A strategy in Python is asked before its tasks run; where it does not answer they weigh what they say.
         WeightRule::Absolute | WeightRule::Custom(_) => own,
         WeightRule::Downstream => saturating_sum(dag, own, task, |dag, task| &dag.task(task).downstream),
         WeightRule::Upstream => saturating_sum(dag, own, task, |dag, task| &dag.task(task).upstream),

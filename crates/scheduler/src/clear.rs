@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use model::transition::TaskTransition;
-use model::{Change, Dag, DagRun, DagRunState, MapIndex, RunKey, TaskId, TaskIndex, TaskInstance, TaskState};
+use model::{
+    Change, Dag, DagRun, DagRunState, MapIndex, RunKey, TaskId, TaskIndex, TaskInstance, TaskState, WeightRule,
+};
 
 use crate::by_hand::Wish;
 use crate::evaluate::self_transition;
@@ -279,7 +281,10 @@ fn archive(ti: &mut TaskInstance, now: Timestamp, decisions: &mut Decisions) {
 
 /// A task instance that is to run again is as its task is now, and has all its retries.
 fn renew(ti: &mut TaskInstance, dag: &Dag, task: TaskIndex) {
-    ti.priority_weight = dag.weight(task);
+    // What a class of a plugin says of it is asked for before it runs.
+    if !matches!(dag.task(task).weight_rule, WeightRule::Custom(_)) {
+        ti.priority_weight = dag.weight(task);
+    }
     let task = dag.task(task);
     ti.max_tries = ti.try_number.saturating_add(task.retries);
     ti.operator = task.operator.as_str().into();

@@ -17,6 +17,7 @@ use crate::run_state::{RunSerial, RunState};
 use crate::slots::Constraint;
 use crate::timers::Timer;
 use crate::timetables::Asked;
+use crate::weights::Warnings;
 
 /// The precision of every moment.
 const NEXT_MOMENT: SignedDuration = SignedDuration::from_micros(1);
@@ -64,6 +65,7 @@ pub(crate) struct DagEntry {
     pub(crate) checking: bool,
     /// How it stands with a timetable that only Python can evaluate.
     pub(crate) asked: Asked,
+    pub(crate) warnings: Warnings,
     /// The one timer that counts; any other is an old one.
     timer: Option<Timestamp>,
 }
@@ -82,6 +84,7 @@ impl DagEntry {
             gone: false,
             checking: false,
             asked: Asked::default(),
+            warnings: Warnings::default(),
             timer: None,
         }
     }
@@ -205,7 +208,7 @@ impl Scheduler {
                 entry.facts = DagFacts { schedule, paused: entry.facts.paused, ..facts };
                 was_gone = std::mem::replace(&mut entry.gone, false);
                 // The import has taken back what was said.
-                entry.asked.forget_warning();
+                entry.warnings.forget();
                 for run in std::mem::take(&mut entry.unavailable) {
                     if run.state == DagRunState::Running {
                         // It has begun: no limit keeps it from going on.

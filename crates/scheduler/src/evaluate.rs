@@ -48,6 +48,7 @@ impl Scheduler {
                 Some(at) if at > now => self.timers.set(at, Timer::TryAgain(task)),
                 _ if is_stand_in(state, task) => self.expand(task, now, decisions),
                 _ if !self.revise(task, now, decisions) => {}
+                _ if !self.is_weighed(task) => {}
                 _ => self.start(task, now, decisions),
             },
         }

@@ -15,6 +15,7 @@ use model::{
 
 use crate::dags::DagFacts;
 use crate::timetables::AskTimetable;
+use crate::weights::AskWeights;
 
 /// Everything that can happen.
 #[derive(Clone, Debug)]
@@ -39,6 +40,11 @@ pub enum Event {
         dag_id: DagId,
         number: u64,
         answer: Result<Option<NamedRun>, String>,
+    },
+    /// The answer to [`Action::AskWeights`], in the order of the question; an error is for people.
+    Weighed {
+        asked: Box<AskWeights>,
+        answer: Result<Vec<i32>, String>,
     },
     /// Somebody asks for a run.
     Trigger(Box<Trigger>),
@@ -474,6 +480,8 @@ pub enum Action {
         dag_id: DagId,
         message: String,
     },
+    /// A class of a plugin is to say what task instances weigh. Asked again when the process starts anew.
+    AskWeights(Box<AskWeights>),
     /// A trigger is to run until it fires or nobody waits for it any more.
     Arm(Box<ArmTrigger>),
     /// Nobody waits for a trigger any more.

@@ -33,6 +33,7 @@ mod structure;
 mod suspend;
 mod timers;
 mod timetables;
+mod weights;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -52,6 +53,7 @@ pub use ids::IdSource;
 pub use mark::{Mark, MarkAs};
 pub use partitions::{AskMapper, FoundPartition, MapperAnswer, MapperSays};
 pub use timetables::AskTimetable;
+pub use weights::{AskWeights, WeightOf};
 
 use dags::DagEntry;
 use run_state::{RunSerial, RunState, TaskRef};
@@ -110,6 +112,8 @@ pub struct Scheduler {
     wishes: HashMap<RunKey, by_hand::Wishes>,
     /// Runs whose end to look at in this step.
     touched: Vec<RunSerial>,
+    /// Task instances whose weights are to be asked for in this step.
+    unweighed: Vec<TaskRef>,
     needs: Vec<Need>,
     /// How often a task instance was looked at.
     evaluations: u64,
@@ -142,6 +146,7 @@ impl Scheduler {
             dirty: VecDeque::new(),
             wishes: HashMap::new(),
             touched: Vec::new(),
+            unweighed: Vec::new(),
             needs: Vec::new(),
             evaluations: 0,
         }
@@ -158,6 +163,7 @@ impl Scheduler {
         }
         self.due_timers(now, decisions);
         self.settle(now, decisions);
+        self.ask_weights(decisions);
         self.finish_touched_runs(now, decisions);
         // What the answers let in may be more important than what is ready now.
         if self.needs.is_empty() {
@@ -225,6 +231,7 @@ impl Scheduler {
             Event::TimetableAnswered { dag_id, number, answer } => {
                 self.timetable_answered(&dag_id, number, answer, now, decisions);
             }
+            Event::Weighed { asked, answer } => self.weighed(&asked, answer, now, decisions),
             Event::Trigger(trigger) => self.trigger(*trigger, now, decisions),
             Event::RunFound(run) => self.run_found(*run, now),
             Event::RunUnreadable(run) => self.run_unreadable(*run),

@@ -35,6 +35,8 @@ pub(crate) struct Instance {
     pub(crate) parked: Option<Parked>,
     /// People were told that it waits for them.
     pub(crate) told: bool,
+    /// Where a class of a plugin gives its weight: the number of tries before the one that its weight is about.
+    pub(crate) weighed: Option<u32>,
     /// The one that works on it, while it executes.
     pub(crate) attempt: Option<AttemptId>,
     /// What it waits for outside of a process, or how it goes on.
@@ -43,7 +45,7 @@ pub(crate) struct Instance {
 
 impl Instance {
     pub(crate) fn new(ti: TaskInstance, suspension: Option<Arc<Suspension>>) -> Self {
-        Self { ti, fresh: None, parked: None, told: false, attempt: None, suspension }
+        Self { ti, fresh: None, parked: None, told: false, weighed: None, attempt: None, suspension }
     }
 }
 
@@ -139,6 +141,8 @@ pub(crate) struct RunState {
     pub(crate) lengths: HashMap<TaskIndex, Option<u32>>,
     /// Lengths that were asked for.
     pub(crate) asked_lengths: HashSet<TaskIndex>,
+    /// Weights that were asked for, by the number of tries before the one that they are about.
+    pub(crate) weighing: HashMap<(TaskIndex, MapIndex), u32>,
     /// Task instances for which something may be different now.
     pub(crate) woken: Vec<(TaskIndex, Touched)>,
     /// Task instances that have not come to a final state.
@@ -181,6 +185,7 @@ impl RunState {
             removed: Vec::new(),
             later: Vec::new(),
             asked_lengths: HashSet::new(),
+            weighing: HashMap::new(),
             woken: Vec::new(),
             unfinished: 0,
             live: 0,

@@ -245,6 +245,7 @@ impl Scheduler {
         self.new_run_before_others(&state.run);
         self.runs.insert(serial, state);
         self.touched.push(serial);
+        self.weigh_run(serial);
         for task in tasks {
             self.resume(task, now, decisions);
         }
@@ -354,7 +355,7 @@ pub(crate) fn belongs_to_run(task: &Task, run: &DagRun) -> bool {
 
 /// Nothing happens any more, and nothing outside of the run can change that.
 fn is_deadlocked(state: &RunState) -> bool {
-    if state.live > 0 || state.unfinished == 0 || !state.asked_lengths.is_empty() {
+    if state.live > 0 || state.unfinished == 0 || !state.asked_lengths.is_empty() || !state.weighing.is_empty() {
         return false;
     }
     !state.dag.indices().any(|task| waits_outside(&state.dag, task) && !state.tasks[task.at()].is_over())

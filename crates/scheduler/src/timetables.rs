@@ -40,8 +40,6 @@ pub(crate) struct Asked {
     outdated: bool,
     /// The run that was due exists: the next answer is not acted upon in the same moment.
     was_taken: bool,
-    /// What was said last about the timetable, as far as this process knows.
-    warning: Option<Option<String>>,
 }
 
 impl Scheduler {
@@ -49,8 +47,7 @@ impl Scheduler {
     /// or is not to be asked.
     pub(crate) fn ask_timetable(&mut self, dag_id: &DagId, decisions: &mut Decisions) -> bool {
         let Some(entry) = self.dags.get_mut(dag_id) else { return false };
-        entry.asked =
-            Asked { warning: entry.asked.warning.take(), was_taken: entry.asked.was_taken, ..Asked::default() };
+        entry.asked = Asked { was_taken: entry.asked.was_taken, ..Asked::default() };
         let facts = &entry.facts;
         let Some(timetable) =
             facts.timetable.custom().filter(|custom| facts.may_schedule && !custom.traits.partitioned)
@@ -85,8 +82,8 @@ impl Scheduler {
         };
         let was_taken = std::mem::take(&mut entry.asked.was_taken);
         entry.asked.waiting = None;
-        if entry.asked.warning.as_ref() != Some(&warning) {
-            entry.asked.warning = Some(warning.clone());
+        entry.warnings.timetable = warning;
+        if let Some(warning) = entry.warnings.news() {
             decisions.changes.push(Change::DagWarning { dag_id: dag_id.clone(), warning, at: now });
         }
         let next_run = named.as_ref().map(|named| named.next_run);
@@ -133,11 +130,6 @@ impl Scheduler {
 }
 
 impl Asked {
-    /// What was said about the timetable is to be said again.
-    pub(crate) fn forget_warning(&mut self) {
-        self.warning = None;
-    }
-
     /// There is no room for the run that is due: when there is, time will have passed.
     pub(crate) fn is_outdated(&mut self) {
         self.outdated = true;

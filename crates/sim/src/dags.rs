@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::timetable::{NextRun, Restriction, Timetable};
 use model::{
     Dag, DagBuilder, DagId, DataInterval, DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, Json, Task,
-    TaskId, TaskInstance, TaskState, TimerEvent, TriggerRule, TriggerTimer, VersionId,
+    TaskId, TaskInstance, TaskState, TimerEvent, TriggerRule, TriggerTimer, VersionId, WeightRule,
 };
 use scheduler::{Deferral, Outcome};
 use serde_json::json;
@@ -233,6 +233,9 @@ fn random_task(rng: &mut Rng, position: usize, on_past: bool, wild: bool) -> Tas
     task.pool = rng.pick(&POOLS).0.to_owned();
     task.pool_slots = rng.range(1, 2) as u32;
     task.priority_weight = rng.range(1, 5) as i32;
+    if rng.percent(6) {
+        task.weight_rule = WeightRule::Custom("own.Weight".to_owned());
+    }
     if rng.percent(8) {
         task.max_active_tis_per_dag = Some(1);
     }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use model::timetable::{NamedRun, NextRun, Timetable};
 use model::{AttemptId, Call, CallbackId, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
 use scheduler::{
-    Action, ArmTrigger, AskTimetable, Event, Outcome, RunRefusal, StartAttempt, StopReason, TasksChanged, TriggerError,
-    TriggerEvent, TriggeredEnd,
+    Action, ArmTrigger, AskTimetable, AskWeights, Event, Outcome, RunRefusal, StartAttempt, StopReason, TasksChanged,
+    TriggerError, TriggerEvent, TriggeredEnd, WeightOf,
 };
 use serde_json::json;
 use store::{Write, XCom, XComKey};
@@ -66,6 +66,7 @@ impl World {
             Action::AskTimetable(question) => self.ask_timetable(&question),
             Action::AskMapper(question) => self.ask_mapper(&question),
             Action::PartitionProblem { dag_id, message } => self.note(|| format!("{dag_id}: {message}")),
+            Action::AskWeights(question) => self.ask_weights(question),
             Action::Arm(trigger) => self.arm(trigger),
             Action::Disarm(trigger) => {
                 if self.armed.remove(&trigger).is_some() && self.rng.percent(30) {
@@ -134,6 +135,18 @@ impl World {
         let event = Event::TimetableAnswered { dag_id: dag_id.clone(), number: *number, answer };
         let longest = if self.rng.percent(80) { 50 } else { 5000 };
         self.soon(longest, Pending::Deliver(Input::Event(event)));
+    }
+
+    fn ask_weights(&mut self, asked: Box<AskWeights>) {
+        let answer = if self.is_faulty() && self.rng.percent(10) {
+            Err("the class fails".to_owned())
+        } else {
+            let weight = |of: &WeightOf| 5 - i32::try_from(of.tries).unwrap_or(5) + of.map_index.0;
+            Ok(asked.instances.iter().map(weight).collect())
+        };
+        self.note(|| format!("the weights of {} are {answer:?}", asked.run));
+        let longest = if self.rng.percent(80) { 50 } else { 5000 };
+        self.soon(longest, Pending::Deliver(Input::Event(Event::Weighed { asked, answer })));
     }
 
     fn answered(&mut self, request: u64, answer: Result<RunKey, TriggerError>) {

@@ -108,6 +108,7 @@ impl Stack {
             shells: shells.runtime.clone(),
             engine: handle.clone(),
             evaluator: evaluator.clone(),
+            store: Arc::clone(&store),
             pretend,
         };
         let scheduling = SchedulerConfig {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::triggering::{self, RunRequest};
-use engine::{AnswerFailure, DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure, timetables};
+use engine::{AnswerFailure, DagSource, Dispatch, EngineHandle, Input, Started, TriggerFailure, timetables, weights};
 use jiff::Timestamp;
 use model::{
     AttemptId, Callback, Dag, DagRun, Execution, HitlResponse, Outlets, RunKey, RunType, TaskInstance, TaskInstanceKey,
@@ -12,7 +12,7 @@ use model::{
 };
 use python::{Evaluator, Unanswered};
 use scheduler::{
-    ArmTrigger, AskMapper, AskTimetable, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt, StopReason,
+    ArmTrigger, AskMapper, AskTimetable, AskWeights, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt, StopReason,
     TriggerError,
 };
 use store::Store;
@@ -156,8 +156,9 @@ pub struct WorkerDispatch {
     /// For those that do not.
     pub shells: tokio::runtime::Handle,
     pub engine: EngineHandle,
-    /// Answers for timetables of plugins.
+    /// Answers for timetables and weights of plugins.
     pub evaluator: Evaluator,
+    pub store: Arc<dyn Store>,
     /// In tests: what is not to run.
     pub pretend: Option<Pretend>,
 }
@@ -238,6 +239,19 @@ impl Dispatch for WorkerDispatch {
             let AskMapper { dag_id, event, .. } = *question;
             if engine.tell(Input::Event(Event::MapperAnswered { dag_id, event, answer })).await.is_err() {
                 tracing::debug!("the engine has stopped; it asks mappers again when it starts");
+            }
+        });
+    }
+
+    fn ask_weights(&mut self, asked: Box<AskWeights>) {
+        let (evaluator, engine, store) = (self.evaluator.clone(), self.engine.clone(), Arc::clone(&self.store));
+        self.runtime.spawn(async move {
+            let answer = weights::weights(&evaluator, &store, &asked).await.map_err(|error| error.to_string());
+            if let Err(error) = &answer {
+                tracing::warn!("{} does not say what tasks of {} weigh: {error}", asked.strategy, asked.run);
+            }
+            if engine.tell(Input::Event(Event::Weighed { asked, answer })).await.is_err() {
+                tracing::debug!("the engine has stopped; it asks for weights again when it starts");
             }
         });
     }

@@ -39,6 +39,7 @@ impl Dispatch for Idle {
     fn run_finished(&mut self, _: &DagRun, _: &str) {}
     fn ask_timetable(&mut self, _: Box<scheduler::AskTimetable>) {}
     fn ask_mapper(&mut self, _: Box<scheduler::AskMapper>) {}
+    fn ask_weights(&mut self, _: Box<scheduler::AskWeights>) {}
     fn stuck(&mut self, _: &TaskInstance, _: &Obstacle) {}
 }
 

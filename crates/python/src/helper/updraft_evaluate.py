@@ -1,5 +1,5 @@
 """What plugins are asked while nothing is imported: when a timetable's next run is due, what a run is about,
-which runs there are.
+which runs there are, what a task instance weighs.
 
 The child says what it has found, and is answered with the next question. Between the two the code of plugins may ask for
 variables and connections, in the official messages.
@@ -15,6 +15,8 @@ import updraft_plugins
 
 # Timetables that are kept ready.
 MAX_KEPT = 256
+# Dags whose tasks are weighed that are kept ready.
+MAX_DAGS = 32
 # What is told of a traceback.
 MAX_TEXT = 8000
 
@@ -45,7 +47,13 @@ def exchange(decoder, answer):
 
 
 def answer_to(question):
-    kinds = {"next": next_run, "manual": manual_run, "between": runs_between, "partition": map_partition}
+    kinds = {
+        "next": next_run,
+        "manual": manual_run,
+        "between": runs_between,
+        "partition": map_partition,
+        "weights": weights,
+    }
     try:
         return kinds[question["ask"]](question)
     except Exception as error:
@@ -214,3 +222,40 @@ def optional_micros(value, name):
 
 def described(error):
     return f"{type(error).__name__}: {error}"
+
+
+dags = {}
+
+
+def weights(question):
+    """What a `PriorityWeightStrategy` says of task instances as Airflow makes them: without a row in a database."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.task.priority_strategy import validate_and_load_priority_weight_strategy
+
+    version = question["version"]
+    if version not in dags:
+        if question.get("dag") is None:
+            return {"wants": "dag"}
+        if len(dags) >= MAX_DAGS:
+            dags.clear()
+        dags[version] = DagSerialization.from_dict(question["dag"])
+    dag = dags[version]
+    # It would ask for the weight while there is nothing to weigh yet.
+    TaskInstance.refresh_from_task = lambda self, task, *_, **__: setattr(self, "task", task)
+    found = []
+    for task_id, map_index, tries in question["instances"]:
+        task = dag.get_task(task_id)
+        rule = task.weight_rule
+        if not hasattr(rule, "get_weight"):
+            rule = validate_and_load_priority_weight_strategy(rule)
+        ti = TaskInstance(task, run_id=question["run_id"], map_index=map_index, dag_version_id=version)
+        ti.try_number, ti.max_tries = tries, task.retries
+        ti.queue, ti.pool, ti.pool_slots = task.queue, task.pool, task.pool_slots
+        ti.priority_weight = task.priority_weight
+        ti.operator, ti.executor, ti.executor_config = task.task_type, task.executor, task.executor_config
+        weight = rule.get_weight(ti)
+        if not isinstance(weight, int):
+            raise TypeError(f"get_weight of the task {task_id} returned {weight!r}, which is no whole number")
+        found.append(max(-(2**31), min(2**31 - 1, int(weight))))
+    return {"weights": found}

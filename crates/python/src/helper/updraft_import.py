@@ -121,6 +121,7 @@ def main():
     def serialize_and_describe(bag, log):
         for dag in bag.dags.values():
             extras[dag.dag_id] = describe_dag(dag)
+            name_weight_rules(dag)
         return serialize_dags(bag, log)
 
     processor._serialize_dags = serialize_and_describe
@@ -159,6 +160,14 @@ def describe_dag(dag):
         # The official serialization says what is wrong with it.
         timetable = None
     return described if timetable is None else {**described, "timetable": timetable}
+
+
+def name_weight_rules(dag):
+    """A mapped task would be serialized with the text of its strategy, which has an address in memory in it."""
+    for task in dag.tasks:
+        rule = getattr(task, "partial_kwargs", {}).get("weight_rule")
+        if hasattr(rule, "get_weight"):
+            task.partial_kwargs["weight_rule"] = f"{type(rule).__module__}.{type(rule).__qualname__}"
 
 
 def describe_timetable(timetable):

@@ -96,6 +96,14 @@ impl Play {
                 let number = self.toy.questions[*dag_id];
                 self.timetable_answers(dag_id, number, answer)
             }
+            ["weighs", weights @ ..] => {
+                let asked = Box::new(self.toy.unweighed.remove(0));
+                let answer = match weights {
+                    ["error", text] => Err((*text).to_owned()),
+                    weights => Ok(weights.iter().map(|weight| weight.parse().unwrap()).collect()),
+                };
+                self.toy.tell(Event::Weighed { asked, answer })
+            }
             ["trigger", dag_id, run_id] => self.toy.trigger(dag_id, run_id, None),
             ["trigger", dag_id, run_id, date] => {
                 let date = moment(date.strip_prefix("date=").unwrap());

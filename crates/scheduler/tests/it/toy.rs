@@ -12,9 +12,9 @@ use model::{
     TriggerId, TriggeredBy, VersionId,
 };
 use scheduler::{
-    Action, BackfillDate, BackfillWish, Config, DagFacts, Decisions, Event, HitlAnswer, IdSource, Known, LengthOf,
-    LoadedRun, Need, NewBackfill, NewRun, Outcome, PreviousRun, ReplyId, Scheduler, Skip, SkipDecision, StartAttempt,
-    StopReason, Structure, Trigger,
+    Action, AskWeights, BackfillDate, BackfillWish, Config, DagFacts, Decisions, Event, HitlAnswer, IdSource, Known,
+    LengthOf, LoadedRun, Need, NewBackfill, NewRun, Outcome, PreviousRun, ReplyId, Scheduler, Skip, SkipDecision,
+    StartAttempt, StopReason, Structure, Trigger,
 };
 use serde_json::json;
 
@@ -85,6 +85,8 @@ pub struct Toy {
     pub alive: BTreeMap<AttemptId, StartAttempt>,
     /// The last question for the timetable of each Dag.
     pub questions: BTreeMap<DagId, u64>,
+    /// Questions about weights, the last one last.
+    pub unweighed: Vec<AskWeights>,
     /// Runs whose structures can't be read.
     pub unreadable: BTreeSet<RunKey>,
     processes: u64,
@@ -128,6 +130,7 @@ impl Toy {
             alive: BTreeMap::new(),
             questions: BTreeMap::new(),
             unreadable: BTreeSet::new(),
+            unweighed: Vec::new(),
             processes: 0,
             versions: 0,
         };
@@ -342,6 +345,7 @@ impl Toy {
     /// The process ends, with everything that it ran, and another one takes its place.
     pub fn restart(&mut self) -> Vec<Step> {
         self.alive.clear();
+        self.unweighed.clear();
         self.processes += 1;
         self.scheduler = Scheduler::new(self.config.clone(), IdSource::new(self.processes));
         let triggers = self.suspensions.values().filter_map(|suspension| suspension.trigger.as_ref());
@@ -470,6 +474,7 @@ impl Toy {
             Action::Stop { reason: StopReason::Cleared, .. } => {}
             Action::Stop { attempt, .. } | Action::Acknowledge { attempt } => drop(self.alive.remove(attempt)),
             Action::AskMapper(ask) => drop(self.mapper_questions.insert((ask.dag_id.clone(), ask.event))),
+            Action::AskWeights(asked) => self.unweighed.push((**asked).clone()),
             Action::AskTimetable(ask) => drop(self.questions.insert(ask.dag_id.clone(), ask.number)),
             _ => {}
         }

@@ -22,3 +22,4 @@ mod support;
 mod task_states;
 mod timetables;
 mod waiting;
+mod weights;

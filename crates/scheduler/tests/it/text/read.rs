@@ -141,6 +141,7 @@ fn task_option(task: &mut Task, word: &str) {
         "slots" => task.pool_slots = number(),
         "weight" => task.priority_weight = value.parse().unwrap(),
         "upstream_weight" => task.weight_rule = WeightRule::Upstream,
+        "strategy" => task.weight_rule = WeightRule::Custom(value.to_owned()),
         "absolute" => task.weight_rule = WeightRule::Absolute,
         "depends_on_past" => task.depends_on_past = true,
         "ignore_first" => task.ignore_first_depends_on_past = true,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use model::partition::PartitionChange;
 use model::{Change, MapIndex, TaskInstanceKey, TaskState};
-use scheduler::Action;
+use scheduler::{Action, WeightOf};
 
 use super::Play;
 use super::read::clock;
@@ -146,6 +146,11 @@ impl Play {
             Action::AskMapper(ask) => format!("the mapper of {} is asked about event {}", ask.dag_id, ask.event),
             Action::PartitionProblem { dag_id, message } => {
                 format!("{dag_id}: {}", message.lines().last().unwrap_or_default())
+            }
+            Action::AskWeights(asked) => {
+                let of = |of: &WeightOf| format!("{} after {} tries", of.task_id, of.tries);
+                let all: Vec<String> = asked.instances.iter().map(of).collect();
+                format!("{} is asked what weighs: {}", asked.strategy, all.join(", "))
             }
             Action::Arm(arm) => format!("{} waits for trigger {}", self.name(&arm.ti.key()), arm.trigger.id),
             Action::Disarm(trigger) => format!("nobody waits for trigger {trigger} any more"),
