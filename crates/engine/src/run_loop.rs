@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use model::{AttemptId, Callback, DagRun, TriggerId};
 use scheduler::{
-    Action, ArmTrigger, AskMapper, AskTimetable, AskWeights, Config, Event, IdSource, Obstacle, StartAttempt, StopReason,
+    Action, ArmTrigger, AskMapper, AskTimetable, AskWeights, Config, Event, IdSource, Obstacle, StartAttempt,
+    StopReason,
 };
 use store::{Store, StoreError};
 

@@ -12,8 +12,8 @@ use model::{
 };
 use python::{Evaluator, Unanswered};
 use scheduler::{
-    ArmTrigger, AskMapper, AskTimetable, AskWeights, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt, StopReason,
-    TriggerError,
+    ArmTrigger, AskMapper, AskTimetable, AskWeights, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt,
+    StopReason, TriggerError,
 };
 use store::Store;
 use worker::{AnswerRefused, Report, Reports, TriggerFromTask, TriggerRefused, Worker};
