@@ -30,6 +30,7 @@
 mod crypt;
 mod error;
 pub mod memory;
+mod overview;
 mod query;
 mod records;
 pub mod sqlite;
@@ -46,6 +47,7 @@ use model::{
 
 pub use crypt::{BadFernetKey, FernetKeys};
 pub use error::StoreError;
+pub use overview::{DagCounts, Granularity, OverviewStore, RunsOfDate, StateCounts};
 pub use query::{
     AssetEventFilter, ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, HitlFilter, HitlOrder,
     ImportErrorFilter, ImportErrorOrder, Page, PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter,
@@ -350,6 +352,7 @@ pub trait Store:
     + CallbackStore
     + TaskStateStore
     + AssetStateStore
+    + OverviewStore
     + BackfillStore
     + VariableStore
     + ConnectionStore

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{DagId, DagRunState, VersionId};
+use model::{DagId, DagRunState, HitlDetail, TaskInstance, TaskState, VersionId};
 
 use super::order::{among, begins, compare, compare_optional, fits, is, like, sort};
 use super::{MemoryStore, State};
@@ -13,7 +13,15 @@ use crate::query::{
 use crate::records::{BundleRecord, DagRecord, DagVersion, DagWarning, FileRecord, ImportError, VersionHead};
 use crate::{DagStore, Result};
 
-fn dag_matches(filter: &DagFilter, dag: &DagRecord) -> bool {
+fn dag_matches(state: &State, filter: &DagFilter, dag: &DagRecord) -> bool {
+    let has_run = |wanted| state.runs_of(&dag.dag_id).any(|run| run.record.state == wanted);
+    let waits = |ti: &TaskInstance| matches!(ti.state, TaskState::AwaitingInput | TaskState::Deferred);
+    let asks = |detail: &HitlDetail| {
+        detail.key.run.dag_id == dag.dag_id
+            && detail.response.is_none()
+            && state.task_instances.get(&detail.key).is_some_and(waits)
+    };
+    let awaits_people = || state.hitl.values().any(asks);
     let has_tag = |tag: &String| dag.tags.contains(tag);
     let tags_match = if filter.all_tags {
         filter.tags.iter().all(has_tag)
@@ -40,6 +48,9 @@ fn dag_matches(filter: &DagFilter, dag: &DagRecord) -> bool {
         && among(&dag.last_run_state, &filter.last_run_states)
         && filter.last_run_start.contains(dag.last_run_start)
         && filter.last_run_end.contains(dag.last_run_end)
+        && (filter.dag_ids.is_empty() || filter.dag_ids.iter().any(|id| id == dag.dag_id.as_str()))
+        && filter.any_run_state.is_none_or(has_run)
+        && filter.awaits_people.is_none_or(|wanted| awaits_people() == wanted)
 }
 
 fn head_of(version: &DagVersion) -> VersionHead {
@@ -67,7 +78,7 @@ impl DagStore for MemoryStore {
     fn dags(&self, filter: &DagFilter, order: &[(DagOrder, Direction)], page: Page) -> Result<(Vec<DagRecord>, u64)> {
         let state = self.read()?;
         let mut found: Vec<&DagRecord> =
-            state.dags.values().map(|dag| &dag.record).filter(|dag| dag_matches(filter, dag)).collect();
+            state.dags.values().map(|dag| &dag.record).filter(|dag| dag_matches(&state, filter, dag)).collect();
         let next_run = |dag: &DagRecord| dag.schedule.next_run.map(|next| next.run_after);
         let last_state = |dag: &DagRecord| dag.last_run_state.map(DagRunState::name);
         sort(

@@ -6,6 +6,7 @@ mod backfills;
 mod dags;
 mod hitl;
 mod order;
+mod overview;
 mod partitions;
 mod runs;
 mod settings;

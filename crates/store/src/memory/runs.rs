@@ -95,6 +95,10 @@ impl MemoryStore {
                     RunOrder::UpdatedAt => compare_optional(run_updated_at(a), run_updated_at(b)),
                     RunOrder::PartitionDate => compare_optional(partition_date(a), partition_date(b)),
                     RunOrder::Conf => compare(conf_text(&a.conf), conf_text(&b.conf)),
+                    RunOrder::IntervalEnd => {
+                        let end = |run: &DagRun| run.data_interval.map(|interval| interval.end);
+                        compare_optional(end(a), end(b))
+                    }
                 }
             },
         );

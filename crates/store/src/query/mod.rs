@@ -64,6 +64,12 @@ pub struct DagFilter {
     pub last_run_states: Vec<Option<DagRunState>>,
     pub last_run_start: Span,
     pub last_run_end: Span,
+    /// One of these; an empty list asks for nothing.
+    pub dag_ids: Vec<String>,
+    /// There is a run in this state, whichever.
+    pub any_run_state: Option<DagRunState>,
+    /// Whether task instances wait for people's answers.
+    pub awaits_people: Option<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,6 +185,7 @@ pub enum RunOrder {
     UpdatedAt,
     PartitionDate,
     Conf,
+    IntervalEnd,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -156,6 +156,12 @@ fn last_run_states(conditions: &mut Conditions, states: &[Option<DagRunState>]) 
     conditions.one_of("coalesce(last_run_state, '')", names);
 }
 
+/// The Dags with task instances whose questions nobody has answered.
+const AWAITING: &str = "SELECT r.dag_id FROM hitl_detail AS h
+    JOIN dag_run AS r ON r.rid = h.run_rid
+    JOIN task_instance AS t ON t.run_rid = h.run_rid AND t.task_id = h.task_id AND t.map_index = h.map_index
+    WHERE h.responded_at IS NULL AND t.state IN ('awaiting_input', 'deferred')";
+
 fn conditions_of(filter: &DagFilter) -> Conditions {
     let mut conditions = Conditions::default();
     if filter.exclude_stale {
@@ -171,7 +177,22 @@ fn conditions_of(filter: &DagFilter) -> Conditions {
         .one_of("timetable_type", filter.timetable_types.iter().cloned())
         .equal("last_run_state", filter.last_run_state.map(|state| state.name().to_owned()))
         .span("last_run_start", filter.last_run_start)
-        .span("last_run_end", filter.last_run_end);
+        .span("last_run_end", filter.last_run_end)
+        .one_of("dag_id", filter.dag_ids.iter().cloned());
+    match filter.any_run_state {
+        // Nearly every Dag has one soon; of the other states there are few.
+        Some(DagRunState::Success) => {
+            conditions.fixed("EXISTS (SELECT 1 FROM dag_run AS r WHERE r.dag_id = dag.dag_id AND r.state = 'success')");
+        }
+        Some(state) => {
+            conditions.with("dag_id IN (SELECT dag_id FROM dag_run WHERE state = ?)", state.name().to_owned());
+        }
+        None => {}
+    }
+    if let Some(awaits) = filter.awaits_people {
+        let not = if awaits { "" } else { "NOT " };
+        conditions.fixed(&format!("dag_id {not}IN ({AWAITING})"));
+    }
     one_owner(&mut conditions, &filter.owners);
     last_run_states(&mut conditions, &filter.last_run_states);
     if filter.all_tags {

@@ -16,6 +16,7 @@ mod functions;
 mod hitl;
 mod locks;
 mod migrate;
+mod overview;
 mod partitions;
 mod read;
 mod runs;

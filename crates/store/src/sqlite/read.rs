@@ -150,6 +150,11 @@ impl Conditions {
         self.add(condition, other.values().collect())
     }
 
+    /// The clause and its values, for queries that are no lists of records.
+    pub(super) fn sql(&self) -> (String, Vec<Value>) {
+        (self.clause(Lead::Conditions), self.values().collect())
+    }
+
     fn clause(&self, lead: Lead) -> String {
         // SQLite looks for no index behind a plus sign.
         let sign = if lead == Lead::Order { "+" } else { "" };

@@ -75,6 +75,7 @@ fn run_order(order: RunOrder) -> Key {
         RunOrder::Duration => Key::Gaps(DURATION),
         RunOrder::UpdatedAt => Key::Gaps(UPDATED_AT),
         RunOrder::Conf => Key::Full("conf"),
+        RunOrder::IntervalEnd => Key::Gaps("interval_end"),
         RunOrder::PartitionDate => Key::Gaps("partition_date"),
     }
 }

@@ -308,6 +308,9 @@ fn dag_filter(random: &mut Random) -> DagFilter {
         last_run_states: random.some_of(10, &states),
         last_run_start: random.span(10, 500),
         last_run_end: random.span(10, 500),
+        dag_ids: random.some_of(10, &["dag_1".to_owned(), "dag_20".to_owned()]),
+        any_run_state: random.maybe(10, |random| random.pick(&DagRunState::ALL)),
+        awaits_people: random.maybe(5, |random| random.chance(50)),
     }
 }
 
@@ -368,7 +371,7 @@ fn ask<T: PartialEq + Debug>(
     expected
 }
 
-const RUN_ORDERS: [RunOrder; 13] = [
+const RUN_ORDERS: [RunOrder; 14] = [
     RunOrder::Id,
     RunOrder::State,
     RunOrder::DagId,
@@ -381,6 +384,7 @@ const RUN_ORDERS: [RunOrder; 13] = [
     RunOrder::Duration,
     RunOrder::UpdatedAt,
     RunOrder::Conf,
+    RunOrder::IntervalEnd,
     RunOrder::PartitionDate,
 ];
 

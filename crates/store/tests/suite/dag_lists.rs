@@ -61,6 +61,12 @@ pub fn filters_of_dags(store: &dyn Store) {
     let span = |from: Option<i64>, to: Option<i64>, or_missing| Span { from: from.map(at), to: to.map(at), or_missing };
     let table = [
         (f(), "abcd"),
+        (DagFilter { dag_ids: texts(&["d", "a", "z"]), ..f() }, "ad"),
+        (DagFilter { any_run_state: Some(DagRunState::Failed), ..f() }, "b"),
+        (DagFilter { any_run_state: Some(DagRunState::Success), ..f() }, "a"),
+        (DagFilter { any_run_state: Some(DagRunState::Queued), ..f() }, ""),
+        (DagFilter { awaits_people: Some(true), ..f() }, ""),
+        (DagFilter { awaits_people: Some(false), ..f() }, "abcd"),
         (DagFilter { paused: Some(true), ..f() }, "bcd"),
         (DagFilter { paused: Some(false), ..f() }, "a"),
         (DagFilter { exclude_stale: true, ..f() }, "abc"),

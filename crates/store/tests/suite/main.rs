@@ -13,6 +13,7 @@ mod fixtures;
 mod hitl;
 mod imports;
 mod keyed;
+mod overview;
 mod partitions;
 mod run_lists;
 mod sqlite_encryption;
@@ -72,6 +73,13 @@ cases!(
             a_task_instance_is_deleted_with_its_tries_and_what_it_left,
             a_run_is_deleted_with_all_that_belongs_to_it,
             a_dag_is_deleted_with_all_that_belongs_to_it;
+        overview:
+            states_are_counted_up_to_a_bound,
+            dags_are_counted_by_what_they_do,
+            runs_are_counted_by_their_dates,
+            dependencies_are_those_of_the_newest_versions,
+            notes_and_numbers_of_a_run,
+            dags_that_wait_for_people;
         imports:
             a_version_is_made_only_on_change,
             a_newer_version_of_a_bundle_makes_no_version_of_its_dags,
