@@ -138,6 +138,18 @@ impl Args {
         self.optional(name, parse::moment).and_then(MaybeAware::in_utc)
     }
 
+    /// A moment as Airflow's older parameters take it (`DateTimeQuery`), which answer with a 400 of their own.
+    pub(crate) fn loose_moment(&mut self, name: &str) -> Option<Timestamp> {
+        let text = self.text(name)?;
+        let read = parse::moment(&Value::String(text.clone())).ok().and_then(MaybeAware::in_utc);
+        if read.is_none() {
+            let shown = parse::python_repr(&text);
+            let detail = format!("Invalid datetime: {shown}. Please check the date parameter have this value.");
+            self.fail(ApiError::bad_request(detail));
+        }
+        read
+    }
+
     /// Notes an answer that comes before everything that is gathered; the first one counts.
     pub(crate) fn fail(&mut self, error: ApiError) {
         self.failure.get_or_insert(error);

@@ -24,9 +24,10 @@ mod rest;
 mod routes;
 mod signed;
 mod state;
+mod ui;
 mod wire;
 
 pub use auth::{AuthSettings, Role, UserAccount};
 pub use routes::{RouteInfo, route_table, router};
 pub use signed::file_token;
-pub use state::{ApiConfig, ApiOptions, ApiState, ConfigSection, ImportAgain, Structures};
+pub use state::{ApiConfig, ApiOptions, ApiState, ConfigSection, ImportAgain, Structures, UiConfig};

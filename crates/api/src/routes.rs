@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -13,11 +13,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Json, Router};
 use serde_json::json;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use crate::auth::{self, Role};
 use crate::error::ApiError;
 use crate::rest;
 use crate::state::ApiState;
+use crate::ui;
 
 /// What a route asks of whoever calls it: the rules of Airflow's simple auth manager.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +124,7 @@ impl Routes {
 
 fn all_routes(state: &ApiState) -> Routes {
     let routes = auth::routes(Routes::new(state).under("/auth"));
+    let routes = ui::routes(routes.under("/ui"));
     rest::routes(routes.under("/api/v2"))
 }
 
@@ -133,11 +138,38 @@ pub fn router(state: ApiState) -> Router {
     let Routes { router, table, .. } = all_routes(&state);
     let table: Arc<[RouteInfo]> = table.into();
     let same = Arc::clone(&table);
-    router
-        .fallback(move |request: Request| async move { no_route(&request, &table) })
+    let base_path = state.config().base_path.clone();
+    let router = router
+        .fallback(move |state, request: Request| async move { other(state, request, &table).await })
         .method_not_allowed_fallback(move |request: Request| async move { no_route(&request, &same) })
         .layer(from_fn(finish))
-        .with_state(state)
+        .layer(compression())
+        .with_state(state);
+    if base_path.is_empty() {
+        return router;
+    }
+    // Proxies send the path as they got it, or without what stands before it.
+    Router::new().nest(&base_path, router.clone()).fallback_service(router)
+}
+
+/// Answers of some size are compressed for clients that can read that, as Airflow does. Lines that are sent one by one go
+/// out at once.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let by_kind = NotForContentType::new("application/x-ndjson").and(NotForContentType::IMAGES);
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(COMPRESSED).and(by_kind))
+}
+
+/// The least size in bytes that is worth it (`GZipMiddleware`).
+const COMPRESSED: u16 = 1024;
+
+/// What no route takes: a page, unless it looks like a call.
+async fn other(State(state): State<ApiState>, request: Request, table: &[RouteInfo]) -> Response {
+    let path = request.uri().path();
+    let is_page = matches!(*request.method(), Method::GET | Method::HEAD)
+        && !path.starts_with("/api/")
+        && !path.starts_with("/ui/")
+        && path != "/health";
+    if is_page { ui::pages::page(&state, request).await } else { no_route(&request, table) }
 }
 
 fn airflow_error(status: StatusCode, message: &str) -> Response {

@@ -49,6 +49,39 @@ pub struct ApiConfig {
     pub max_state_bytes: usize,
     /// `[state_store] default_retention_days`: how long such a value is kept with a task if they don't say; 0 for ever.
     pub state_retention_days: i64,
+    /// The path of `[api] base_url`, without a slash at its end: what stands before all paths for clients of a proxy.
+    pub base_path: String,
+    pub ui: UiConfig,
+}
+
+/// What the web UI wants to know of the configuration: options of `[api]` by their names, but for `[core] test_connection`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct UiConfig {
+    /// In seconds.
+    pub auto_refresh_interval: i64,
+    pub default_wrap: bool,
+    pub enable_swagger_ui: bool,
+    pub hide_paused_dags_by_default: bool,
+    pub instance_name: String,
+    pub require_confirmation_dag_change: bool,
+    pub test_connection: String,
+    /// A document of colours and icons; null for none.
+    pub theme: serde_json::Value,
+}
+
+impl Default for UiConfig {
+    fn default() -> Self {
+        Self {
+            auto_refresh_interval: 3,
+            default_wrap: false,
+            enable_swagger_ui: true,
+            hide_paused_dags_by_default: false,
+            instance_name: "Airflow".into(),
+            require_confirmation_dag_change: false,
+            test_connection: "Disabled".into(),
+            theme: serde_json::Value::Null,
+        }
+    }
 }
 
 /// A section of the configuration: its name, and its options with their values. Secrets are hidden when it is shown.
@@ -72,6 +105,8 @@ impl Default for ApiConfig {
             clear_state_on_success: false,
             max_state_bytes: 65535,
             state_retention_days: 30,
+            base_path: String::new(),
+            ui: UiConfig::default(),
         }
     }
 }
@@ -97,6 +132,7 @@ struct Shared {
     dags: Mutex<DagCache>,
     started: Timestamp,
     importer: OnceLock<Pulse>,
+    airflow_folder: OnceLock<PathBuf>,
     import_again: OnceLock<ImportAgain>,
     pool_changes: tokio::sync::Mutex<()>,
     evaluator: OnceLock<Evaluator>,
@@ -126,6 +162,7 @@ impl ApiState {
             dags: Mutex::default(),
             started: Timestamp::now(),
             importer: OnceLock::new(),
+            airflow_folder: OnceLock::new(),
             import_again: OnceLock::new(),
             pool_changes: tokio::sync::Mutex::default(),
             evaluator: OnceLock::new(),
@@ -156,6 +193,16 @@ impl ApiState {
     pub fn watch_importer(&self, pulse: Pulse, again: ImportAgain) {
         let _ = self.0.importer.set(pulse);
         let _ = self.0.import_again.set(again);
+    }
+
+    /// Says where the package `airflow` is that has the web UI's pages. Only the first one counts.
+    pub fn serve_pages(&self, airflow_folder: PathBuf) {
+        let _ = self.0.airflow_folder.set(airflow_folder);
+    }
+
+    /// The folder of the package `airflow`, once the Python environment is known.
+    pub(crate) fn airflow_folder(&self) -> Option<&Path> {
+        self.0.airflow_folder.get().map(PathBuf::as_path)
     }
 
     /// Has a file imported although it is as it was: what came of it is gone.

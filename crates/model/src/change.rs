@@ -48,8 +48,9 @@ pub enum Change {
     HitlTold(TaskInstanceKey),
     /// A run has a deadline, or has it at another moment.
     Deadline(Box<Deadline>),
-    /// A deadline is met or missed.
+    /// A deadline is met, or is none.
     DeadlineGone(DeadlineId),
+    DeadlineMissed(DeadlineId),
     /// A callback is due.
     CallbackDue(Box<Callback>),
     Schedule {

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use crate::dag::Dag;
 use crate::id::{GroupIndex, TaskId, TaskIndex};
+use crate::task::Task;
 use crate::weight::reachable;
 
 fn above(dag: &Dag, task: TaskIndex) -> Vec<TaskIndex> {
@@ -14,6 +15,21 @@ fn above(dag: &Dag, task: TaskIndex) -> Vec<TaskIndex> {
 
 fn below(dag: &Dag, task: TaskIndex) -> Vec<TaskIndex> {
     reachable(dag, task, |dag, task| &dag.task(task).downstream)
+}
+
+/// What is up to so many steps away from a task in one direction; everything where no number is given.
+fn within(dag: &Dag, task: TaskIndex, depth: Option<usize>, next: impl Fn(&Task) -> &Vec<TaskIndex>) -> Vec<TaskIndex> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    let mut level = next(dag.task(task)).clone();
+    let mut steps = 0;
+    while !level.is_empty() && depth.is_none_or(|depth| steps < depth) {
+        level.retain(|task| seen.insert(*task));
+        found.extend(&level);
+        level = level.iter().flat_map(|task| next(dag.task(*task))).copied().collect();
+        steps += 1;
+    }
+    found
 }
 
 /// The teardowns directly below a setup.
@@ -37,11 +53,22 @@ impl Dag {
     /// What belongs to some tasks: what is above or below them if that is wanted, and always the setups and teardowns that
     /// go with it. The tasks themselves are in it only if they belong to each other.
     pub fn relatives(&self, tasks: &BTreeSet<TaskIndex>, upstream: bool, downstream: bool) -> BTreeSet<TaskIndex> {
+        self.relatives_within(tasks, upstream, downstream, None)
+    }
+
+    /// The same, with only so many steps up or down.
+    pub fn relatives_within(
+        &self,
+        tasks: &BTreeSet<TaskIndex>,
+        upstream: bool,
+        downstream: bool,
+        depth: Option<usize>,
+    ) -> BTreeSet<TaskIndex> {
         let mut found = BTreeSet::new();
         for task in tasks.iter().copied() {
             let definition = self.task(task);
             if downstream {
-                for relative in below(self, task) {
+                for relative in within(self, task, depth, |task| &task.downstream) {
                     found.insert(relative);
                     let relative_is_plain = !self.task(relative).is_setup && !self.task(relative).is_teardown;
                     if relative_is_plain && !tasks.contains(&relative) {
@@ -50,7 +77,7 @@ impl Dag {
                 }
             }
             if upstream {
-                for relative in above(self, task) {
+                for relative in within(self, task, depth, |task| &task.upstream) {
                     found.insert(relative);
                     if self.task(relative).is_setup {
                         found.extend(teardowns_of(self, relative).filter(|teardown| *teardown != task));
@@ -115,7 +142,6 @@ impl Dag {
 mod tests {
     use super::*;
     use crate::dag::DagBuilder;
-    use crate::task::Task;
     use crate::timetable::Timetable;
 
     /// Names that begin with `s` are setups, with `t` teardowns.
@@ -155,6 +181,22 @@ mod tests {
         ] {
             assert_eq!(relatives(&dag, names, upstream, downstream), expected, "{names} {upstream} {downstream}");
         }
+    }
+
+    #[test]
+    fn relatives_are_so_many_steps_away() {
+        let dag = dag(&[("a", "b"), ("b", "c"), ("c", "d"), ("a", "c")]);
+        let found = |name: &str, upstream, downstream, depth| {
+            let tasks = dag.find(name).into_iter().collect();
+            let found = dag.relatives_within(&tasks, upstream, downstream, depth);
+            found.into_iter().map(|task| dag.task(task).task_id.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(found("d", true, false, Some(0)), "");
+        assert_eq!(found("d", true, false, Some(1)), "c");
+        assert_eq!(found("d", true, false, Some(2)), "a b c");
+        assert_eq!(found("a", false, true, Some(1)), "b c");
+        assert_eq!(found("b", true, true, Some(1)), "a c");
+        assert_eq!(found("b", true, true, None), "a c d");
     }
 
     #[test]

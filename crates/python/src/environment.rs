@@ -55,18 +55,22 @@ pub struct PythonInfo {
     pub version: String,
     /// Name and version of the Airflow packages that it has.
     pub packages: std::collections::BTreeMap<String, String>,
+    /// The folder of the package `airflow`, which has the web UI among others.
+    pub airflow: Option<PathBuf>,
 }
 
 const PROBE: &str = r#"
-import json, sys
-from importlib import metadata
+import json, os, sys
+from importlib import metadata, util
 packages = {}
 for name in ("apache-airflow", "apache-airflow-core", "apache-airflow-task-sdk", "apache-airflow-providers-standard"):
     try:
         packages[name] = metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
-print(json.dumps({"version": ".".join(map(str, sys.version_info[:3])), "packages": packages}))
+spec = util.find_spec("airflow")
+airflow = spec and spec.origin and os.path.dirname(spec.origin)
+print(json.dumps({"version": ".".join(map(str, sys.version_info[:3])), "packages": packages, "airflow": airflow}))
 "#;
 
 /// Looks at an interpreter, or at the one of a virtual environment, and checks that it has what is needed.

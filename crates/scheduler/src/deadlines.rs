@@ -132,7 +132,7 @@ impl Scheduler {
             return;
         }
         let Some(deadline) = self.deadlines.remove(id) else { return };
-        decisions.changes.push(Change::DeadlineGone(id));
+        decisions.changes.push(Change::DeadlineMissed(id));
         let at = deadline.at.unwrap_or(now);
         let callback = Callback {
             id: self.ids.callback(now),

@@ -49,9 +49,10 @@ pub use crypt::{BadFernetKey, FernetKeys};
 pub use error::StoreError;
 pub use overview::{DagCounts, Granularity, OverviewStore, RunsOfDate, StateCounts};
 pub use query::{
-    AssetEventFilter, ConnectionOrder, DagFilter, DagOrder, Direction, DurationRange, HitlFilter, HitlOrder,
-    ImportErrorFilter, ImportErrorOrder, Page, PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter,
-    TaskInstanceOrder, TextFilter, VariableOrder, VersionFilter, VersionOrder, XComFilter, XComOrder,
+    AssetEventFilter, ConnectionOrder, DagFilter, DagOrder, DeadlineFilter, DeadlineOrder, Direction, DurationRange,
+    HitlFilter, HitlOrder, ImportErrorFilter, ImportErrorOrder, Page, PoolOrder, RunFilter, RunOrder, Span,
+    TaskInstanceFilter, TaskInstanceOrder, TextFilter, VariableOrder, VersionFilter, VersionOrder, XComFilter,
+    XComOrder,
 };
 pub use records::{
     AssetRecord, AssetStateEntry, BundleRecord, Connection, DagAsset, DagRecord, DagVersion, DagWarning, FileRecord,
@@ -301,8 +302,14 @@ pub trait AssetStateStore {
 
 pub trait BackfillStore {
     fn backfill(&self, id: BackfillId) -> Result<Option<Backfill>>;
-    /// Those of a Dag by number, and how many there are in all.
-    fn backfills(&self, dag_id: &DagId, direction: Direction, page: Page) -> Result<(Vec<Backfill>, u64)>;
+    /// Those of a Dag, or of all, by number, and how many there are in all; only those that are not completed, or are.
+    fn backfills(
+        &self,
+        dag_id: Option<&DagId>,
+        open: Option<bool>,
+        direction: Direction,
+        page: Page,
+    ) -> Result<(Vec<Backfill>, u64)>;
     /// Those that are not completed, by number.
     fn open_backfills(&self) -> Result<Vec<Backfill>>;
     /// The highest number that a backfill ever had; 0 if there was none.

@@ -1,10 +1,10 @@
 //! What pages show at a glance.
 
 use jiff::Timestamp;
-use model::{DagId, DagRunState, DataInterval, Json, MapIndex, RunKey, TaskId, TaskState};
+use model::{DagId, DagRunState, DataInterval, Deadline, Json, MapIndex, RunKey, TaskId, TaskState};
 
 use crate::Result;
-use crate::query::Span;
+use crate::query::{DeadlineFilter, DeadlineOrder, Direction, Page, Span};
 
 /// How many there are in each state; states in which there are none are left out.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -68,6 +68,17 @@ pub trait OverviewStore {
 
     /// The task instances of a run about which people have written something.
     fn noted_task_instances(&self, run: &RunKey) -> Result<Vec<(TaskId, MapIndex)>>;
+
+    /// Deadlines, and whether they were missed.
+    fn list_deadlines(
+        &self,
+        filter: &DeadlineFilter,
+        order: &[(DeadlineOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<(Deadline, bool)>, u64)>;
+
+    /// Those of these runs that have missed a deadline.
+    fn runs_with_missed_deadlines(&self, runs: &[RunKey]) -> Result<Vec<RunKey>>;
 
     /// The numbers of runs, in the order in which they are asked for; runs that are not there are left out.
     fn run_numbers(&self, runs: &[RunKey]) -> Result<Vec<u64>>;

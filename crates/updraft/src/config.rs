@@ -20,13 +20,21 @@ const fn known(section: &'static str, option: &'static str, default: &'static st
 }
 
 /// Every key that this program reads.
-pub const KNOWN: [KnownOption; 44] = [
+pub const KNOWN: [KnownOption; 53] = [
+    known("api", "auto_refresh_interval", "3"),
+    known("api", "base_url", ""),
+    known("api", "default_wrap", "False"),
+    known("api", "enable_swagger_ui", "True"),
     known("api", "expose_config", "False"),
     known("api", "fallback_page_limit", "50"),
+    known("api", "hide_paused_dags_by_default", "False"),
     known("api", "host", "127.0.0.1"),
+    known("api", "instance_name", "Airflow"),
     known("api", "maximum_page_limit", "100"),
     known("api", "port", "8080"),
+    known("api", "require_confirmation_dag_change", "False"),
     known("api", "secret_key", ""),
+    known("api", "theme", ""),
     known("api_auth", "jwt_audience", "apache-airflow"),
     known("api_auth", "jwt_cli_expiration_time", "3600"),
     known("api_auth", "jwt_expiration_time", "86400"),
@@ -51,6 +59,7 @@ pub const KNOWN: [KnownOption; 44] = [
     known("core", "simple_auth_manager_passwords_file", ""),
     known("core", "simple_auth_manager_users", "admin:admin"),
     known("core", "task_success_overtime", "20"),
+    known("core", "test_connection", "Disabled"),
     known("dag_processor", "bundle_refresh_check_interval", "5"),
     known("dag_processor", "dag_bundle_config_list", ""),
     known("dag_processor", "dag_file_processor_timeout", "50"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use api::ApiState;
 use store::Store;
 use store::sqlite::SqliteStore;
 use tokio::net::TcpListener;
@@ -49,14 +50,13 @@ async fn serve(args: &StandaloneArgs, home: &Home, config: &Config, lock: &mut H
     say!("Updraft {} is ready at {url} (home {})", env!("CARGO_PKG_VERSION"), home.path.display());
     let importer = folder::start_importer(home, config, &store, stack.handle(), stack.helper.clone())?;
     state.watch_importer(importer.pulse(), importer.again());
-    drop(state);
     // Once per start, beside everything else: it reads all variables and connections.
     tokio::task::spawn_blocking(move || {
         if let Err(error) = keys::look_after(&sqlite) {
             tracing::error!("what the database holds of secrets can't be looked at: {error:#}");
         }
     });
-    let prepared = prepare_python(args, home, &stack, dags).await;
+    let prepared = prepare_python(args, home, &stack, dags, state).await;
     if let Err(error) = &prepared {
         say!("error: {error:#}");
         say!("Tasks and Dag files that need Python wait until this is mended and Updraft is started again.");
@@ -95,8 +95,17 @@ fn url_of(address: SocketAddr) -> String {
     }
 }
 
-async fn prepare_python(args: &StandaloneArgs, home: &Home, stack: &Stack, dags: Vec<PathBuf>) -> Result<()> {
+async fn prepare_python(
+    args: &StandaloneArgs,
+    home: &Home,
+    stack: &Stack,
+    dags: Vec<PathBuf>,
+    state: ApiState,
+) -> Result<()> {
     let python = python_env::find(args.folder.python.as_deref(), home).await?;
+    if let Some(airflow) = python.airflow {
+        state.serve_pages(airflow);
+    }
     stack.helper.configure(stack::helper_options(home, python.path, &dags));
     Ok(())
 }

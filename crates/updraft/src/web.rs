@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
-use api::{ApiConfig, ApiOptions, ApiState, AuthSettings, ConfigSection};
+use anyhow::{Context, Result, bail};
+use api::{ApiConfig, ApiOptions, ApiState, AuthSettings, ConfigSection, UiConfig};
 use axum::serve::ListenerExt;
 use store::Store;
 use tokio::net::TcpListener;
@@ -39,6 +39,8 @@ pub fn state(
         clear_state_on_success: config.flag("state_store", "clear_on_success", false)?,
         max_state_bytes: config.get("state_store", "max_value_storage_bytes", 65535)?,
         state_retention_days: config.get("state_store", "default_retention_days", 30)?,
+        base_path: base_path(config)?,
+        ui: ui_config(config)?,
         rerun_with_latest_version: match config.text("core", "rerun_with_latest_version") {
             Some(_) => Some(config.flag("core", "rerun_with_latest_version", false)?),
             None => None,
@@ -52,6 +54,37 @@ pub fn state(
         auth: auth_settings(home, config)?,
         config: api_config,
     }))
+}
+
+/// The path of `[api] base_url`, without a slash at its end.
+fn base_path(config: &Config) -> Result<String> {
+    let url = config.text("api", "base_url").unwrap_or_default();
+    let Some((_, rest)) = url.split_once("://") else { return Ok(String::new()) };
+    let path = rest.find('/').map_or("", |at| rest[at..].trim_end_matches('/'));
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/-_.~".contains(letter);
+    if !path.chars().all(is_plain) || path.contains("//") {
+        bail!("[api] base_url is {url:?}: its path may have letters, digits and - _ . ~ between single slashes");
+    }
+    Ok(path.to_owned())
+}
+
+/// What the web UI is told of the configuration.
+fn ui_config(config: &Config) -> Result<UiConfig> {
+    let default = UiConfig::default();
+    let theme = match config.text("api", "theme").filter(|text| !text.trim().is_empty()) {
+        Some(text) => serde_json::from_str(&text).context("[api] theme is no JSON")?,
+        None => serde_json::Value::Null,
+    };
+    Ok(UiConfig {
+        auto_refresh_interval: config.get("api", "auto_refresh_interval", default.auto_refresh_interval)?,
+        default_wrap: config.flag("api", "default_wrap", false)?,
+        enable_swagger_ui: config.flag("api", "enable_swagger_ui", true)?,
+        hide_paused_dags_by_default: config.flag("api", "hide_paused_dags_by_default", false)?,
+        instance_name: config.text("api", "instance_name").unwrap_or(default.instance_name),
+        require_confirmation_dag_change: config.flag("api", "require_confirmation_dag_change", false)?,
+        test_connection: config.text("core", "test_connection").unwrap_or(default.test_connection),
+        theme,
+    })
 }
 
 /// What `/config` shows, if `[api] expose_config` lets it show anything.

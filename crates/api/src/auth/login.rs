@@ -29,12 +29,18 @@ pub(crate) fn redirects(routes: Routes) -> Routes {
 }
 
 /// Where people log in.
-fn login_page(state: &ApiState) -> &'static str {
-    if state.tokens().settings().all_admins { "/auth/token/login" } else { "/auth/login" }
+fn login_page(state: &ApiState) -> String {
+    let page = if state.tokens().settings().all_admins { "/auth/token/login" } else { "/auth/login" };
+    format!("{}{page}", state.config().base_path)
+}
+
+/// The server's own path, with a slash at its end where the server has none.
+fn cookie_path(state: &ApiState) -> &str {
+    Some(state.config().base_path.as_str()).filter(|path| !path.is_empty()).unwrap_or("/")
 }
 
 async fn go_to_login(State(state): State<ApiState>, headers: HeaderMap, args: Args) -> Result<Response, ApiError> {
-    let mut target = login_page(&state).to_owned();
+    let mut target = login_page(&state);
     if let Some(next) = args.text("next").filter(|next| !next.is_empty()) {
         if !is_own(&next, &headers) {
             return Err(ApiError::bad_request("Invalid or unsafe next URL"));
@@ -47,8 +53,9 @@ async fn go_to_login(State(state): State<ApiState>, headers: HeaderMap, args: Ar
 
 /// Takes the cookie away. The token itself is good until it expires.
 async fn log_out(State(state): State<ApiState>) -> Response {
-    let cookie = format!("{COOKIE}=\"\"; HttpOnly; Max-Age=0; Path=/; SameSite=lax");
-    let headers = [(header::LOCATION, login_page(&state).to_owned()), (header::SET_COOKIE, cookie)];
+    let path = cookie_path(&state);
+    let cookie = format!("{COOKIE}=\"\"; HttpOnly; Max-Age=0; Path={path}; SameSite=lax");
+    let headers = [(header::LOCATION, login_page(&state)), (header::SET_COOKIE, cookie)];
     (StatusCode::TEMPORARY_REDIRECT, headers).into_response()
 }
 
@@ -128,8 +135,9 @@ async fn log_in_all_admins(
     args: Args,
 ) -> Result<Response, ApiError> {
     let token = anonymous_token(&state)?;
-    let target = args.text("next").filter(|target| is_own(target, &headers)).unwrap_or_else(|| "/".into());
-    let cookie = format!("{COOKIE}={token}; HttpOnly; Path=/; SameSite=lax");
+    let target = args.text("next").filter(|target| is_own(target, &headers));
+    let target = target.unwrap_or_else(|| format!("{}/", state.config().base_path));
+    let cookie = format!("{COOKIE}={token}; HttpOnly; Path={}; SameSite=lax", cookie_path(&state));
     Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target), (header::SET_COOKIE, cookie)]).into_response())
 }
 

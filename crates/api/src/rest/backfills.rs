@@ -44,7 +44,7 @@ const BEHAVIORS: [(&str, Reprocess); 3] =
 
 /// `BackfillResponse`.
 #[derive(Serialize)]
-struct BackfillResponse {
+pub(crate) struct BackfillResponse {
     id: i64,
     dag_id: String,
     from_date: MomentAt,
@@ -61,7 +61,7 @@ struct BackfillResponse {
 
 impl BackfillResponse {
     /// Blocks.
-    fn of(backfill: Backfill, lookup: &mut Lookup<'_>) -> Result<Self, ApiError> {
+    pub(crate) fn of(backfill: Backfill, lookup: &mut Lookup<'_>) -> Result<Self, ApiError> {
         Ok(Self {
             dag_display_name: lookup.display_name(&backfill.dag_id)?.to_string(),
             id: backfill.id.0,
@@ -80,9 +80,9 @@ impl BackfillResponse {
 }
 
 #[derive(Serialize)]
-struct BackfillCollection {
-    backfills: Vec<BackfillResponse>,
-    total_entries: u64,
+pub(crate) struct BackfillCollection {
+    pub(crate) backfills: Vec<BackfillResponse>,
+    pub(crate) total_entries: u64,
 }
 
 /// `DryRunBackfillResponse`.
@@ -109,7 +109,7 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<Backfi
     let own = state.clone();
     let list = move || {
         let mut lookup = Lookup::new(&own);
-        let (found, total_entries) = own.store().backfills(&DagId::from(dag_id), direction, page)?;
+        let (found, total_entries) = own.store().backfills(Some(&DagId::from(dag_id)), None, direction, page)?;
         let backfills: Result<_, ApiError> =
             found.into_iter().map(|backfill| BackfillResponse::of(backfill, &mut lookup)).collect();
         Ok(BackfillCollection { backfills: backfills?, total_entries })

@@ -4,7 +4,7 @@ pub(crate) mod batch;
 mod bulk;
 mod clear;
 mod clear_many;
-mod filter;
+pub(crate) mod filter;
 pub(crate) mod patch;
 mod trigger;
 mod wait;
@@ -102,20 +102,12 @@ impl DagRunResponse {
 
     /// Runs with what is said of their Dags. Blocks.
     pub(crate) fn all(runs: Vec<DagRun>, lookup: &mut Lookup<'_>) -> Result<Vec<Self>, ApiError> {
-        // A run of a versioned bundle stays with the version that it was made with.
-        let mixed: Vec<RunKey> =
-            runs.iter().filter(|run| run.bundle_version.is_none()).map(|run| run.key.clone()).collect();
-        let mut mixed = lookup.store().versions_of(&mixed)?.into_iter();
-        let answer = |run: DagRun| {
-            let ids = if run.bundle_version.is_some() { vec![run.version] } else { mixed.next().unwrap_or_default() };
-            let mut versions = Vec::with_capacity(ids.len());
-            for id in ids {
-                versions.extend(lookup.version(id)?.map(|version| DagVersionResponse::clone(&version)));
-            }
+        let versions = DagVersionResponse::of_runs(&runs, lookup)?;
+        let answer = |(run, versions): (DagRun, Vec<DagVersionResponse>)| {
             let display_name = lookup.display_name(&run.key.dag_id)?;
             Ok(Self::new(run, &display_name, versions))
         };
-        runs.into_iter().map(answer).collect()
+        runs.into_iter().zip(versions).map(answer).collect()
     }
 
     /// One run. Blocks.

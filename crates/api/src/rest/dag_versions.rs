@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use model::DagId;
+use model::{DagId, DagRun, RunKey};
 use serde::Serialize;
 use store::{BundleRecord, Page, VersionFilter, VersionHead, VersionOrder};
 
@@ -51,6 +51,23 @@ impl DagVersionResponse {
             created_at: Moment(head.created_at),
             dag_display_name: display_name.to_owned(),
         }
+    }
+
+    /// The versions that each of some runs has had. Blocks.
+    pub(crate) fn of_runs(runs: &[DagRun], lookup: &mut Lookup<'_>) -> Result<Vec<Vec<Self>>, ApiError> {
+        // A run of a versioned bundle stays with the version that it was made with.
+        let mixed: Vec<RunKey> =
+            runs.iter().filter(|run| run.bundle_version.is_none()).map(|run| run.key.clone()).collect();
+        let mut mixed = lookup.store().versions_of(&mixed)?.into_iter();
+        let versions = |run: &DagRun| {
+            let ids = if run.bundle_version.is_some() { vec![run.version] } else { mixed.next().unwrap_or_default() };
+            let mut versions = Vec::with_capacity(ids.len());
+            for id in ids {
+                versions.extend(lookup.version(id)?.map(|version| DagVersionResponse::clone(&version)));
+            }
+            Ok(versions)
+        };
+        runs.iter().map(versions).collect()
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) struct DagResponse {
 
 /// What is kept of a Dag.
 #[derive(Serialize)]
-struct DagFields {
+pub(crate) struct DagFields {
     dag_id: String,
     dag_display_name: String,
     is_paused: bool,
@@ -81,7 +81,7 @@ struct DagFields {
 
 /// What is worked out for an answer; in Airflow's it comes after all that is kept.
 #[derive(Serialize)]
-struct Computed {
+pub(crate) struct Computed {
     is_backfillable: bool,
     file_token: String,
 }
@@ -165,6 +165,11 @@ impl DagResponse {
             dag_display_name: record.display_name,
         };
         Self { fields, computed }
+    }
+
+    /// What is kept of the Dag, and what is worked out.
+    pub(crate) fn into_parts(self) -> (DagFields, Computed) {
+        (self.fields, self.computed)
     }
 }
 

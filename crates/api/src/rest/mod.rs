@@ -1,26 +1,26 @@
 //! `/api/v2`, one module for each resource.
 
 mod about;
-mod backfills;
+pub(crate) mod backfills;
 mod bulk;
 mod config;
 mod connections;
 mod cursor;
-mod dag_runs;
+pub(crate) mod dag_runs;
 mod dag_sources;
 mod dag_tags;
-mod dag_versions;
+pub(crate) mod dag_versions;
 mod dag_warnings;
-mod dags;
+pub(crate) mod dags;
 mod health;
 mod import_errors;
 mod logs;
-mod lookup;
+pub(crate) mod lookup;
 mod pools;
-mod serialized;
+pub(crate) mod serialized;
 mod state_store;
 mod strict;
-mod task_instances;
+pub(crate) mod task_instances;
 mod tasks;
 mod variables;
 mod xcom;

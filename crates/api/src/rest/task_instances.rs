@@ -5,7 +5,7 @@ mod bulk;
 pub(crate) mod clear;
 mod filter;
 mod group;
-mod hitl;
+pub(crate) mod hitl;
 mod links;
 mod patch;
 mod tries;

@@ -111,7 +111,11 @@ pub async fn replay(server: &Server, rows: &Value) {
     for row in rows {
         let headers = row.get("headers").map_or(&empty, |headers| headers.as_object().unwrap());
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
-        let path = format!("/api/v2{}", text(&row["path"]));
+        let path = match text(&row["path"]) {
+            // The UI's own routes stand beside the API.
+            path if path.starts_with("/ui/") => path.to_owned(),
+            path => format!("/api/v2{path}"),
+        };
         let answer = server.send(text(&row["method"]), &path, row.get("body").map(text), &headers).await;
         differences.extend(difference(row, &answer, server));
         if answer.status.is_success() && answer.kind().starts_with("application/json") && !answer.text.is_empty() {

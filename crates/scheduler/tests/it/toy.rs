@@ -410,7 +410,7 @@ impl Toy {
             Change::CallbackDue(_) => {}
             Change::Partition(change) => self.partitions.write(change),
             Change::Deadline(deadline) => drop(self.deadlines.insert(deadline.id, (**deadline).clone())),
-            Change::DeadlineGone(id) => drop(self.deadlines.remove(id)),
+            Change::DeadlineGone(id) | Change::DeadlineMissed(id) => drop(self.deadlines.remove(id)),
             Change::HitlAnswered { key, response, .. } => drop(self.answers.insert(key.clone(), (**response).clone())),
             Change::HitlTold(key) => assert!(self.answers.contains_key(key), "{key} is told what nobody has said"),
             Change::DagWarning { .. } => {}

@@ -18,9 +18,19 @@ impl BackfillStore for MemoryStore {
         Ok(self.state().backfills.get(&id).cloned())
     }
 
-    fn backfills(&self, dag_id: &DagId, direction: Direction, page: Page) -> Result<(Vec<Backfill>, u64)> {
+    fn backfills(
+        &self,
+        dag_id: Option<&DagId>,
+        open: Option<bool>,
+        direction: Direction,
+        page: Page,
+    ) -> Result<(Vec<Backfill>, u64)> {
         let state = self.state();
-        let mut all: Vec<&Backfill> = state.backfills.values().filter(|backfill| backfill.dag_id == *dag_id).collect();
+        let matches = |backfill: &&Backfill| {
+            dag_id.is_none_or(|dag_id| backfill.dag_id == *dag_id)
+                && open.is_none_or(|open| backfill.completed_at.is_none() == open)
+        };
+        let mut all: Vec<&Backfill> = state.backfills.values().filter(matches).collect();
         if direction == Direction::Descending {
             all.reverse();
         }

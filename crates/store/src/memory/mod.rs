@@ -83,7 +83,8 @@ struct State {
     hitl: Table<TaskInstanceKey, HitlDetail>,
     hitl_tries: Table<(TaskInstanceKey, TaskInstanceId), HitlDetail>,
     callbacks: Table<CallbackId, Callback>,
-    deadlines: Table<DeadlineId, Deadline>,
+    /// With whether they were missed.
+    deadlines: Table<DeadlineId, (Deadline, bool)>,
     xcoms: Table<XComKey, XCom>,
     assets: Table<AssetKey, Numbered<AssetRecord>>,
     /// With whether some task produces it.
@@ -246,7 +247,8 @@ impl CallbackStore for MemoryStore {
     }
 
     fn deadlines(&self) -> Result<Vec<Deadline>> {
-        Ok(self.state().deadlines.values().cloned().collect())
+        let state = self.state();
+        Ok(state.deadlines.values().filter(|(_, missed)| !missed).map(|(deadline, _)| deadline.clone()).collect())
     }
 }
 

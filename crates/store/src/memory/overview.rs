@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use model::{DagId, DagRun, DagRunState, DataInterval, Json, MapIndex, RunKey, TaskId};
+use model::{DagId, DagRun, DagRunState, DataInterval, Deadline, Json, MapIndex, RunKey, TaskId};
 
+use super::order::{compare, is, sort};
 use super::{MemoryStore, State};
 use crate::Result;
 use crate::overview::{DagCounts, Granularity, OverviewStore, RunsOfDate, StateCounts};
-use crate::query::Span;
+use crate::query::{DeadlineFilter, DeadlineOrder, Direction, Page, Span};
 
 fn counted<S: Copy + PartialEq>(states: impl Iterator<Item = S>, most: u64) -> Vec<(S, u64)> {
     let mut counts: Vec<(S, u64)> = Vec::new();
@@ -102,6 +103,44 @@ impl OverviewStore for MemoryStore {
         let state = self.read()?;
         let of_run = state.task_notes.iter().filter(|(key, _)| key.run == *run);
         Ok(of_run.map(|(key, _)| (key.task_id.clone(), key.map_index)).collect())
+    }
+
+    fn list_deadlines(
+        &self,
+        filter: &DeadlineFilter,
+        order: &[(DeadlineOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<(Deadline, bool)>, u64)> {
+        let state = self.read()?;
+        let matches = |(deadline, missed): &&(Deadline, bool)| {
+            deadline.at.is_some()
+                && is(&deadline.run.dag_id, filter.dag_id.as_ref())
+                && is(&deadline.run.run_id, filter.run_id.as_ref())
+                && is(missed, filter.missed.as_ref())
+                && filter.at.contains(deadline.at)
+        };
+        let mut found: Vec<&(Deadline, bool)> = state.deadlines.values().filter(matches).collect();
+        sort(
+            &mut found,
+            order,
+            |(a, _), (b, _)| a.id.cmp(&b.id),
+            |key, (a, a_missed), (b, b_missed)| match key {
+                DeadlineOrder::Id => compare(a.id, b.id),
+                DeadlineOrder::At => compare(a.at, b.at),
+                DeadlineOrder::Missed => compare(a_missed, b_missed),
+                DeadlineOrder::DagId => compare(&a.run.dag_id, &b.run.dag_id),
+                DeadlineOrder::RunId => compare(&a.run.run_id, &b.run.run_id),
+            },
+        );
+        let (found, total) = page.cut(found);
+        Ok((found.into_iter().cloned().collect(), total))
+    }
+
+    fn runs_with_missed_deadlines(&self, runs: &[RunKey]) -> Result<Vec<RunKey>> {
+        let state = self.read()?;
+        let missed: BTreeSet<&RunKey> =
+            state.deadlines.values().filter(|(_, missed)| *missed).map(|(deadline, _)| &deadline.run).collect();
+        Ok(runs.iter().filter(|run| missed.contains(run)).cloned().collect())
     }
 
     fn run_numbers(&self, runs: &[RunKey]) -> Result<Vec<u64>> {

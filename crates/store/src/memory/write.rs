@@ -196,9 +196,10 @@ impl State {
             }
             Change::Deadline(deadline) => {
                 self.require_run(&deadline.run)?;
-                self.deadlines.put(deadline.id, *deadline);
+                self.deadlines.put(deadline.id, (*deadline, false));
             }
             Change::DeadlineGone(id) => drop(self.deadlines.remove(&id)),
+            Change::DeadlineMissed(id) => drop(self.deadlines.change(&id, |(_, missed)| *missed = true)),
             Change::CallbackDue(callback) => {
                 self.require_run(&callback.run)?;
                 self.callbacks.put(callback.id, *callback);
@@ -282,7 +283,7 @@ impl State {
         self.suspensions.remove_where(|ti, _| ti.run == *key);
         self.hitl.remove_where(|ti, _| ti.run == *key);
         self.callbacks.remove_where(|_, callback| callback.run == *key);
-        self.deadlines.remove_where(|_, deadline| deadline.run == *key);
+        self.deadlines.remove_where(|_, (deadline, _)| deadline.run == *key);
         self.hitl_tries.remove_where(|(ti, _), _| ti.run == *key);
         self.rendered.remove_where(|ti, _| ti.run == *key);
         self.xcoms.remove_where(|xcom, _| xcom.run == *key);

@@ -287,6 +287,25 @@ pub enum HitlOrder {
     State,
 }
 
+/// Which deadlines: of those that have been worked out and are not met.
+#[derive(Clone, Debug, Default)]
+pub struct DeadlineFilter {
+    pub dag_id: Option<DagId>,
+    pub run_id: Option<RunId>,
+    pub missed: Option<bool>,
+    pub at: Span,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeadlineOrder {
+    /// The order in which they were made.
+    Id,
+    At,
+    Missed,
+    DagId,
+    RunId,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct XComFilter {
     pub dag_id: Option<DagId>,

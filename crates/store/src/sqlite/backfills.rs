@@ -1,10 +1,12 @@
 //! Backfills.
 
 use model::{Backfill, BackfillId, DagId};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::SqliteStore;
 use super::column::Columns;
+use super::dags::all;
+use super::read::{Conditions, Key, order_by, page};
 use crate::query::{Direction, Page};
 use crate::{BackfillStore, Result};
 
@@ -41,18 +43,23 @@ impl BackfillStore for SqliteStore {
         })
     }
 
-    fn backfills(&self, dag_id: &DagId, direction: Direction, page: Page) -> Result<(Vec<Backfill>, u64)> {
-        self.snapshot(|connection| {
-            let total: i64 = connection
-                .prepare_cached("SELECT count(*) FROM backfill WHERE dag_id = ?1")?
-                .query_row([dag_id.as_str()], |row| row.get(0))?;
-            let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-            let offset = i64::try_from(page.offset).unwrap_or(i64::MAX);
-            let direction = if direction == Direction::Descending { "DESC" } else { "ASC" };
-            let rest = format!("WHERE dag_id = ?1 ORDER BY id {direction} LIMIT ?2 OFFSET ?3");
-            let found = list(connection, &rest, params![dag_id.as_str(), limit, offset])?;
-            Ok((found, u64::try_from(total).unwrap_or(0)))
-        })
+    fn backfills(
+        &self,
+        dag_id: Option<&DagId>,
+        open: Option<bool>,
+        direction: Direction,
+        cut: Page,
+    ) -> Result<(Vec<Backfill>, u64)> {
+        let mut conditions = Conditions::default();
+        conditions.equal("dag_id", dag_id.map(DagId::to_string));
+        match open {
+            Some(true) => drop(conditions.fixed("completed_at IS NULL")),
+            Some(false) => drop(conditions.fixed("completed_at IS NOT NULL")),
+            None => {}
+        }
+        let order = order_by(&[((), direction)], |()| Key::Full("id"), &["id"]);
+        let source = all("backfill", COLUMNS, &conditions, &order);
+        self.snapshot(|connection| page(connection, &source, cut, read))
     }
 
     fn open_backfills(&self) -> Result<Vec<Backfill>> {

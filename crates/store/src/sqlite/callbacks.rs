@@ -34,7 +34,7 @@ impl std::str::FromStr for CallName {
     }
 }
 
-fn read_deadline(row: &Row<'_>) -> rusqlite::Result<Deadline> {
+pub(super) fn read_deadline(row: &Row<'_>) -> rusqlite::Result<Deadline> {
     let mut columns = Columns::new(row);
     Ok(Deadline {
         id: DeadlineId(columns.uuid()?),
@@ -50,7 +50,7 @@ impl CallbackStore for SqliteStore {
             connection
                 .prepare_cached(
                     "SELECT d.id, r.dag_id, r.run_id, d.alert, d.at FROM deadline AS d
-                     JOIN dag_run AS r ON r.rid = d.run_rid ORDER BY d.id",
+                     JOIN dag_run AS r ON r.rid = d.run_rid WHERE NOT d.missed ORDER BY d.id",
                 )?
                 .query_map([], read_deadline)?
                 .collect()

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("asset_cursor.sql"),
     include_str!("bundle.sql"),
     include_str!("partition.sql"),
+    include_str!("deadline_missed.sql"),
 ];
 
 /// The schema version that this program writes.

@@ -1,15 +1,17 @@
 //! What pages show at a glance.
 
 use jiff::Timestamp;
-use model::{DagId, Json, MapIndex, RunKey, TaskId};
+use model::{DagId, Deadline, Json, MapIndex, RunKey, TaskId};
 use rusqlite::{OptionalExtension, params, params_from_iter};
 
 use super::SqliteStore;
+use super::callbacks::read_deadline;
 use super::column::Columns;
-use super::read::Conditions;
+use super::dags::all;
+use super::read::{Conditions, Key, order_by, page};
 use crate::Result;
 use crate::overview::{DagCounts, Granularity, OverviewStore, RunsOfDate, StateCounts};
-use crate::query::Span;
+use crate::query::{DeadlineFilter, DeadlineOrder, Direction, Page, Span};
 
 fn unsigned(count: i64) -> u64 {
     count.unsigned_abs()
@@ -122,6 +124,50 @@ impl OverviewStore for SqliteStore {
                     Ok((TaskId::from(row.get::<_, String>(0)?), MapIndex(row.get(1)?)))
                 })?
                 .collect()
+        })
+    }
+
+    fn list_deadlines(
+        &self,
+        filter: &DeadlineFilter,
+        order: &[(DeadlineOrder, Direction)],
+        cut: Page,
+    ) -> Result<(Vec<(Deadline, bool)>, u64)> {
+        const TABLES: &str = "deadline AS d JOIN dag_run AS r ON r.rid = d.run_rid";
+        let mut conditions = Conditions::default();
+        conditions
+            .fixed("d.at IS NOT NULL")
+            .equal("r.dag_id", filter.dag_id.as_ref().map(DagId::to_string))
+            .equal("r.run_id", filter.run_id.as_ref().map(ToString::to_string))
+            .equal("d.missed", filter.missed)
+            .span("d.at", filter.at);
+        let key = |order| {
+            Key::Full(match order {
+                DeadlineOrder::Id => "d.id",
+                DeadlineOrder::At => "d.at",
+                DeadlineOrder::Missed => "d.missed",
+                DeadlineOrder::DagId => "r.dag_id",
+                DeadlineOrder::RunId => "r.run_id",
+            })
+        };
+        let order = order_by(order, key, &["d.id"]);
+        let source = all(TABLES, "d.id, r.dag_id, r.run_id, d.alert, d.at, d.missed", &conditions, &order);
+        self.snapshot(|connection| page(connection, &source, cut, |row| Ok((read_deadline(row)?, row.get(5)?))))
+    }
+
+    fn runs_with_missed_deadlines(&self, runs: &[RunKey]) -> Result<Vec<RunKey>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT 1 FROM dag_run AS r JOIN deadline AS d ON d.run_rid = r.rid AND d.missed
+                 WHERE r.dag_id = ?1 AND r.run_id = ?2",
+            )?;
+            let mut found = Vec::new();
+            for run in runs {
+                if statement.exists(params![run.dag_id.as_str(), run.run_id.as_str()])? {
+                    found.push(run.clone());
+                }
+            }
+            Ok(found)
         })
     }
 

@@ -45,12 +45,18 @@ pub fn a_backfill_is_read_back_as_it_was_written(store: &dyn Store) {
     assert_eq!(store.open_backfills().unwrap(), all[..2]);
     assert_eq!(store.last_backfill().unwrap(), BackfillId(3));
     let ids = |direction, limit, offset| {
-        let (found, total) = store.backfills(&"d".into(), direction, Page { limit, offset }).unwrap();
+        let (found, total) = store.backfills(Some(&"d".into()), None, direction, Page { limit, offset }).unwrap();
         (found.into_iter().map(|backfill| backfill.id.0).collect::<Vec<_>>(), total)
     };
     assert_eq!(ids(Direction::Ascending, 10, 0), (vec![1, 3], 2));
     assert_eq!(ids(Direction::Descending, 1, 0), (vec![3], 2));
     assert_eq!(ids(Direction::Ascending, 10, 1), (vec![3], 2));
+    let of_all = |open| {
+        let (found, total) = store.backfills(None, open, Direction::Ascending, Page::ALL).unwrap();
+        assert_eq!(found.len() as u64, total);
+        found.into_iter().map(|backfill| backfill.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!((of_all(None), of_all(Some(true)), of_all(Some(false))), (vec![1, 2, 3], vec![1, 2], vec![3]));
     let changed = Backfill { is_paused: true, completed_at: some(50), updated_at: at(50), ..all[0].clone() };
     store.commit(vec![put(&changed)]).unwrap();
     assert_eq!(store.backfill(changed.id).unwrap(), Some(changed));

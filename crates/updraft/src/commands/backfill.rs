@@ -122,7 +122,7 @@ fn row(backfill: &Backfill) -> cli::Row {
 fn list(context: &Context, dag_id: &str, output: Output) -> Result<()> {
     let store = context.dags(&FolderArgs::of_environment())?;
     dag(&*store, dag_id)?;
-    let (found, _) = store.backfills(&DagId::from(dag_id), Direction::Descending, Page::ALL)?;
+    let (found, _) = store.backfills(Some(&DagId::from(dag_id)), None, Direction::Descending, Page::ALL)?;
     show(&found.iter().map(row).collect::<Vec<_>>(), output)
 }
 

@@ -74,7 +74,7 @@ pub(super) fn localize(filter: &mut RunFilter, record: &DagRecord) -> Result<(),
     Ok(())
 }
 
-fn run_types(args: &mut Args) -> Vec<RunType> {
+pub(crate) fn run_types(args: &mut Args) -> Vec<RunType> {
     let texts = args.texts("run_type");
     let types: Result<Vec<RunType>, _> = texts.iter().filter(|text| *text != "none").map(|text| text.parse()).collect();
     types.unwrap_or_else(|_| {

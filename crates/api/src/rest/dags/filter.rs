@@ -33,6 +33,16 @@ pub(crate) fn run_states(args: &mut Args, name: &str) -> Vec<Option<DagRunState>
 
 /// `None` where nothing can match.
 pub(super) fn read(args: &mut Args) -> Option<DagFilter> {
+    let filter = read_common(args);
+    let last_run_start = args.span("dag_run_start_date");
+    let last_run_end = args.span("dag_run_end_date");
+    let last_run_states = run_states(args, "dag_run_state");
+    let timetable_types = args.texts("timetable_type");
+    filter.map(|filter| DagFilter { last_run_start, last_run_end, last_run_states, timetable_types, ..filter })
+}
+
+/// The filters that the UI's list has, too.
+pub(crate) fn read_common(args: &mut Args) -> Option<DagFilter> {
     let mut filter = DagFilter { tags: args.texts("tags"), ..DagFilter::default() };
     filter.all_tags = match_mode(args);
     filter.owners = args.texts("owners");
@@ -49,11 +59,7 @@ pub(super) fn read(args: &mut Args) -> Option<DagFilter> {
     // Runs on assets come later: no Dag has such a schedule.
     let on_assets = args.optional("has_asset_schedule", parse::boolean);
     let asset = args.text("asset_dependency");
-    filter.last_run_start = args.span("dag_run_start_date");
-    filter.last_run_end = args.span("dag_run_end_date");
-    filter.last_run_states = run_states(args, "dag_run_state");
     let favorite = args.optional("is_favorite", parse::boolean);
-    filter.timetable_types = args.texts("timetable_type");
     (on_assets != Some(true) && asset.is_none() && favorite != Some(true)).then_some(filter)
 }
 

@@ -119,6 +119,17 @@ impl From<HitlDetail> for BaseDetail {
     }
 }
 
+/// A question as it is shown with its task instance; nothing where the run is gone by now. Blocks.
+pub(crate) fn detail_of(
+    detail: HitlDetail,
+    ti: TaskInstance,
+    lookup: &mut Lookup<'_>,
+) -> Result<Option<impl Serialize + use<>>, ApiError> {
+    let Some(run) = lookup.run(&ti.run)? else { return Ok(None) };
+    let task_instance = TaskInstanceResponse::of(ti, &run, lookup)?;
+    Ok(Some(DetailResponse { detail: detail.into(), task_instance }))
+}
+
 fn not_found(key: &TaskInstanceKey) -> ApiError {
     let TaskInstanceKey { run: RunKey { dag_id, run_id }, task_id, map_index } = key;
     ApiError::not_found(format!(

@@ -23,7 +23,8 @@ impl Play {
                     Change::NotSuspended(_)
                     | Change::HitlTold(_)
                     | Change::CallbackDue(_)
-                    | Change::DeadlineGone(_) => {}
+                    | Change::DeadlineGone(_)
+                    | Change::DeadlineMissed(_) => {}
                     Change::Deadline(deadline) => {
                         let Some(moment) = deadline.at else { continue };
                         let name = self.names.get(&deadline.run).map_or("the run", String::as_str);

@@ -239,6 +239,12 @@ impl Writer {
             Change::AssetCursor { dag_id, cursor } => self.asset_cursor(dag_id, *cursor),
             Change::AssetEventsTaken { run, marks, upto } => self.asset_events_taken(run, marks, *upto),
             Change::Deadline(deadline) => self.deadline(deadline),
+            Change::DeadlineMissed(id) => {
+                self.connection
+                    .prepare_cached("UPDATE deadline SET missed = 1 WHERE id = ?1")?
+                    .execute([id.0.as_bytes()])?;
+                Ok(())
+            }
             Change::DeadlineGone(id) => {
                 self.connection.prepare_cached("DELETE FROM deadline WHERE id = ?1")?.execute([id.0.as_bytes()])?;
                 Ok(())
