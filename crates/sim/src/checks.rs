@@ -286,7 +286,8 @@ pub(crate) fn nobody_waits_for_nothing(world: &World) -> Check {
     for waiting in all.iter().filter(|ti| ti.state == TaskState::Scheduled) {
         let Some(sim) = world.dags.iter().find(|sim| sim.dag_id == waiting.run.dag_id) else { continue };
         let record = read(world.store.dag(&sim.dag_id))?;
-        let (dag, held) = (&sim.newest().dag, record.is_none_or(|record| record.paused || record.stale));
+        let Some(run) = read(world.store.run(&waiting.run))? else { continue };
+        let (dag, held) = (sim.structure_of(&run), record.is_none_or(|record| record.paused || record.stale));
         let Some(task) = dag.find(waiting.task_id.as_str()) else { continue };
         let free = has_room(world, dag, task, waiting, &holding, &active);
         ensure(held || sim.broken || world.is_draining() || !free, || {
@@ -338,7 +339,9 @@ fn has_room(
     let in_run = holding.iter().filter(|other| other.run == ti.run).count();
     let same = |other: &&&TaskInstance| other.run.dag_id == ti.run.dag_id && other.task_id == ti.task_id;
     let below = |limit: Option<u32>, count: usize| limit.is_none_or(|limit| count < limit as usize);
-    fits && in_run < dag.limits.max_active_tasks as usize
+    // This one limit is always that of the newest structure.
+    let newest = world.dags.iter().find(|sim| sim.dag_id == ti.run.dag_id).map_or(dag, |sim| &sim.newest().dag);
+    fits && in_run < newest.limits.max_active_tasks as usize
         && below(task.max_active_tis_per_dag, active.iter().filter(same).count())
         && below(task.max_active_tis_per_dagrun, active.iter().filter(same).filter(|other| other.run == ti.run).count())
 }
@@ -398,7 +401,7 @@ fn queued_for_ever(sim: &SimDag, run: &DagRun, runs: &[DagRun]) -> Check {
 
 /// A run may wait for a past that failed: that is waiting for people.
 fn running_for_ever(world: &World, sim: &SimDag, run: &DagRun) -> Check {
-    let dag = &sim.newest().dag;
+    let dag = sim.structure_of(run);
     let states = states_of(&read(world.store.task_instances_of(&run.key))?);
     let mut waits_for_past = false;
     for (task_id, state) in states.iter().filter(|(_, state)| !state.is_finished()) {
@@ -430,6 +433,7 @@ fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
             format!("the current try of {} is among its old ones", ti.key())
         })?;
     }
+    keeps_to_its_version(world, run, &task_instances)?;
     was_told(world, sim, run)?;
     deadline(world, sim, run)?;
     if world.by_hand.contains(&run.key) {
@@ -450,6 +454,20 @@ fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
     let states = states_of(&task_instances);
     ensure(states == expected.states, || differing(&run.key, &states, &expected.states))?;
     ensure(run.state == expected.run, || format!("{} is {} and should be {}", run.key, run.state, expected.run))
+}
+
+/// A run that has a version of its bundle has the structure of just that version, and so have its task instances.
+fn keeps_to_its_version(world: &World, run: &DagRun, task_instances: &[TaskInstance]) -> Check {
+    let Some(bundle_version) = &run.bundle_version else { return Ok(()) };
+    ensure(*bundle_version == run.version.to_string(), || {
+        format!("{} is of version {}, and its bundle of {bundle_version}", run.key, run.version)
+    })?;
+    // What was cleared may have gone on with the newest one; what had ended before stayed as it was.
+    let stray = task_instances.iter().find(|ti| ti.version != run.version);
+    let may_stray = world.cleared.contains_key(&run.key) || world.by_hand.contains(&run.key) || run.backfill.is_some();
+    ensure(stray.is_none() || may_stray, || {
+        format!("{} is of version {}, and a task instance is not: {stray:?}", run.key, run.version)
+    })
 }
 
 /// Whoever wants to know of a run's end was called.

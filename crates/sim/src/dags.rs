@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::{NextRun, Restriction, Timetable};
 use model::{
-    Dag, DagBuilder, DagId, DataInterval, DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, Json, Task,
-    TaskId, TaskInstance, TaskState, TimerEvent, TriggerRule, TriggerTimer, VersionId, WeightRule,
+    Dag, DagBuilder, DagId, DagRun, DataInterval, DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, Json,
+    Task, TaskId, TaskInstance, TaskState, TimerEvent, TriggerRule, TriggerTimer, VersionId, WeightRule,
 };
 use scheduler::{Deferral, Outcome};
 use serde_json::json;
@@ -59,6 +59,8 @@ pub struct SimDag {
     waits_for_assets: bool,
     /// The newest one last.
     pub versions: Vec<Version>,
+    /// It is from a bundle that has versions, one for each of its own: its runs keep to theirs.
+    pub bundled: bool,
     /// In no file for now.
     pub gone: bool,
     /// Its file can't be imported for now.
@@ -76,6 +78,7 @@ impl SimDag {
             waits_for_assets: parsed(&timetable).asset_condition().is_some(),
             timetable,
             versions: Vec::new(),
+            bundled: number % 3 == 1,
             gone: false,
             broken: false,
             held_back: false,
@@ -86,6 +89,12 @@ impl SimDag {
 
     pub fn newest(&self) -> &Version {
         &self.versions[self.versions.len() - 1]
+    }
+
+    /// What a run goes on with.
+    pub fn structure_of(&self, run: &DagRun) -> &Arc<Dag> {
+        let own = self.versions.iter().find(|version| run.bundle_version.is_some() && version.id == run.version);
+        &own.unwrap_or(self.newest()).dag
     }
 
     /// Somebody writes the Dag anew.

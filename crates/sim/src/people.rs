@@ -374,7 +374,7 @@ fn imported(sim: &SimDag) -> ImportedDag {
         display_name: dag.dag_id.to_string(),
         description: None,
         paused_upon_creation: false,
-        bundle_version: None,
+        bundle_version: sim.bundled.then(|| version.id.to_string()),
         relative_fileloc: String::new(),
         fileloc: String::new(),
         owners: Vec::new(),
