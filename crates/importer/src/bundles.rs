@@ -29,6 +29,8 @@ pub(crate) enum Source {
     Folder,
     /// There can't be such a bundle, and why.
     Broken(String),
+    /// Nobody is to look at it.
+    LeftAlone,
     Fetched(Fetch),
 }
 
@@ -65,6 +67,11 @@ impl Bundle {
             }),
         };
         Self { name, path, page, source, told: None, has_error: false }
+    }
+
+    /// Whatever it is, it stays as it is known.
+    pub(crate) fn leave_alone(self) -> Self {
+        Self { path: None, source: Source::LeftAlone, ..self }
     }
 
     /// The path of a folder, which is watched and scanned.

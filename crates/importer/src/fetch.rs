@@ -123,7 +123,7 @@ impl Service {
                     self.take_error_back(at).await;
                     self.record(BundleRecord { name, url, url_params, ..BundleRecord::default() }).await;
                 }
-                Source::Fetched(_) => {}
+                Source::Fetched(_) | Source::LeftAlone => {}
             }
         }
     }

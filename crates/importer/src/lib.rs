@@ -44,6 +44,8 @@ pub struct ImporterOptions {
     pub check_interval: Duration,
     /// How often copies of old versions are cleaned up, if at all (`[dag_processor] stale_bundle_cleanup_interval`).
     pub clean_interval: Option<Duration>,
+    /// The bundles to look at; none for all of them. What is known of the others stays.
+    pub only: Vec<String>,
 }
 
 /// How far the importer is.

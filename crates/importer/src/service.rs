@@ -120,7 +120,11 @@ impl Service {
         let info = self.helper_info().await;
         self.importer = name_of_importer(&info);
         let clean_interval = self.options.clean_interval.unwrap_or(self.options.scan_interval);
-        let bundle = |configured| Bundle::new(configured, self.options.scan_interval, clean_interval);
+        let bundle = |configured| {
+            let bundle = Bundle::new(configured, self.options.scan_interval, clean_interval);
+            let is_meant = self.options.only.is_empty() || self.options.only.contains(&bundle.name);
+            if is_meant { bundle } else { bundle.leave_alone() }
+        };
         self.bundles = info.bundles.into_iter().map(bundle).collect();
         for folder in self.bundles.iter().filter_map(Bundle::folder) {
             self.watcher.watch_tree(folder);

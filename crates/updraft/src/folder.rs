@@ -72,6 +72,7 @@ pub fn start_importer(
     store: &Arc<dyn Store>,
     engine: EngineHandle,
     helper: Helper,
+    only: &[String],
 ) -> Result<Importer> {
     let options = ImporterOptions {
         rules: rules(config)?,
@@ -86,18 +87,20 @@ pub fn start_importer(
         clean_interval: Some(config.get::<u64>("dag_processor", "stale_bundle_cleanup_interval", 1800)?)
             .filter(|seconds| *seconds > 0)
             .map(Duration::from_secs),
+        only: only.to_vec(),
     };
     let answers = stack::import_answers(Arc::clone(store));
     Ok(Importer::start(options, Arc::clone(store), engine, helper, answers))
 }
 
-/// Imports every file that has changed, and returns how many files there are. The store is opened when all that the
-/// import needs is there.
+/// Imports every file that has changed, in all bundles or in those that are named, and returns how many files there are. The
+/// store is opened when all that the import needs is there.
 pub fn import_once(
     home: &Home,
     lock: Option<&HomeLock>,
     config: &Config,
     args: &FolderArgs,
+    only: &[String],
     open: impl FnOnce() -> Result<Arc<dyn Store>>,
 ) -> Result<usize> {
     let folders = folders(args, home, config)?;
@@ -105,7 +108,7 @@ pub fn import_once(
     let result = runtime.block_on(async {
         let mut termination = Termination::listen()?;
         tokio::select! {
-            result = import(home, lock, config, args, open, folders) => result,
+            result = import(home, lock, config, args, (only, open), folders) => result,
             signal = termination.wait() => bail!("stopped by {signal}"),
         }
     });
@@ -118,7 +121,7 @@ async fn import(
     lock: Option<&HomeLock>,
     config: &Config,
     args: &FolderArgs,
-    open: impl FnOnce() -> Result<Arc<dyn Store>>,
+    (only, open): (&[String], impl FnOnce() -> Result<Arc<dyn Store>>),
     folders: Vec<PathBuf>,
 ) -> Result<usize> {
     let python = python_env::find(args.python.as_deref(), home).await?;
@@ -126,10 +129,15 @@ async fn import(
     let helper = Helper::new(host.clone());
     helper.configure(stack::helper_options(home, python.path.clone(), &folders));
     // Says what is wrong with the packages, for which an importer would wait.
-    helper.server().await?.ready().await.with_context(|| format!("{} can't be used", python.path.display()))?;
+    let info =
+        helper.server().await?.ready().await.with_context(|| format!("{} can't be used", python.path.display()))?;
+    let names: Vec<&str> = info.bundles.iter().map(|bundle| &*bundle.name).collect();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
+        bail!("there is no bundle {unknown}; there are {}", names.join(", "));
+    }
     // There is no engine; whichever runs next finds in the store what was imported.
     let (engine, _) = Engine::channel();
-    let importer = start_importer(home, config, &open()?, engine, helper)?;
+    let importer = start_importer(home, config, &open()?, engine, helper, only)?;
     let names: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
     say!("Importing {}", if names.is_empty() { "the bundles".to_owned() } else { names.join(", ") });
     importer.settled().await;

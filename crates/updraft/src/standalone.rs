@@ -48,7 +48,7 @@ async fn serve(args: &StandaloneArgs, home: &Home, config: &Config, lock: &mut H
     let server = web::Server::start(listener, state.clone());
     lock.announce(&url)?;
     say!("Updraft {} is ready at {url} (home {})", env!("CARGO_PKG_VERSION"), home.path.display());
-    let importer = folder::start_importer(home, config, &store, stack.handle(), stack.helper.clone())?;
+    let importer = folder::start_importer(home, config, &store, stack.handle(), stack.helper.clone(), &[])?;
     state.watch_importer(importer.pulse(), importer.again());
     // Once per start, beside everything else: it reads all variables and connections.
     tokio::task::spawn_blocking(move || {

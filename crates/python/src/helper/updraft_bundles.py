@@ -4,8 +4,10 @@ The child says what it has found, and is answered with the next question, as whe
 Between the two the classes may ask for connections and variables, in the official messages.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import traceback
 
 import updraft_evaluate
@@ -118,8 +120,12 @@ def refresh(name, _question):
     bundle = kept.pop(name, None)
     if bundle is None:
         bundle = manager.get_bundle(name)
-        bundle.initialize()
-    bundle.refresh()
+        with whole(bundle):
+            bundle.initialize()
+            bundle.refresh()
+    else:
+        with whole(bundle):
+            bundle.refresh()
     path = os.path.abspath(bundle.path)
     if not os.path.isdir(path):
         raise NotADirectoryError(f"the bundle's folder {path} does not exist")
@@ -132,14 +138,41 @@ def refresh(name, _question):
     return found
 
 
+@contextlib.contextmanager
+def whole(bundle):
+    """What a git that was killed has left behind would stop the next one for ever."""
+    mark = bundle.base_dir / ".updraft-fetches"
+    if mark.exists():
+        with bundle.lock():
+            # The copy that the newest version is imported from is made anew out of what was fetched.
+            shutil.rmtree(bundle.base_dir / "tracking_repo", ignore_errors=True)
+            for lock in [*bundle.base_dir.glob("bare/*.lock"), *bundle.base_dir.glob("bare/refs/**/*.lock")]:
+                lock.unlink(missing_ok=True)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
 def checked_out(manager, name, version):
     """The folder of a version. It is there before a task needs it: by then its source may be out of reach."""
-    from airflow.dag_processing.bundles.base import BundleVersionLock
+    from airflow.dag_processing.bundles.base import BundleVersionLock, get_bundle_version_path
 
     # The lock says that it was used now, which keeps it from being cleaned up.
     with BundleVersionLock(bundle_name=name, bundle_version=version):
         bundle = manager.get_bundle(name, version)
-        bundle.initialize()
+        try:
+            bundle.initialize()
+        except Exception:
+            # Most likely a copy whose making was cut off: nothing runs from one that can't be opened.
+            folder = get_bundle_version_path(bundle_name=name, version=version)
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(folder)
+            bundle = manager.get_bundle(name, version)
+            bundle.initialize()
         path = os.path.abspath(bundle.path)
     if not os.path.isdir(path):
         raise NotADirectoryError(f"version {version} of the bundle has no folder {path}")

@@ -61,7 +61,16 @@ pub enum DagsCommand {
     /// Print a Dag's tasks and their dependencies as a graph in the DOT language.
     Show { dag_id: String },
     /// Import the Dags folder into the database now, without a server.
-    Reserialize(FolderArgs),
+    Reserialize(ReserializeArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ReserializeArgs {
+    /// Only this bundle; may be given several times.
+    #[arg(short = 'B', long, value_name = "NAME")]
+    pub bundle_name: Vec<String>,
+    #[command(flatten)]
+    pub folder: FolderArgs,
 }
 
 #[derive(Args, Debug)]

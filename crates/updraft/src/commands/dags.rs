@@ -32,7 +32,7 @@ pub fn run(context: &Context, command: DagsCommand) -> Result<ExitCode> {
         DagsCommand::Test(args) => return dagtest::run(context, args),
         DagsCommand::Show { dag_id } => show_graph(context, &dag_id)?,
         DagsCommand::Reserialize(args) => {
-            let files = context.import(&args)?;
+            let files = context.import(&args.folder, &args.bundle_name)?;
             say!("{files} Dag files are imported");
         }
     }
@@ -45,7 +45,7 @@ fn source(context: &Context, local: bool, args: &FolderArgs) -> Result<Arc<dyn S
         return context.dags(args);
     }
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    folder::import_once(&context.home, None, &context.config, args, || Ok(Arc::clone(&store)))?;
+    folder::import_once(&context.home, None, &context.config, args, &[], || Ok(Arc::clone(&store)))?;
     Ok(store)
 }
 

@@ -131,17 +131,17 @@ impl Context {
     /// The database to read Dags from. If there is none yet, the Dags folder is imported first.
     pub fn dags(&self, args: &FolderArgs) -> Result<Arc<dyn Store>> {
         if !self.home.database().exists() {
-            self.import(args)?;
+            self.import(args, &[])?;
         }
         self.reader()
     }
 
-    /// Imports the Dags folder into the database, unless a server does.
-    pub fn import(&self, args: &FolderArgs) -> Result<usize> {
+    /// Imports the Dags folder into the database, or some of its bundles, unless a server does.
+    pub fn import(&self, args: &FolderArgs, only: &[String]) -> Result<usize> {
         match self.home.access()? {
             Access::Alone(lock) => {
                 let open = || Ok(Arc::new(self.sqlite()?) as Arc<dyn Store>);
-                let files = folder::import_once(&self.home, Some(&lock), &self.config, args, open)?;
+                let files = folder::import_once(&self.home, Some(&lock), &self.config, args, only, open)?;
                 local::plan(&open()?)?;
                 Ok(files)
             }

@@ -345,6 +345,61 @@ fn a_repository_out_of_reach_goes_on_as_it_was() {
 }
 
 #[test]
+fn what_a_killed_git_has_left_is_no_obstacle() {
+    let context = context();
+    let repository = Repository::new(&context, "repository");
+    let commit = |word: &str| {
+        repository.commit(&[("plain.py", &dag("plain", "x", "")), ("common.py", &format!("WORD = {word:?}\n"))])
+    };
+    let one = commit("one");
+    let settings = settings(&context, &[repository.bundle("git", "main", None)]);
+    let server = start(&context, &settings);
+    wait_for_version(&server, "plain", &one);
+    server.kill();
+    let two = commit("two");
+    let fetched = context.path("fetched/git");
+    // As it is when the process was killed: it was writing the index of one copy, and had just begun the other.
+    std::fs::write(fetched.join(".updraft-fetches"), "").unwrap();
+    std::fs::write(fetched.join("tracking_repo/.git/index.lock"), "").unwrap();
+    std::fs::write(fetched.join("bare/packed-refs.lock"), "").unwrap();
+    let cut_off = Repository(fetched.join("versions").join(&two));
+    std::fs::create_dir_all(&cut_off.0).unwrap();
+    cut_off.git(&["init", "-q"]);
+    let server = start(&context, &settings);
+    wait_for_version(&server, "plain", &two);
+    assert_eq!(said(&server, "plain"), json!("x two"));
+    assert!(errors(&server).is_empty());
+}
+
+#[test]
+fn one_bundle_is_imported_without_a_server() {
+    let context = context();
+    let repository = Repository::new(&context, "repository");
+    let commit = repository.commit(&[("plain.py", &dag("plain", "x", "")), ("common.py", "WORD = \"y\"\n")]);
+    let here = context.path("here");
+    std::fs::create_dir_all(&here).unwrap();
+    std::fs::write(here.join("near.py"), dag("near", "here", "")).unwrap();
+    let settings = settings(&context, &[repository.bundle("git", "main", None), local("here", &here)]);
+    let run = |args: &[&str]| {
+        let mut command = context.command(args);
+        command.arg("--home").arg(context.home()).envs(settings.iter().map(|(name, value)| (name, value)));
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let python = testkit::python();
+    let python = python.to_str().unwrap();
+    let (success, said) = run(&["dags", "reserialize", "--python", python, "-B", "nowhere"]);
+    assert!(!success && said.contains("there is no bundle nowhere; there are git, here"), "{said}");
+    let (success, said) = run(&["dags", "reserialize", "--python", python, "--bundle-name", "git"]);
+    assert!(success && said.contains("1 Dag files are imported"), "{said}");
+    let (_, listed) = run(&["dags", "list", "--output", "json"]);
+    assert!(listed.contains(&commit) && !listed.contains("near"), "{listed}");
+    // And a Dag in the foreground has the code of its bundle.
+    let (success, said) = run(&["dags", "test", "plain", "--python", python]);
+    assert!(success, "{said}");
+}
+
+#[test]
 fn branches_tags_commits_and_connections() {
     let context = context();
     let repository = Repository::new(&context, "repository");
