@@ -5,9 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::timetable::NextRun;
-use model::{Backfill, BackfillId, DagId, DagRun, DagRunState, HitlRefusal, HitlResponse, RunKey, TaskInstanceKey};
+use model::{
+    AssetEvent, AssetUpdate, Backfill, BackfillId, DagId, DagRun, DagRunState, HitlRefusal, HitlResponse, RunKey,
+    TaskInstanceKey,
+};
 use scheduler::{
     BackfillRefusal, BackfillWish, Clear, Event, Mark, NewRun, ReplyId, RunRefusal, TasksChanged, TriggerError,
+    UnqueueAssets,
 };
 use tokio::sync::oneshot;
 
@@ -63,6 +67,8 @@ enum Answer {
     Changed(Result<Option<Box<DagRun>>, RunRefusal>),
     TasksChanged(Result<Box<TasksChanged>, RunRefusal>),
     Backfill(Result<Box<Backfill>, BackfillRefusal>),
+    Asset(Box<AssetEvent>),
+    Unqueued(usize),
     Done,
 }
 
@@ -99,6 +105,14 @@ impl Replies {
 
     pub(crate) fn backfill_changed(&self, id: ReplyId, answer: Result<Box<Backfill>, BackfillRefusal>) {
         self.send(id, Answer::Backfill(answer));
+    }
+
+    pub(crate) fn asset_recorded(&self, id: ReplyId, event: Box<AssetEvent>) {
+        self.send(id, Answer::Asset(event));
+    }
+
+    pub(crate) fn assets_unqueued(&self, id: ReplyId, count: usize) {
+        self.send(id, Answer::Unqueued(count));
     }
 
     pub(crate) fn done(&self, id: ReplyId) {
@@ -258,15 +272,35 @@ impl EngineHandle {
         response_of(answer.blocking_recv().map_err(|_| EngineStopped)?)
     }
 
+    /// Records that an asset was updated by somebody who is no task. Gives the event when it is durable.
+    pub async fn update_asset(&self, update: AssetUpdate) -> Result<Box<AssetEvent>, EngineStopped> {
+        let (reply, answer) = self.replies.expect();
+        self.tell(Input::Event(Event::AssetUpdated { reply, update: Box::new(update) })).await?;
+        match answer.await.map_err(|_| EngineStopped)? {
+            Answer::Asset(event) => Ok(event),
+            // Nobody answers such a request like that.
+            _ => Err(EngineStopped),
+        }
+    }
+
+    /// Lets assets no longer wait for Dags. Says how many there were, when that is durable.
+    pub async fn unqueue_assets(&self, unqueue: UnqueueAssets) -> Result<usize, EngineStopped> {
+        let (reply, answer) = self.replies.expect();
+        self.tell(Input::Event(Event::UnqueueAssets { reply, unqueue })).await?;
+        match answer.await.map_err(|_| EngineStopped)? {
+            Answer::Unqueued(count) => Ok(count),
+            // Nobody answers such a request like that.
+            _ => Err(EngineStopped),
+        }
+    }
+
     async fn change_run(&self, event: impl FnOnce(ReplyId) -> Event) -> Result<Option<Box<DagRun>>, ChangeFailure> {
         let (reply, answer) = self.replies.expect();
         self.tell(Input::Event(event(reply))).await?;
         match answer.await.map_err(|_| EngineStopped)? {
             Answer::Changed(answer) => Ok(answer?),
             // Nobody answers such a request like that.
-            Answer::Run(_) | Answer::Hitl(_) | Answer::TasksChanged(_) | Answer::Backfill(_) | Answer::Done => {
-                Err(EngineStopped.into())
-            }
+            _ => Err(EngineStopped.into()),
         }
     }
 }
@@ -275,9 +309,7 @@ fn tasks_of(answer: Answer) -> Result<TasksChanged, ChangeFailure> {
     match answer {
         Answer::TasksChanged(answer) => Ok(*answer?),
         // Nobody answers such a request like that.
-        Answer::Run(_) | Answer::Changed(_) | Answer::Hitl(_) | Answer::Backfill(_) | Answer::Done => {
-            Err(EngineStopped.into())
-        }
+        _ => Err(EngineStopped.into()),
     }
 }
 
@@ -285,9 +317,7 @@ fn response_of(answer: Answer) -> Result<Box<HitlResponse>, AnswerFailure> {
     match answer {
         Answer::Hitl(answer) => Ok(answer?),
         // Nobody answers an answer like that.
-        Answer::Run(_) | Answer::Changed(_) | Answer::TasksChanged(_) | Answer::Backfill(_) | Answer::Done => {
-            Err(EngineStopped.into())
-        }
+        _ => Err(EngineStopped.into()),
     }
 }
 
@@ -303,8 +333,6 @@ fn run_of(answer: Answer) -> Result<Box<DagRun>, TriggerFailure> {
     match answer {
         Answer::Run(run) => Ok(run?),
         // Nobody answers a request for a run like that.
-        Answer::Changed(_) | Answer::Hitl(_) | Answer::TasksChanged(_) | Answer::Backfill(_) | Answer::Done => {
-            Err(EngineStopped.into())
-        }
+        _ => Err(EngineStopped.into()),
     }
 }

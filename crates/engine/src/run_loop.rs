@@ -259,6 +259,8 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::RunChanged { to, answer } => self.replies.changed(to, answer),
                 Action::BackfillChanged { to, answer } => self.replies.backfill_changed(to, answer),
                 Action::TasksChanged { to, answer } => self.replies.tasks_changed(to, answer),
+                Action::AssetRecorded { to, event } => self.replies.asset_recorded(to, event),
+                Action::AssetsUnqueued { to, count } => self.replies.assets_unqueued(to, count),
                 Action::Call { callback, run } => self.dispatch.call(callback, run),
                 Action::RunFinished { run, reason } => self.dispatch.run_finished(&run, reason),
                 Action::AutoPaused { dag_id, failed_runs } => {

@@ -1,15 +1,15 @@
 //! What came of an import, as the store takes it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use engine::facts_to_json;
 use engine::triggering::check_params;
 use jiff::{SignedDuration, Timestamp};
-use model::{AssetCondition, AssetLike, Dag, Json, RunType, VersionId};
+use model::{AssetCondition, AssetKey, AssetLike, Dag, Json, RunType, Task, VersionId};
 use python::import::Imported;
 use python::serialized::{self, Listing};
-use store::{DagAsset, ImportedDag, ImportedFile};
+use store::{AssetAlias, AssetUse, DagAsset, ImportedDag, ImportedFile};
 
 /// What an import is recorded with.
 pub(crate) struct Circumstances<'a> {
@@ -140,6 +140,7 @@ fn describe_dag(
             may_have(RunType::AssetTriggered),
         ),
         assets: assets_of(dag),
+        aliases: aliases_of(dag),
         unproven: false,
         version: VersionId(uuid::Uuid::now_v7()),
         hash: hash_of(&serialized, &extras),
@@ -148,23 +149,53 @@ fn describe_dag(
     }
 }
 
+/// Everything about assets that a Dag names, and what it is to the Dag.
+fn parts_of(dag: &Dag) -> impl Iterator<Item = (&AssetLike, AssetUse)> {
+    let waited_for = dag.timetable.listens_to().map(AssetCondition::parts).unwrap_or_default();
+    let of_task = |task: &'_ Task| task.task_id.clone();
+    let inlets = dag
+        .tasks()
+        .iter()
+        .flat_map(move |task| task.inlets.iter().map(move |part| (part, AssetUse::Inlet(of_task(task)))));
+    let outlets = dag
+        .tasks()
+        .iter()
+        .flat_map(move |task| task.outlets.iter().map(move |part| (part, AssetUse::Outlet(of_task(task)))));
+    waited_for.into_iter().map(|part| (part, AssetUse::Schedule)).chain(inlets).chain(outlets)
+}
+
 /// The assets that a Dag waits for, and those of its tasks. Of several that are the same, the last one says the most, as in
 /// Airflow.
 fn assets_of(dag: &Dag) -> Vec<DagAsset> {
-    let waited_for = dag.timetable.listens_to().map(AssetCondition::parts).unwrap_or_default();
-    let inlets = dag.tasks().iter().flat_map(|task| &task.inlets);
-    let outlets = dag.tasks().iter().flat_map(|task| &task.outlets);
     let mut assets: Vec<DagAsset> = Vec::new();
-    let consumed = waited_for.into_iter().chain(inlets).map(|part| (part, false));
-    for (part, produced) in consumed.chain(outlets.map(|part| (part, true))) {
+    let mut places: HashMap<&AssetKey, usize> = HashMap::new();
+    for (part, by) in parts_of(dag) {
         let AssetLike::Asset(asset) = part else { continue };
-        let found = DagAsset { asset: asset.clone(), produced };
-        match assets.iter_mut().find(|known| known.asset.key == asset.key) {
-            Some(known) => *known = found,
-            None => assets.push(found),
+        let place = *places.entry(&asset.key).or_insert(assets.len());
+        match assets.get_mut(place) {
+            Some(known) => {
+                known.asset = asset.clone();
+                if !known.uses.contains(&by) {
+                    known.uses.push(by);
+                }
+            }
+            None => assets.push(DagAsset { asset: asset.clone(), uses: vec![by] }),
         }
     }
     assets
+}
+
+/// The same of aliases.
+fn aliases_of(dag: &Dag) -> Vec<AssetAlias> {
+    let mut aliases: Vec<AssetAlias> = Vec::new();
+    for (part, _) in parts_of(dag) {
+        let AssetLike::Alias { name, group } = part else { continue };
+        match aliases.iter_mut().find(|known| known.name == *name) {
+            Some(known) => known.group.clone_from(group),
+            None => aliases.push(AssetAlias { name: name.clone(), group: group.clone() }),
+        }
+    }
+    aliases
 }
 
 /// Of everything that makes a version: the structure, and what the import found beyond it. Where a file lies, and

@@ -39,7 +39,10 @@ pub enum AssetLike {
     /// The asset that has this name (`Asset.ref(name=…)`).
     NameRef(String),
     UriRef(String),
-    Alias(String),
+    Alias {
+        name: String,
+        group: String,
+    },
 }
 
 /// What an asset event says of itself, and what a condition asks for.
@@ -62,7 +65,10 @@ impl AssetLike {
                 group: text("group").unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
                 extra: fields.get("extra").filter(|extra| extra.is_object()).cloned().unwrap_or_else(empty),
             }),
-            "asset_alias" => AssetLike::Alias(text("name")?),
+            "asset_alias" => AssetLike::Alias {
+                name: text("name")?,
+                group: text("group").unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
+            },
             "asset_ref" => text("name").map(AssetLike::NameRef).or_else(|| text("uri").map(AssetLike::UriRef))?,
             _ => return None,
         })
@@ -73,7 +79,7 @@ impl AssetLike {
             AssetLike::Asset(asset) => AssetMark::Asset(asset.key.clone()),
             AssetLike::NameRef(name) => AssetMark::Name(name.clone()),
             AssetLike::UriRef(uri) => AssetMark::Uri(uri.clone()),
-            AssetLike::Alias(name) => AssetMark::Alias(name.clone()),
+            AssetLike::Alias { name, .. } => AssetMark::Alias(name.clone()),
         }
     }
 }
@@ -247,7 +253,7 @@ mod tests {
             AssetLike::Asset(asset),
             AssetLike::NameRef("b".into()),
             AssetLike::UriRef("s3://c".into()),
-            AssetLike::Alias("d".into()),
+            AssetLike::Alias { name: "d".into(), group: "asset".into() },
         ];
         assert_eq!(condition().parts(), parts.iter().collect::<Vec<_>>());
         assert_eq!(AssetCondition::from_serialized(&json!({"__type": "asset_all", "objects": [{"a": 1}]})), None);

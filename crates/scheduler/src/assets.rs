@@ -13,7 +13,7 @@ use model::{
 };
 
 use crate::Scheduler;
-use crate::event::{Action, Decisions, Need, NewRun, Refusal, Structure};
+use crate::event::{Action, Decisions, Need, NewRun, Refusal, ReplyId, Structure, UnqueueAssets};
 
 /// Letters behind a run's moment, so that two runs of one moment have ids of their own (`get_random_string`).
 pub(crate) const RUN_ID_LETTERS: usize = 8;
@@ -221,6 +221,47 @@ impl Scheduler {
             }
             self.look_at_assets(&dag_id);
         }
+    }
+
+    /// Somebody who is no task has updated an asset.
+    pub(crate) fn asset_updated(
+        &mut self,
+        reply: ReplyId,
+        update: AssetUpdate,
+        now: Timestamp,
+        decisions: &mut Decisions,
+    ) {
+        let from = decisions.changes.len();
+        self.record_updates(vec![update], None, now, decisions);
+        let made = decisions.changes[from..].iter().find_map(|change| match change {
+            Change::AssetEvent(event) => Some(event.clone()),
+            _ => None,
+        });
+        decisions.actions.extend(made.map(|event| Action::AssetRecorded { to: reply, event }));
+    }
+
+    /// Somebody wants assets to wait no longer.
+    pub(crate) fn unqueue_assets(&mut self, reply: ReplyId, unqueue: &UnqueueAssets, decisions: &mut Decisions) {
+        let UnqueueAssets { dag_id, asset, before } = unqueue;
+        let stays = |queued: &QueuedAsset| {
+            asset.as_ref().is_some_and(|asset| queued.key != *asset)
+                || before.is_some_and(|before| queued.first_at >= before)
+        };
+        let mut dag_ids: Vec<DagId> = match dag_id {
+            Some(dag_id) => vec![dag_id.clone()],
+            None => self.assets.consumers.keys().cloned().collect(),
+        };
+        dag_ids.sort_unstable();
+        let mut count = 0;
+        for dag_id in dag_ids {
+            let Some(consumer) = self.assets.consumers.get_mut(&dag_id) else { continue };
+            let assets = consumer.retain(stays);
+            count += assets.len();
+            if !assets.is_empty() {
+                decisions.changes.push(Change::AssetsUnqueued { dag_id, assets });
+            }
+        }
+        decisions.actions.push(Action::AssetsUnqueued { to: reply, count });
     }
 
     /// At start: what waited for a Dag before.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::NamedRun;
 use model::{
-    AssetEventId, AssetKey, AssetUpdate, AttemptId, Backfill, BackfillId, Callback, Change, Dag, DagId, DagRun,
-    DagRunState, DataInterval, Deadline, HitlRefusal, HitlResponse, Json, MapIndex, QueuedAsset, RunId, RunKey,
+    AssetEvent, AssetEventId, AssetKey, AssetUpdate, AttemptId, Backfill, BackfillId, Callback, Change, Dag, DagId,
+    DagRun, DagRunState, DataInterval, Deadline, HitlRefusal, HitlResponse, Json, MapIndex, QueuedAsset, RunId, RunKey,
     Suspension, TaskId, TaskIndex, TaskInstance, TaskInstanceId, TaskInstanceKey, TriggerId, TriggerTimer, TriggeredBy,
     VersionId,
 };
@@ -125,6 +125,16 @@ pub enum Event {
     AssetsUpdated {
         attempt: AttemptId,
         updates: Vec<AssetUpdate>,
+    },
+    /// Somebody says that an asset was updated; the answer is [`Action::AssetRecorded`].
+    AssetUpdated {
+        reply: ReplyId,
+        update: Box<AssetUpdate>,
+    },
+    /// Somebody wants these assets to wait no longer; the answer is [`Action::AssetsUnqueued`].
+    UnqueueAssets {
+        reply: ReplyId,
+        unqueue: UnqueueAssets,
     },
     /// At start, before any Dag: the number of the last asset event, the assets that were ever updated by an alias, and the
     /// Dags that have a cursor.
@@ -391,6 +401,17 @@ pub enum TriggeredEnd {
     Skipped,
 }
 
+/// Which assets are to wait no longer. Their events stay behind the cursors of their Dags.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UnqueueAssets {
+    /// For this Dag; for all otherwise.
+    pub dag_id: Option<DagId>,
+    /// This one; all otherwise.
+    pub asset: Option<AssetKey>,
+    /// Of which the first event came before.
+    pub before: Option<Timestamp>,
+}
+
 /// Something that the scheduler must know before it can decide.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Need {
@@ -508,6 +529,16 @@ pub enum Action {
     BackfillChanged {
         to: ReplyId,
         answer: Result<Box<Backfill>, crate::BackfillRefusal>,
+    },
+    /// An update that somebody has told is durable.
+    AssetRecorded {
+        to: ReplyId,
+        event: Box<AssetEvent>,
+    },
+    /// That so many assets wait no longer is durable.
+    AssetsUnqueued {
+        to: ReplyId,
+        count: usize,
     },
     /// What somebody wanted of task instances is durable: they as they are then, and their run.
     TasksChanged {

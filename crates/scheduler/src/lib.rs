@@ -46,7 +46,7 @@ pub use dags::DagFacts;
 pub use event::{
     Action, Answered, ArmTrigger, Decisions, Deferral, Event, HitlAnswer, LengthOf, LoadedRun, Need, NewRun, Obstacle,
     Outcome, PreviousRun, Refusal, ReplyId, RunRefusal, Skip, SkipDecision, StartAttempt, StopReason, Structure,
-    TasksChanged, Trigger, TriggerError, TriggerEvent, TriggeredEnd, Waiting,
+    TasksChanged, Trigger, TriggerError, TriggerEvent, TriggeredEnd, UnqueueAssets, Waiting,
 };
 pub use expand::MAX_INSTANCES;
 pub use ids::IdSource;
@@ -261,6 +261,8 @@ impl Scheduler {
             Event::SkipDownstream { attempt, tasks } => self.skip_downstream(attempt, &tasks, now, decisions),
             Event::BranchDecided { attempt, decision } => self.branch_decided(attempt, decision, decisions),
             Event::AssetsUpdated { attempt, updates } => self.assets_updated(attempt, updates, now, decisions),
+            Event::AssetUpdated { reply, update } => self.asset_updated(reply, *update, now, decisions),
+            Event::UnqueueAssets { reply, unqueue } => self.unqueue_assets(reply, &unqueue, decisions),
             Event::AssetsFound { last, aliases, consumers } => self.assets.found(last, aliases, consumers),
             Event::AssetsQueued { dag_id, queued } => self.assets_queued(&dag_id, queued, decisions),
             Event::AssetRunReady { dag_id, structure } => self.asset_run_ready(&dag_id, structure, now, decisions),

@@ -7,7 +7,7 @@ use model::{
     Outlets, QueuedAsset, RunKey, TaskInstance, TaskInstanceKey, TaskState,
 };
 use serde_json::json;
-use store::{AssetEventFilter, AssetStore, DagAsset, DagStore, Page, RunFilter, RunStore};
+use store::{AssetEventFilter, AssetStore, AssetUse, DagAsset, DagStore, Page, RunFilter, RunStore};
 
 use crate::checks::{Check, ensure, read};
 use crate::dags::{Plan, SimDag};
@@ -52,11 +52,11 @@ pub(crate) fn edited(rng: &mut Rng, number: usize, before: &Json) -> Json {
 
 /// The assets that a Dag's file names.
 pub(crate) fn of_dag(sim: &SimDag) -> Vec<DagAsset> {
-    let own = DagAsset { asset: Asset::new(key(sim.dag_id.as_str())), produced: true };
+    let own = DagAsset { asset: Asset::new(key(sim.dag_id.as_str())), uses: vec![AssetUse::Outlet("t0".into())] };
     let condition = sim.newest().dag.timetable.asset_condition();
     let waited_for =
         condition.map(AssetCondition::parts).unwrap_or_default().into_iter().filter_map(|part| match part {
-            model::AssetLike::Asset(asset) => Some(DagAsset { asset: asset.clone(), produced: false }),
+            model::AssetLike::Asset(asset) => Some(DagAsset { asset: asset.clone(), uses: vec![AssetUse::Schedule] }),
             _ => None,
         });
     waited_for.chain([own]).collect()

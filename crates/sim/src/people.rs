@@ -389,6 +389,7 @@ fn imported(sim: &SimDag) -> ImportedDag {
         allowed_run_types: None,
         unproven: false,
         assets: assets::of_dag(sim),
+        aliases: Vec::new(),
         facts: facts_to_json(dag, &sim.timetable, None, true, true),
         version: version.id,
         hash: version.id.to_string(),

@@ -82,7 +82,7 @@ impl World {
             }),
             Action::TasksChanged { to, answer } => self.told_of_clear(to.0, answer),
             Action::BackfillChanged { answer, .. } => self.told_of_backfill(answer),
-            Action::Acknowledge { .. } => {}
+            Action::Acknowledge { .. } | Action::AssetRecorded { .. } | Action::AssetsUnqueued { .. } => {}
         }
         Ok(())
     }

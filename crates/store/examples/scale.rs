@@ -62,6 +62,7 @@ fn imported(number: usize) -> Write {
         allowed_run_types: None,
         unproven: false,
         assets: Vec::new(),
+        aliases: Vec::new(),
         facts: json!({
             "timetable": {
                 "__type": "airflow.timetables.trigger.CronTriggerTimetable",

@@ -49,15 +49,15 @@ pub use crypt::{BadFernetKey, FernetKeys};
 pub use error::StoreError;
 pub use overview::{DagCounts, Granularity, OverviewStore, RunsOfDate, StateCounts};
 pub use query::{
-    AssetEventFilter, ConnectionOrder, DagFilter, DagOrder, DeadlineFilter, DeadlineOrder, Direction, DurationRange,
-    HitlFilter, HitlOrder, ImportErrorFilter, ImportErrorOrder, Page, PoolOrder, RunFilter, RunOrder, Span,
-    TaskInstanceFilter, TaskInstanceOrder, TextFilter, VariableOrder, VersionFilter, VersionOrder, XComFilter,
-    XComOrder,
+    AliasFilter, AliasOrder, AssetEventFilter, AssetFilter, AssetOrder, ConnectionOrder, DagFilter, DagOrder,
+    DeadlineFilter, DeadlineOrder, Direction, DurationRange, EventListFilter, EventOrder, HitlFilter, HitlOrder,
+    ImportErrorFilter, ImportErrorOrder, Page, PoolOrder, RunFilter, RunOrder, Span, TaskInstanceFilter,
+    TaskInstanceOrder, TextFilter, VariableOrder, VersionFilter, VersionOrder, XComFilter, XComOrder,
 };
 pub use records::{
-    AssetRecord, AssetStateEntry, BundleRecord, Connection, DagAsset, DagRecord, DagVersion, DagWarning, FileRecord,
-    ImportError, Pool, PoolUsage, StateWriter, TaskStateEntry, TaskTry, Variable, VersionHead, WaitingPartition, XCom,
-    XComHead, XComKey,
+    AssetAlias, AssetRecord, AssetStateEntry, AssetUse, BundleRecord, Connection, DagAsset, DagRecord, DagVersion,
+    DagWarning, FileRecord, ImportError, ListedAsset, ListedEvent, ListedQueued, ListedUse, NumberedAlias, Pool,
+    PoolUsage, StateWriter, TaskStateEntry, TaskTry, Variable, VersionHead, WaitingPartition, XCom, XComHead, XComKey,
 };
 pub use write::{ImportedDag, ImportedFile, Write};
 
@@ -291,6 +291,36 @@ pub trait TaskStateStore {
     fn expired_task_states(&self, before: Timestamp, page: Page) -> Result<(Vec<(TaskInstanceKey, String)>, u64)>;
 }
 
+/// Lists of assets and of what happened to them.
+pub trait AssetListStore {
+    fn list_assets(
+        &self,
+        filter: &AssetFilter,
+        order: &[(AssetOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<ListedAsset>, u64)>;
+
+    fn list_aliases(
+        &self,
+        filter: &AliasFilter,
+        order: &[(AliasOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<NumberedAlias>, u64)>;
+
+    fn list_asset_events(
+        &self,
+        filter: &EventListFilter,
+        order: &[(EventOrder, Direction)],
+        page: Page,
+    ) -> Result<(Vec<ListedEvent>, u64)>;
+
+    /// The last of the events that a run was made of.
+    fn last_consumed(&self, run: &RunKey) -> Result<Option<AssetEventId>>;
+
+    /// What waits for Dags, or for one; all assets, or one: by asset and then by Dag.
+    fn list_queued(&self, dag_id: Option<&DagId>, asset_number: Option<i64>) -> Result<Vec<ListedQueued>>;
+}
+
 /// What is kept with assets, over all runs.
 pub trait AssetStateStore {
     /// The asset with this number, which is what the API calls it by.
@@ -355,6 +385,7 @@ pub trait Store:
     + XComStore
     + AssetStore
     + PartitionStore
+    + AssetListStore
     + HitlStore
     + CallbackStore
     + TaskStateStore

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use model::partition::{PendingPartition, Told};
 use model::{
-    Asset, AssetEvent, DagId, DagRunState, DagSchedule, Json, MapIndex, RunKey, TaskId, TaskInstance, TaskInstanceKey,
-    VersionId,
+    Asset, AssetEvent, AssetEventId, DagId, DagRunState, DagSchedule, Json, MapIndex, QueuedAsset, RunKey, TaskId,
+    TaskInstance, TaskInstanceKey, VersionId,
 };
 use uuid::Uuid;
 
@@ -66,8 +66,78 @@ pub struct AssetRecord {
 #[derive(Clone, PartialEq, Debug)]
 pub struct DagAsset {
     pub asset: Asset,
-    /// Among the outlets.
-    pub produced: bool,
+    /// Each once.
+    pub uses: Vec<AssetUse>,
+}
+
+/// What an asset is to a Dag.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum AssetUse {
+    /// The Dag waits for it.
+    Schedule,
+    /// It is among the inlets of a task.
+    Inlet(TaskId),
+    Outlet(TaskId),
+}
+
+impl DagAsset {
+    /// Whether a task produces it.
+    pub fn is_produced(&self) -> bool {
+        self.uses.iter().any(|found| matches!(found, AssetUse::Outlet(_)))
+    }
+}
+
+/// An alias, as Dags have it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AssetAlias {
+    pub name: String,
+    /// Empty for one that no Dag has, and that a task has updated an asset by.
+    pub group: String,
+}
+
+/// An alias with its number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NumberedAlias {
+    pub number: i64,
+    pub alias: AssetAlias,
+}
+
+/// An asset with what there is to say about it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ListedAsset {
+    pub number: i64,
+    pub asset: Asset,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// By Dags that are in files, in the order of their ids and of their tasks' ids.
+    pub uses: Vec<ListedUse>,
+    /// The aliases that it was ever updated by.
+    pub aliases: Vec<NumberedAlias>,
+    pub last_event: Option<(AssetEventId, Timestamp)>,
+}
+
+/// Who names an asset.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListedUse {
+    pub dag_id: DagId,
+    pub by: AssetUse,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// An event with the number of its asset.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ListedEvent {
+    pub asset_number: i64,
+    pub event: AssetEvent,
+}
+
+/// An asset that waits for a Dag, with its number.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ListedQueued {
+    pub dag_id: DagId,
+    pub asset_number: i64,
+    pub queued: QueuedAsset,
 }
 
 /// One version of a Dag's structure.

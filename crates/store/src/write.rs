@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::{AssetKey, CallbackId, Change, DagId, HitlDetail, Json, TaskInstanceKey, VersionId};
 
 use crate::records::{
-    AssetStateEntry, BundleRecord, Connection, DagAsset, Pool, TaskStateEntry, Variable, XCom, XComKey,
+    AssetAlias, AssetStateEntry, BundleRecord, Connection, DagAsset, Pool, TaskStateEntry, Variable, XCom, XComKey,
 };
 
 #[derive(Clone, PartialEq, Debug)]
@@ -141,6 +141,8 @@ pub struct ImportedDag {
     pub allowed_run_types: Option<Vec<String>>,
     pub facts: Json,
     pub assets: Vec<DagAsset>,
+    /// The aliases that it waits for, or that are among the inlets and outlets of its tasks; each once.
+    pub aliases: Vec<AssetAlias>,
     /// Its file has errors: unless it was listed before, it is stale until they are gone.
     pub unproven: bool,
     /// The version to make if the structure has changed. Its number follows the last one.

@@ -6,7 +6,7 @@ mod clear;
 mod clear_many;
 pub(crate) mod filter;
 pub(crate) mod patch;
-mod trigger;
+pub(crate) mod trigger;
 mod wait;
 
 use axum::Json;

@@ -1,6 +1,7 @@
 //! `/api/v2`, one module for each resource.
 
 mod about;
+mod assets;
 pub(crate) mod backfills;
 mod bulk;
 mod config;
@@ -31,6 +32,7 @@ pub(crate) fn routes(mut routes: Routes) -> Routes {
     let resources = [
         crate::auth::redirects,
         about::routes,
+        assets::routes,
         backfills::routes,
         config::routes,
         connections::routes,

@@ -213,6 +213,7 @@ pub fn imported(dag_id: &str, display_name: &str) -> Write {
         allowed_run_types: None,
         unproven: false,
         assets: Vec::new(),
+        aliases: Vec::new(),
         facts: json!({}),
         version: VERSION,
         hash: "h".into(),

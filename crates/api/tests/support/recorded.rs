@@ -80,6 +80,7 @@ fn dag(known: &Value) -> (ImportedDag, Write) {
         allowed_run_types: dag.allowed_run_types.clone(),
         unproven: false,
         assets: Vec::new(),
+        aliases: Vec::new(),
         facts: facts_to_json(&dag, &listing.timetable, None, false, false),
         version: VersionId(text(&known["version"]).parse().unwrap()),
         hash: "h".into(),
@@ -233,13 +234,19 @@ fn asked(row: &Value, store: &dyn Store) -> Vec<Write> {
 fn build(fixture: &Value, with_engine: bool) -> (Server, Option<Engine>) {
     let mut server = Server::over(|store| Arc::new(Stored(store)));
     fill(&server, fixture);
-    let engine = server.inbox.take_if(|_| with_engine).map(|inbox| {
-        let options =
-            EngineOptions { config: scheduler::Config { parallelism: 4, ..scheduler::Config::default() }, seed: 1 };
+    let engine = with_engine.then(|| {
         let store: Arc<dyn Store> = server.store.clone();
-        Engine::start(inbox, options, Arc::clone(&store), Stored(store), Idle).unwrap()
+        start_engine(&mut server, Stored(store))
     });
     (server, engine)
+}
+
+/// An engine that starts nothing.
+pub fn start_engine(server: &mut Server, dags: impl DagSource + 'static) -> Engine {
+    let options =
+        EngineOptions { config: scheduler::Config { parallelism: 4, ..scheduler::Config::default() }, seed: 1 };
+    let store: Arc<dyn Store> = server.store.clone();
+    Engine::start(server.inbox.take().unwrap(), options, store, dags, Idle).unwrap()
 }
 
 /// Asks everything of one scenario again.

@@ -50,7 +50,7 @@ impl PartitionedAssets {
                     AssetLike::NameRef(name) => drop(by_name.insert(name.clone(), place)),
                     AssetLike::UriRef(uri) => drop(by_uri.insert(uri.clone(), place)),
                     // Airflow does not support these here, and says so at import.
-                    AssetLike::Alias(_) => {}
+                    AssetLike::Alias { .. } => {}
                 }
             }
         }
@@ -73,7 +73,7 @@ impl PartitionedAssets {
                 AssetLike::Asset(asset) => (asset.key.name.as_str(), asset.key.uri.as_str()),
                 AssetLike::NameRef(name) => (name.as_str(), ""),
                 AssetLike::UriRef(uri) => ("", uri.as_str()),
-                AssetLike::Alias(_) => return None,
+                AssetLike::Alias { .. } => return None,
             };
             Some((format!("{name}|{uri}"), self.mapper(name, uri)))
         })

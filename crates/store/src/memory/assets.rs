@@ -1,13 +1,14 @@
 //! Assets and their events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use model::{Asset, AssetEvent, AssetEventId, AssetKey, AssetMark, DagId, DagRun, QueuedAsset, RunKey};
 
 use super::{MemoryStore, Numbered, State};
 use crate::query::AssetEventFilter;
-use crate::records::{AssetRecord, DagAsset};
+use crate::records::{AssetAlias, AssetRecord, AssetUse, DagAsset};
 use crate::{AssetStore, Result, StoreError};
 
 fn clash(one: &AssetKey, other: &AssetKey) -> bool {
@@ -16,23 +17,46 @@ fn clash(one: &AssetKey, other: &AssetKey) -> bool {
 
 impl State {
     /// An asset is there, and stays as it is if it was there before.
-    fn need_asset(&mut self, asset: &Asset) {
+    fn need_asset(&mut self, asset: &Asset, at: Timestamp) {
         if !self.assets.contains(&asset.key) {
             self.made.assets += 1;
             let number = self.made.assets;
             let record = AssetRecord { asset: asset.clone(), active: false };
             self.assets.put(asset.key.clone(), Numbered { number, record });
+            self.asset_moments.put(asset.key.clone(), (at, at));
         }
     }
 
     /// The assets that a Dag has in its file now.
-    pub(super) fn dag_assets(&mut self, dag_id: &DagId, assets: &[DagAsset]) {
-        for DagAsset { asset, .. } in assets {
-            self.need_asset(asset);
-            self.assets.change(&asset.key, |known| known.record.asset = asset.clone());
+    pub(super) fn dag_assets(&mut self, dag_id: &DagId, assets: &[DagAsset], at: Timestamp) {
+        let mut uses: BTreeSet<(DagId, AssetKey, AssetUse)> = BTreeSet::new();
+        for found in assets {
+            let asset = &found.asset;
+            self.need_asset(asset, at);
+            if self.assets.get(&asset.key).is_some_and(|known| known.record.asset != *asset) {
+                self.assets.change(&asset.key, |known| known.record.asset = asset.clone());
+                self.asset_moments.change(&asset.key, |(_, updated_at)| *updated_at = at);
+            }
+            uses.extend(found.uses.iter().map(|by| (dag_id.clone(), asset.key.clone(), by.clone())));
         }
-        self.dag_assets
-            .put(dag_id.clone(), assets.iter().map(|used| (used.asset.key.clone(), used.produced)).collect());
+        self.asset_uses.remove_where(|key, _| key.0 == *dag_id && !uses.contains(key));
+        for key in uses {
+            if !self.asset_uses.contains(&key) {
+                self.asset_uses.put(key, at);
+            }
+        }
+        let produced = assets.iter().map(|found| (found.asset.key.clone(), found.is_produced())).collect();
+        self.dag_assets.put(dag_id.clone(), produced);
+    }
+
+    /// An alias is there. Dags say which group it has.
+    pub(super) fn need_alias(&mut self, alias: &AssetAlias, of_dag: bool) {
+        if !self.asset_aliases.contains(&alias.name) {
+            let number = self.made.next_setting();
+            self.asset_aliases.put(alias.name.clone(), Numbered { number, record: alias.clone() });
+        } else if of_dag {
+            self.asset_aliases.change(&alias.name, |known| known.record = alias.clone());
+        }
     }
 
     /// Assets that no Dag has any more, and no alias was ever the name of, give way; of those that share a name or a URI one is active: the first
@@ -71,9 +95,10 @@ impl State {
 
     pub(super) fn asset_event(&mut self, event: AssetEvent) {
         let key = event.update.asset.key.clone();
-        self.need_asset(&event.update.asset);
+        self.need_asset(&event.update.asset, event.at);
         let mut is_new_to_an_alias = false;
         for alias in &event.update.aliases {
+            self.need_alias(&AssetAlias { name: alias.clone(), group: String::new() }, false);
             let place = (alias.clone(), key.clone());
             is_new_to_an_alias |= !self.alias_assets.contains(&place);
             self.alias_assets.put(place, ());

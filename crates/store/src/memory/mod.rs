@@ -1,5 +1,6 @@
 //! The store in memory: for tests and for the simulation. It keeps nothing beyond its own life.
 
+mod asset_lists;
 mod asset_states;
 mod assets;
 mod backfills;
@@ -27,8 +28,8 @@ use model::{
 };
 
 use crate::records::{
-    AssetRecord, AssetStateEntry, BundleRecord, Connection, DagRecord, DagVersion, DagWarning, FileRecord, ImportError,
-    Pool, TaskStateEntry, Variable, XCom, XComKey,
+    AssetAlias, AssetRecord, AssetStateEntry, AssetUse, BundleRecord, Connection, DagRecord, DagVersion, DagWarning,
+    FileRecord, ImportError, Pool, TaskStateEntry, Variable, XCom, XComKey,
 };
 use crate::{CallbackStore, Commit, Result, Store, StoreError, Write};
 use table::{Journal, Table};
@@ -94,6 +95,11 @@ struct State {
     asset_cursors: Table<DagId, AssetEventId>,
     asset_queue: Table<(DagId, AssetKey), QueuedAsset>,
     alias_assets: Table<(String, AssetKey), ()>,
+    asset_aliases: Table<String, Numbered<AssetAlias>>,
+    /// When an asset was made, and when it was changed.
+    asset_moments: Table<AssetKey, (Timestamp, Timestamp)>,
+    /// Since when.
+    asset_uses: Table<(DagId, AssetKey, AssetUse), Timestamp>,
     /// Events that a run was made of.
     asset_consumed: Table<(RunKey, AssetEventId), ()>,
     partitions_pending: Table<(DagId, String), PendingPartition>,
@@ -122,7 +128,7 @@ struct Made {
 }
 
 impl State {
-    fn tables(&mut self) -> [&mut dyn Journal; 34] {
+    fn tables(&mut self) -> [&mut dyn Journal; 37] {
         [
             &mut self.dags,
             &mut self.versions,
@@ -146,6 +152,9 @@ impl State {
             &mut self.asset_cursors,
             &mut self.asset_queue,
             &mut self.alias_assets,
+            &mut self.asset_aliases,
+            &mut self.asset_moments,
+            &mut self.asset_uses,
             &mut self.asset_consumed,
             &mut self.partitions_pending,
             &mut self.partition_events,

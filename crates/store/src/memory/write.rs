@@ -311,6 +311,7 @@ impl State {
         self.partitions_pending.remove_where(|(other, _), _| other == dag_id);
         self.partition_events.remove_where(|(other, ..), _| other == dag_id);
         self.partitions_unmapped.remove_where(|(other, _), _| other == dag_id);
+        self.asset_uses.remove_where(|(other, ..), _| other == dag_id);
         self.backfills.remove_where(|_, backfill| backfill.dag_id == *dag_id);
         self.dag_warnings.remove(dag_id);
         let Some(dag) = self.dags.get(dag_id) else { return };
@@ -347,7 +348,8 @@ impl State {
         for dag in &file.dags {
             let version = self.version(&file, dag);
             self.imported_dag(&file, dag, version);
-            self.dag_assets(&dag.dag_id, &dag.assets);
+            self.dag_assets(&dag.dag_id, &dag.assets, file.at);
+            dag.aliases.iter().for_each(|alias| self.need_alias(alias, true));
             self.dag_warnings.remove(&dag.dag_id);
         }
         let record = FileRecord {

@@ -4,6 +4,7 @@
 //! order in which they were made (Dags that of their ids), the way that the first key goes. What has no value comes
 //! after all values, and before them in a descending order: PostgreSQL's rule, on which most Airflows run.
 
+mod assets;
 mod text;
 
 use std::borrow::Cow;
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 use jiff::{SignedDuration, Timestamp};
 use model::{DagId, DagRun, DagRunState, RunId, RunType, TaskId, TaskInstance, TaskState};
 
+pub use assets::{AliasFilter, AliasOrder, AssetFilter, AssetOrder, EventListFilter, EventOrder};
 pub use text::TextFilter;
 pub(crate) use text::{Letters, Pattern, alternatives, begins, like, literally, searched_prefix, somewhere};
 

@@ -19,7 +19,7 @@ use crate::{AssetStore, Result};
 pub(super) const ASSET: &str = "a.name, a.uri, a.grp, a.extra";
 pub(super) const EVENT: &str = "a.name, a.uri, a.grp, a.extra, e.id, e.extra, e.at, e.source_dag_id, e.source_run_id, \
      e.source_task_id, e.source_map_index, e.aliases, e.active, e.partition_key, e.partition_date";
-const EVENTS: &str = "asset_event AS e JOIN asset AS a ON a.id = e.asset_id";
+pub(super) const EVENTS: &str = "asset_event AS e JOIN asset AS a ON a.id = e.asset_id";
 
 pub(super) fn read_asset(columns: &mut Columns<'_>) -> rusqlite::Result<Asset> {
     let key = AssetKey { name: columns.get()?, uri: columns.get()? };
@@ -42,7 +42,7 @@ pub(super) fn read_event(columns: &mut Columns<'_>) -> rusqlite::Result<AssetEve
     Ok(AssetEvent { id, update: AssetUpdate { asset, extra, aliases, active, partition }, source, at })
 }
 
-fn read_queued(columns: &mut Columns<'_>) -> rusqlite::Result<QueuedAsset> {
+pub(super) fn read_queued(columns: &mut Columns<'_>) -> rusqlite::Result<QueuedAsset> {
     let key = AssetKey { name: columns.get()?, uri: columns.get()? };
     let (named, aliases) = (columns.get()?, columns.texts()?.into_iter().collect());
     let (first_at, last_event) = (columns.moment()?, AssetEventId(columns.get()?));

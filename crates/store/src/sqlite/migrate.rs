@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("bundle.sql"),
     include_str!("partition.sql"),
     include_str!("deadline_missed.sql"),
+    include_str!("asset_listing.sql"),
 ];
 
 /// The schema version that this program writes.

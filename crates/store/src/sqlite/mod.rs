@@ -5,6 +5,7 @@
 //! nothing of the others with it. Moving the log into the database proper is a background thread's work and never a
 //! committer's.
 
+mod asset_lists;
 mod asset_states;
 mod assets;
 mod backfills;

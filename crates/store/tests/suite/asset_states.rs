@@ -12,7 +12,8 @@ fn asset(name: &str) -> Asset {
 }
 
 fn make_assets(store: &dyn Store, names: &[&str]) {
-    let assets = names.iter().map(|name| DagAsset { asset: asset(name), produced: false }).collect();
+    let assets =
+        names.iter().map(|name| DagAsset { asset: asset(name), uses: vec![store::AssetUse::Schedule] }).collect();
     store.commit(vec![imported("d.py", vec![ImportedDag { assets, ..dag("d", 1, "h") }])]).unwrap();
 }
 

@@ -5,7 +5,7 @@ use model::{
     TriggeredBy,
 };
 use serde_json::json;
-use store::{AssetEventFilter, DagAsset, ImportedDag, Store, StoreError, Write};
+use store::{AssetEventFilter, AssetUse, DagAsset, ImportedDag, Store, StoreError, Write};
 
 use crate::fixtures::{at, dag, imported, put_run, run, run_key, some, ti_key};
 
@@ -50,7 +50,7 @@ fn triggered(dag_id: &str, run_id: &str) -> DagRun {
 }
 
 fn with(dag_id: &str, version: u128, assets: Vec<Asset>) -> ImportedDag {
-    let assets = assets.into_iter().map(|asset| DagAsset { asset, produced: false }).collect();
+    let assets = assets.into_iter().map(|asset| DagAsset { asset, uses: vec![AssetUse::Schedule] }).collect();
     ImportedDag { assets, ..dag(dag_id, version, &format!("h{version}")) }
 }
 
@@ -106,7 +106,7 @@ pub fn assets_that_are_produced_outrank_others(store: &dyn Store) {
     for (number, found) in [(2, &made), (3, &also_made)] {
         let dag_id = format!("dag{number}");
         let producer = ImportedDag {
-            assets: vec![DagAsset { asset: found.clone(), produced: true }],
+            assets: vec![DagAsset { asset: found.clone(), uses: vec![AssetUse::Outlet("t".into())] }],
             ..dag(&dag_id, number, "h")
         };
         store.commit(vec![imported(&format!("{dag_id}.py"), vec![producer])]).unwrap();

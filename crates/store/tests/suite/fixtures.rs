@@ -170,6 +170,7 @@ pub fn dag(dag_id: &str, version_id: u128, hash: &str) -> ImportedDag {
         allowed_run_types: Some(vec!["manual".into()]),
         unproven: false,
         assets: Vec::new(),
+        aliases: Vec::new(),
         facts: json!({"timetable": {"__type": "cron"}, "earliest": null}),
         version: version(version_id),
         hash: hash.into(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, which is what it should do")]
 
 mod agreement;
+mod asset_lists;
 mod asset_states;
 mod assets;
 mod backfills;
@@ -104,6 +105,7 @@ cases!(
         assets: assets_are_active_while_a_dag_has_them,
             assets_that_are_produced_outrank_others, events_wait_until_a_run_takes_them, assets_stop_waiting,
             runs_are_told_of_what_their_dag_names, assets_of_aliases_are_active, filters_of_asset_events;
+        asset_lists: lists_of_assets, lists_of_aliases, lists_of_asset_events, lists_of_what_waits;
         asset_states: what_is_kept_with_assets_outlives_runs, assets_have_numbers;
         partitions: events_wait_for_runs_and_are_taken_once, events_wait_for_python,
             runs_are_found_by_their_partitions;

@@ -25,8 +25,9 @@ use crate::rest::lookup::Lookup;
 use crate::state::ApiState;
 use crate::wire::MomentAt;
 
-/// `TriggerDAGRunPostBody`.
-struct TriggerBody {
+/// `TriggerDAGRunPostBody`, and `MaterializeAssetBody`.
+#[derive(Default)]
+pub(crate) struct TriggerBody {
     run_id: Option<String>,
     data_interval: Option<(MomentAt, MomentAt)>,
     logical_date: Option<MomentAt>,
@@ -37,11 +38,21 @@ struct TriggerBody {
 }
 
 impl TriggerBody {
-    fn read(mut fields: Fields<'_>) -> Self {
+    /// Of a request that has none.
+    pub(crate) fn empty() -> Self {
+        Self { conf: json!({}), ..Self::default() }
+    }
+
+    /// A logical date may be null; whether it must be said that it is, depends.
+    pub(crate) fn read(mut fields: Fields<'_>, must_have_date: bool) -> Self {
         let run_id = fields.optional("dag_run_id", parse::text);
         let start = fields.optional("data_interval_start", aware);
         let end = fields.optional("data_interval_end", aware);
-        let logical_date = fields.required_or_null("logical_date", aware);
+        let logical_date = if must_have_date {
+            fields.required_or_null("logical_date", aware)
+        } else {
+            fields.optional("logical_date", aware)
+        };
         let run_after = fields.optional("run_after", parse::moment).and_then(|at| match at {
             MaybeAware::Aware(at, offset) => Some(MomentAt::new(at, offset)),
             naive => naive.in_utc().map(MomentAt::from),
@@ -74,24 +85,41 @@ pub(super) async fn trigger(
     body: JsonBody,
 ) -> ApiResult<DagRunResponse> {
     let dag_id = DagId::from(args.path("dag_id"));
-    let body = TriggerBody::read(body.fields(&mut args.issues));
+    let body = TriggerBody::read(body.fields(&mut args.issues), true);
     args.finish()?;
     let by = if headers.contains_key(header::REFERER) { TriggeredBy::Ui } else { TriggeredBy::RestApi };
-    // Without a logical date there is nothing that an interval could belong to.
-    let interval = body.logical_date.and(body.data_interval);
-    let (logical_date, run_after) = (body.logical_date, body.run_after);
     let own = state.clone();
     let wanted = dag_id.clone();
     let find = move || {
         let record = own.store().dag(&wanted)?.filter(|record| !record.stale);
         let record = record.ok_or_else(|| unknown_dag(&wanted))?;
         check_dag(&record)?;
-        let (request, dag) = request(&own, &record, body, by, user)?;
-        Ok((record, request, dag))
+        Ok(record)
     };
-    let (record, request, dag) = state.blocking(find).await?;
-    let run = new_run(&state, request, dag).await?;
-    let made = match state.engine().trigger(dag_id, run).await {
+    let record = state.blocking(find).await?;
+    make(&state, record, body, RunType::Manual, by, user).await.map(Json)
+}
+
+/// Makes a run of a Dag that may have it.
+pub(crate) async fn make(
+    state: &ApiState,
+    record: DagRecord,
+    body: TriggerBody,
+    run_type: RunType,
+    by: TriggeredBy,
+    user: User,
+) -> Result<DagRunResponse, ApiError> {
+    // Without a logical date there is nothing that an interval could belong to.
+    let interval = body.logical_date.and(body.data_interval);
+    let (logical_date, run_after) = (body.logical_date, body.run_after);
+    let own = state.clone();
+    let prepare = move || {
+        let (request, dag) = request(&own, &record, body, by, user)?;
+        Ok((record, RunRequest { run_type, ..request }, dag))
+    };
+    let (record, request, dag) = state.blocking(prepare).await?;
+    let run = new_run(state, request, dag).await?;
+    let made = match state.engine().trigger(record.dag_id.clone(), run).await {
         Ok(run) => run,
         Err(TriggerFailure::Stopped(stopped)) => return Err(stopped.into()),
         Err(TriggerFailure::Refused(error)) => return Err(refused(error)),
@@ -102,7 +130,7 @@ pub(super) async fn trigger(
         lookup.know(&record);
         let mut answer = DagRunResponse::of(*made, &mut lookup)?;
         answer.echo(logical_date, interval, run_after);
-        Ok(Json(answer))
+        Ok(answer)
     };
     state.blocking(answer).await
 }

@@ -77,7 +77,7 @@ fn asset_like(text: &str) -> AssetLike {
     match text.split_once(':') {
         None => AssetLike::Asset(Asset::new(AssetKey { name: text.into(), uri: text.into() })),
         Some(("name", name)) => AssetLike::NameRef(name.into()),
-        Some(("alias", name)) => AssetLike::Alias(name.into()),
+        Some(("alias", name)) => AssetLike::Alias { name: name.into(), group: "asset".into() },
         _ => panic!("{text} is no asset"),
     }
 }

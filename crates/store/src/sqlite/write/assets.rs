@@ -1,39 +1,91 @@
 //! Writing assets and their events.
 
+use std::collections::HashSet;
+
+use jiff::Timestamp;
 use model::{Asset, AssetEvent, AssetEventId, AssetKey, AssetMark, DagId, QueuedAsset, RunKey};
 use rusqlite::{OptionalExtension, ToSql, params};
 
 use super::super::column::{micros, opt_micros, texts_json};
 use super::{WriteResult, Writer, missing};
-use crate::records::DagAsset;
+use crate::records::{AssetAlias, AssetUse, DagAsset};
+
+/// How a use is written.
+fn place_of(found: &AssetUse) -> (i64, &str) {
+    match found {
+        AssetUse::Schedule => (0, ""),
+        AssetUse::Inlet(task_id) => (1, task_id.as_str()),
+        AssetUse::Outlet(task_id) => (2, task_id.as_str()),
+    }
+}
 
 impl Writer {
     /// An asset is there, and stays as it is if it was there before.
-    fn need_asset(&self, asset: &Asset) -> WriteResult<i64> {
+    fn need_asset(&self, asset: &Asset, at: Timestamp) -> WriteResult<i64> {
         let (name, uri) = (&asset.key.name, &asset.key.uri);
         self.connection
             .prepare_cached(
-                "INSERT INTO asset (name, uri, grp, extra, active) VALUES (?1, ?2, ?3, ?4, 0)
-                 ON CONFLICT (name, uri) DO NOTHING",
+                "INSERT INTO asset (name, uri, grp, extra, active, created_at, updated_at)
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5) ON CONFLICT (name, uri) DO NOTHING",
             )?
-            .execute(params![name, uri, asset.group, asset.extra.to_string()])?;
+            .execute(params![name, uri, asset.group, asset.extra.to_string(), micros(at)])?;
         let sql = "SELECT id FROM asset WHERE name = ?1 AND uri = ?2";
         Ok(self.connection.prepare_cached(sql)?.query_row(params![name, uri], |row| row.get(0))?)
     }
 
     /// The assets that a Dag has in its file now.
-    pub(super) fn dag_assets(&self, dag_id: &DagId, assets: &[DagAsset]) -> WriteResult<()> {
+    pub(super) fn dag_assets(&self, dag_id: &DagId, assets: &[DagAsset], at: Timestamp) -> WriteResult<()> {
         self.connection.prepare_cached("DELETE FROM dag_asset WHERE dag_id = ?1")?.execute([dag_id.as_str()])?;
-        for DagAsset { asset, produced } in assets {
-            let id = self.need_asset(asset)?;
-            self.connection.prepare_cached("UPDATE asset SET grp = ?2, extra = ?3 WHERE id = ?1")?.execute(params![
-                id,
-                asset.group,
-                asset.extra.to_string()
-            ])?;
+        let mut gone = self.references(dag_id)?;
+        for found in assets {
+            let DagAsset { asset, uses } = found;
+            let id = self.need_asset(asset, at)?;
+            self.connection
+                .prepare_cached(
+                    "UPDATE asset SET grp = ?2, extra = ?3, updated_at = ?4 WHERE id = ?1 AND (grp <> ?2 OR extra <> ?3)",
+                )?
+                .execute(params![id, asset.group, asset.extra.to_string(), micros(at)])?;
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO dag_asset (dag_id, asset_id, produced) VALUES (?1, ?2, ?3)")?
-                .execute(params![dag_id.as_str(), id, produced])?;
+                .execute(params![dag_id.as_str(), id, found.is_produced()])?;
+            for (role, task_id) in uses.iter().map(place_of) {
+                if !gone.remove(&(id, role, task_id.to_owned())) {
+                    self.connection
+                        .prepare_cached(
+                            "INSERT INTO asset_reference (asset_id, role, dag_id, task_id, created_at, updated_at)
+                             VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING",
+                        )?
+                        .execute(params![id, role, dag_id.as_str(), task_id, micros(at)])?;
+                }
+            }
+        }
+        for (id, role, task_id) in gone {
+            self.connection
+                .prepare_cached(
+                    "DELETE FROM asset_reference WHERE asset_id = ?1 AND role = ?2 AND dag_id = ?3 AND task_id = ?4",
+                )?
+                .execute(params![id, role, dag_id.as_str(), task_id])?;
+        }
+        Ok(())
+    }
+
+    /// By asset, role and task: how a Dag has named assets before.
+    fn references(&self, dag_id: &DagId) -> WriteResult<HashSet<(i64, i64, String)>> {
+        let sql = "SELECT asset_id, role, task_id FROM asset_reference WHERE dag_id = ?1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let found = self.connection.prepare_cached(sql)?.query_map([dag_id.as_str()], read)?.collect::<Result<_, _>>();
+        Ok(found?)
+    }
+
+    /// An alias is there. Dags say which group it has.
+    pub(super) fn need_alias(&self, alias: &AssetAlias, of_dag: bool) -> WriteResult<()> {
+        self.connection
+            .prepare_cached("INSERT INTO asset_alias (name, grp) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING")?
+            .execute(params![alias.name, alias.group])?;
+        if of_dag {
+            self.connection
+                .prepare_cached("UPDATE asset_alias SET grp = ?2 WHERE name = ?1 AND grp <> ?2")?
+                .execute(params![alias.name, alias.group])?;
         }
         Ok(())
     }
@@ -80,7 +132,7 @@ impl Writer {
     }
 
     pub(super) fn asset_event(&self, event: &AssetEvent) -> WriteResult<()> {
-        let asset_id = self.need_asset(&event.update.asset)?;
+        let asset_id = self.need_asset(&event.update.asset, event.at)?;
         let source = event.source.as_ref();
         self.connection
             .prepare_cached(
@@ -107,6 +159,7 @@ impl Writer {
             self.connection
                 .prepare_cached("INSERT OR IGNORE INTO asset_event_alias (alias, event_id) VALUES (?1, ?2)")?
                 .execute(params![alias, event.id.0])?;
+            self.need_alias(&AssetAlias { name: alias.clone(), group: String::new() }, false)?;
             is_new_to_an_alias |= self
                 .connection
                 .prepare_cached("INSERT OR IGNORE INTO asset_alias_asset (alias, asset_id) VALUES (?1, ?2)")?

@@ -32,7 +32,8 @@ impl Writer {
         for dag in &file.dags {
             let version = self.version(file, dag)?;
             self.dag(file, dag, version)?;
-            self.dag_assets(&dag.dag_id, &dag.assets)?;
+            self.dag_assets(&dag.dag_id, &dag.assets, file.at)?;
+            dag.aliases.iter().try_for_each(|alias| self.need_alias(alias, true))?;
             self.dag_warning(&dag.dag_id, None, file.at)?;
         }
         let has_errors = !file.errors.is_empty();

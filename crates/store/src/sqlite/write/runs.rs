@@ -233,6 +233,7 @@ impl Writer {
             "DELETE FROM tally WHERE dag_id = ?1".to_owned(),
             "DELETE FROM dag_asset WHERE dag_id = ?1".to_owned(),
             "DELETE FROM asset_cursor WHERE dag_id = ?1".to_owned(),
+            "DELETE FROM asset_reference WHERE dag_id = ?1".to_owned(),
             "DELETE FROM asset_queue WHERE dag_id = ?1".to_owned(),
             "DELETE FROM backfill WHERE dag_id = ?1".to_owned(),
             "DELETE FROM partition_pending WHERE dag_id = ?1".to_owned(),
