@@ -344,6 +344,81 @@ fn a_repository_out_of_reach_goes_on_as_it_was() {
     assert_eq!(said(&server, "plain"), json!("two old"));
 }
 
+/// Classes of somebody's own: one that has another file each time that it is fetched, one that never comes to an end, and one
+/// whose process dies.
+const OWN_CLASSES: &str = r#"
+import os, time
+from pathlib import Path
+
+from airflow.dag_processing.bundles.base import BaseDagBundle
+
+DAG = """from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG
+
+with DAG("number_%d"):
+    BashOperator(task_id="only", bash_command="echo x")
+"""
+
+
+class Growing(BaseDagBundle):
+    def __init__(self, *, folder, **kwargs):
+        super().__init__(**kwargs)
+        self.folder = Path(folder)
+
+    @property
+    def path(self):
+        return self.folder
+
+    def get_current_version(self):
+        return None
+
+    def initialize(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        super().initialize()
+
+    def refresh(self):
+        number = len(list(self.folder.glob("*.py")))
+        if number < 2:
+            (self.folder / f"{number}.py").write_text(DAG % number)
+
+
+class Endless(Growing):
+    def refresh(self):
+        time.sleep(1000)
+
+
+class Deadly(Growing):
+    def refresh(self):
+        os._exit(3)
+"#;
+
+#[test]
+fn classes_of_ones_own_harm_nobody_else() {
+    let context = context();
+    let (classes, here) = (context.path("classes"), context.path("here"));
+    for folder in [&classes, &here] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    std::fs::write(classes.join("own_bundles.py"), OWN_CLASSES).unwrap();
+    let own = |name: &str| {
+        let kwargs = json!({"folder": context.path(name), "refresh_interval": 1});
+        json!({"name": name, "classpath": format!("own_bundles.{name}"), "kwargs": kwargs})
+    };
+    let mut settings = settings(&context, &[own("Endless"), own("Deadly"), own("Growing"), local("here", &here)]);
+    settings.push(("PYTHONPATH", classes.display().to_string()));
+    let server = start(&context, &settings);
+    std::fs::write(here.join("near.py"), dag("near", "here", "")).unwrap();
+    for dag_id in ["near", "number_0", "number_1"] {
+        server.wait_for_dag(dag_id);
+    }
+    wait_for_error(&server, "Deadly .", "ended with exit code 3");
+    let (_, state) = server.run_dag("number_1", &json!({}));
+    assert_eq!(state, "success");
+    assert_eq!(errors(&server).len(), 1, "{:?}", errors(&server));
+    std::fs::remove_file(here.join("near.py")).unwrap();
+    server.wait_for("a file that is gone", |_| (!listed(&server).contains_key("near")).then_some(()));
+}
+
 #[test]
 fn what_a_killed_git_has_left_is_no_obstacle() {
     let context = context();

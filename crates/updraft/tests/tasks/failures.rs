@@ -72,25 +72,30 @@ fn every_bad_end_is_an_outcome_with_a_log_line() {
 }
 
 #[test]
-fn what_updraft_does_not_do_fails_and_says_so() {
+fn what_a_task_asks_and_nobody_knows_fails_it_and_is_named() {
     let context = context();
     context.write_dag(
         "later.py",
         r#"
-from airflow.sdk import DAG, Asset, task
+from airflow.sdk import DAG, task
 
 with DAG("later"):
-    @task(inlets=[Asset("x")])
-    def asks_for_asset_state(asset_state_store=None):
-        return asset_state_store[Asset("x")].get("watermark")
+    @task
+    def asks_what_a_later_version_answers():
+        from airflow.sdk.execution_time.comms import _RequestFrame
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-    asks_for_asset_state()
+        frame = _RequestFrame(id=next(SUPERVISOR_COMMS.id_counter), body={"type": "GetWhatIsToCome"})
+        SUPERVISOR_COMMS.socket.sendall(frame.as_bytes())
+        return SUPERVISOR_COMMS._get_response()
+
+    asks_what_a_later_version_answers()
 "#,
     );
     let run = TestRun::new(&context, "later.py", &[], &[]);
-    let task = "asks_for_asset_state";
+    let task = "asks_what_a_later_version_answers";
     let log = run.log(task, 1);
     assert_eq!(run.tasks[task], ("failed".to_owned(), 1), "{}", shown(&log));
-    let says_so = |line: &Line| line.level == "error" && line.event.contains("does not answer");
+    let says_so = |line: &Line| line.level == "error" && line.event.contains("does not answer GetWhatIsToCome");
     assert!(log.iter().any(says_so), "{}", shown(&log));
 }
