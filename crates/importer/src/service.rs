@@ -28,6 +28,9 @@ use crate::{ImporterOptions, Progress, log};
 const QUIET: Duration = Duration::from_millis(40);
 /// News that never stop are acted upon after this time.
 const LONGEST_QUIET: Duration = Duration::from_millis(160);
+/// How often the import of a file is begun anew because its process was killed: most often for want of memory, which
+/// may be others' doing.
+const MAX_KILLS: u32 = 2;
 /// Pause before a write that the store refused is tried again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// A file that is gone is forgotten after this time, whatever the new ones are that its Dags may have gone to.
@@ -587,14 +590,21 @@ fn modified_after(path: &Path, moment: Timestamp) -> bool {
     modified.and_then(|modified| Timestamp::try_from(modified).ok()).is_some_and(|modified| modified > moment)
 }
 
-/// Imports a file; a helper that ends meanwhile is replaced, and the import begins again.
+/// Imports a file; a helper that ends meanwhile is replaced, and the import begins again. One whose process is killed again
+/// and again has failed.
 async fn import_until_done(helper: &Helper, request: &ImportRequest, answers: Arc<dyn Answers>) -> Imported {
+    let mut kills = 0;
     loop {
         let result = match helper.server().await {
             Ok(server) => import(&server, request, Arc::clone(&answers)).await,
             Err(error) => Err(error),
         };
         match result {
+            Ok(imported) if imported.was_killed && kills < MAX_KILLS => {
+                kills += 1;
+                tracing::warn!(file = %request.file.display(), "the import was killed, and is tried again");
+                tokio::time::sleep(STORE_PAUSE).await;
+            }
             Ok(imported) => return imported,
             Err(ForkError::Gone | ForkError::Broken(_)) => tokio::time::sleep(STORE_PAUSE).await,
             Err(error) => {

@@ -69,6 +69,8 @@ pub struct Imported {
     pub asked: bool,
     /// What it printed, cut to a bound.
     pub output: String,
+    /// Its process was killed before it gave a result: that need not be the file's fault.
+    pub was_killed: bool,
 }
 
 /// Imports a file. What goes wrong inside of it is part of the result; an error means that the helper is gone.
@@ -86,22 +88,23 @@ pub async fn import(
         Conversation { writer: FrameWriter::new(writer), answers, imported: Imported::default(), has_result: false };
     let talked = timeout_at(deadline, conversation.hold(FrameReader::new(reader), request)).await;
     // Only a child that has said all that it had to say, or is about to end, is worth waiting for.
-    let exit_by = if matches!(talked, Ok(Ok(()))) { Instant::now() + EXIT_GRACE } else { Instant::now() };
+    let exit_by = if has_closed(&talked) { Instant::now() + EXIT_GRACE } else { Instant::now() };
     let exit = timeout_at(exit_by, exited).await.map(|exit| exit.unwrap_or(Exit::Unknown));
     // Whatever the file started goes with it.
     process::kill_group(pid);
     let Conversation { mut imported, has_result, .. } = conversation;
     let (printed, logged) = gather(output).await;
     if !has_result {
+        imported.was_killed = has_closed(&talked) && matches!(exit, Ok(Exit::Signal(9) | Exit::Unknown));
         let reason = match (&talked, exit) {
             (Err(_), _) => format!(
                 "Importing this file took longer than {} seconds and was stopped. Move slow work out of the top level \
                  of the file, or raise [dag_processor] dag_file_processor_timeout.",
                 request.limits.timeout.as_secs_f64()
             ),
+            (_, Ok(exit)) if has_closed(&talked) => how_it_died(exit),
             (Ok(Err(error)), _) => format!("The process that imported this file broke the protocol: {error}"),
-            (Ok(Ok(())), Ok(exit)) => how_it_died(exit),
-            (Ok(Ok(())), Err(_)) => "The process that imported this file closed its connection and hung.".to_owned(),
+            (Ok(Ok(())), _) => "The process that imported this file closed its connection and hung.".to_owned(),
         };
         let file = relative_name(&request.bundle_path, &request.file);
         imported.errors = vec![(file, with_output(reason, &printed))];
@@ -109,6 +112,11 @@ pub async fn import(
     }
     imported.output = printed + &logged;
     Ok(imported)
+}
+
+/// Whether a process has closed its connection; that of one that was killed may be found broken.
+fn has_closed<E>(talked: &Result<Result<(), FrameError>, E>) -> bool {
+    matches!(talked, Ok(Ok(()) | Err(FrameError::Io(_))))
 }
 
 struct Conversation<W> {

@@ -12,6 +12,8 @@ use testkit::{Context, Server, below};
 
 /// How often the binary is killed. `UPDRAFT_TEST_KILLS` makes it fewer for a quick look.
 const KILLS: u64 = 200;
+/// How long thousands of commands may take.
+const WIDE_PATIENCE: Duration = Duration::from_secs(180);
 /// How long children may take to go after their engine.
 const CLEAN_UP: Duration = Duration::from_secs(15);
 
@@ -147,6 +149,77 @@ fn killed_at_random_moments_nothing_is_lost_or_doubled() {
 
 fn first_of<'a>(runs: &'a [(&str, String)], dag_id: &str) -> &'a str {
     runs.iter().find(|(dag, _)| *dag == dag_id).map(|(_, run_id)| run_id.as_str()).expect("a run of each Dag")
+}
+
+const WIDE: &str = r#"
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, task
+
+with DAG("wide", max_active_tasks=2000):
+    @task
+    def numbers(count):
+        return list(range(count))
+
+    @task
+    def double(number):
+        return 2 * number
+
+    @task
+    def total(doubled):
+        return sum(doubled)
+
+    @task
+    def commands():
+        note = 'echo "$AIRFLOW_CTX_DAG_RUN_ID {} $AIRFLOW_CTX_TRY_NUMBER" >> "$UPDRAFT_TEST_NOTES"'
+        return [note.format(number) for number in range(2000)]
+
+    BashOperator.partial(task_id="shells").expand(bash_command=commands())
+    total(double.expand(number=numbers(50)))
+"#;
+
+/// `kill -9` while a task with thousands of instances is expanded and runs.
+#[test]
+fn killed_while_thousands_are_expanded_nothing_is_lost_or_doubled() {
+    let seed = env_number("UPDRAFT_TEST_SEED", 20_260_131);
+    let mut random = Random(seed);
+    let context = Context::new(env!("CARGO_BIN_EXE_updraft"));
+    context.write_dag("wide.py", WIDE);
+    let home = format!("AIRFLOW_HOME={}", context.home().display());
+    let mut server = start_wide(&context);
+    server.wait_for_dag("wide");
+    server.unpause("wide");
+    let run_id = server.trigger("wide", &json!({}));
+    // The first ones while what is mapped over is made and expanded, the last ones while the instances run.
+    for longest in [2000, 3000, 4000] {
+        std::thread::sleep(Duration::from_millis(500 + random.below(longest)));
+        server.kill();
+        assert_nobody_is_left(&home);
+        server = start_wide(&context);
+    }
+    // What takes seconds on an idle machine may take longer than other tests have patience.
+    let deadline = Instant::now() + WIDE_PATIENCE;
+    let path = format!("/api/v2/dags/wide/dagRuns/{run_id}");
+    while server.client.get(&path).body["state"] == "running" && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(server.wait_for_run("wide", &run_id), "success", "seed {seed}: {}", server.said());
+    let count = |task_id: &str| {
+        let path = format!("/api/v2/dags/wide/dagRuns/{run_id}/taskInstances?task_id={task_id}&state=success&limit=1");
+        server.client.get(&path).body["total_entries"].clone()
+    };
+    assert_eq!((count("shells"), count("double")), (json!(2000), json!(50)), "seed {seed}");
+    assert_eq!(server.xcom("wide", &run_id, "total"), json!(2450), "seed {seed}");
+    assert!(server.terminate().success());
+    let notes = std::fs::read_to_string(context.path("notes")).expect("the notes");
+    assert_ran_once(&notes, seed);
+    let instances: std::collections::BTreeSet<&str> = notes.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(instances.len(), 2000, "seed {seed}");
+}
+
+fn start_wide(context: &Context) -> Server {
+    let notes = context.path("notes").to_string_lossy().into_owned();
+    let limits = [("AIRFLOW__CORE__MAX_MAP_LENGTH", "5000"), ("AIRFLOW__CORE__PARALLELISM", "16")];
+    Server::start_with(context, &[&[("UPDRAFT_TEST_NOTES", notes.as_str())], &limits[..]].concat())
 }
 
 /// Every command notes its run, task and try when it starts.

@@ -197,6 +197,7 @@ class Helper:
                 pass
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            name_process(f"updraft {message['op']}")
             selector, wake_read, wake_write = self.inherited
             selector.close()
             os.close(wake_read)
@@ -223,6 +224,15 @@ class Helper:
             if pid in self.children:
                 self.children.discard(pid)
                 self.send(op="exited", pid=pid, status=status)
+
+
+def name_process(name):
+    """What `ps` and `top` call it; the system keeps the first 15 characters."""
+    try:
+        with open("/proc/self/comm", "w") as comm:
+            comm.write(name)
+    except OSError:
+        pass
 
 
 def run_task(message, requests, stdout, stderr, logs):

@@ -39,6 +39,34 @@ fn children_with(parent: u32, text: &str) -> Vec<u32> {
     .collect()
 }
 
+/// The children of the helper that the system calls by a name, such as `updraft import`.
+pub fn helpers_children(server: &Server, name: &str) -> Vec<u32> {
+    let helpers: Vec<u32> = children_with(server.pid(), "__host")
+        .into_iter()
+        .flat_map(|host| children_with(host, "updraft_helper"))
+        .collect();
+    let is_named =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name);
+    helpers.into_iter().flat_map(|helper| children_with(helper, "")).filter(is_named).collect()
+}
+
+/// Kills all of them. Gives how many there were.
+pub fn kill_all(server: &Server, name: &str) -> usize {
+    let found = helpers_children(server, name);
+    // One that has ended meanwhile can't be killed.
+    found
+        .iter()
+        .filter(|pid| std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success())
+        .count()
+}
+
+/// Kills the helper, which takes its children with it.
+fn kill_helper(server: &Server) {
+    for host in children_with(server.pid(), "__host") {
+        children_with(host, "updraft_helper").into_iter().for_each(kill_9);
+    }
+}
+
 struct Stubborn {
     context: Context,
     server: Server,
@@ -134,4 +162,91 @@ fn a_host_that_is_killed_is_replaced() {
     wait_until("the tasks run again", || pids_in(&run.folder).len() >= 2 * PROCESSES);
     assert!(run.server.said().contains("the process that starts children has ended"), "{}", run.server.said());
     run.finish(&["bash", "bash_daemon", "careful", "has_a_copy", "has_a_program", "is_deaf", "waits"]);
+}
+
+/// A sequence of numbers that looks random and is the same for the same seed (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// How many runs of each Dag are made while processes are killed.
+const ROUNDS: usize = 6;
+
+/// A file whose Dag has a task that is called after its round.
+fn changing(round: usize) -> String {
+    format!(
+        "from airflow.providers.standard.operators.empty import EmptyOperator\n\
+         from airflow.sdk import DAG\n\
+         with DAG('changing'):\n    EmptyOperator(task_id='round_{round}')\n"
+    )
+}
+
+/// What runs beside the engine is killed at random moments: the trigger runner, processes that import a file or ask a
+/// plugin, and, not so often that it counts as a task's fault, the helper with all its children. Nothing is lost, and every
+/// run ends as it would without. `UPDRAFT_TEST_SEED` gives other moments.
+#[test]
+fn helpers_that_are_killed_at_random_lose_nothing() {
+    let seed = std::env::var("UPDRAFT_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_125);
+    let mut random = Random(seed);
+    let context = context();
+    let plugins = context.home().join("plugins");
+    std::fs::create_dir_all(&plugins).unwrap();
+    for name in ["own_timetables.py", "own_triggers.py"] {
+        let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tasks/plugins").join(name);
+        std::fs::copy(plugin, plugins.join(name)).unwrap();
+    }
+    context.write_dag("killed.py", &dag_file("killed.py"));
+    context.write_dag("changing.py", &changing(0));
+    let server = Server::start(&context);
+    for dag_id in ["adds", "defers", "dated", "changing"] {
+        server.wait_for_dag(dag_id);
+        server.unpause(dag_id);
+    }
+    let mut runs = Vec::new();
+    let mut killed = [0; 3];
+    for round in 1..=ROUNDS {
+        runs.extend(["adds", "defers"].map(|dag_id| (dag_id, server.trigger(dag_id, &json!({})))));
+        context.write_dag("changing.py", &changing(round));
+        // Once: with the helper's end it is twice, and a file whose import is killed three times in a row has failed.
+        wait_until("an import is killed", || {
+            std::thread::sleep(Duration::from_millis(random.below(60)));
+            kill_all(&server, "updraft import") > 0
+        });
+        killed[0] += 1;
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(20 + random.below(250)));
+            let kind = random.below(2) as usize;
+            killed[1 + kind] += kill_all(&server, ["updraft evaluat", "updraft trigger"][kind]);
+        }
+        if round % 3 == 0 {
+            kill_helper(&server);
+        }
+    }
+    assert!(killed.iter().all(|count| *count > 0), "seed {seed}: killed {killed:?}");
+    for (dag_id, run_id) in &runs {
+        let state = server.wait_for_run(dag_id, run_id);
+        assert_eq!(state, "success", "seed {seed}, {dag_id}/{run_id}: {}", server.said());
+        let expected = if *dag_id == "adds" { ("three", json!(3)) } else { ("after", json!("told")) };
+        assert_eq!(server.xcom(dag_id, run_id, expected.0), expected.1, "seed {seed}, {dag_id}/{run_id}");
+    }
+    let last = format!("round_{ROUNDS}");
+    server.wait_for("the import of the last change", |client| {
+        let errors = client.get("/api/v2/importErrors").body;
+        assert_eq!(errors["total_entries"], 0, "seed {seed}: {errors}");
+        let tasks = client.get("/api/v2/dags/changing/tasks").body;
+        (tasks["tasks"][0]["task_id"] == last.as_str()).then_some(())
+    });
+    let dates = ["05", "08", "09", "10"].map(|day| format!("own_scheduled_2024-01-{day}"));
+    for run_id in &dates {
+        assert_eq!(server.wait_for_run("dated", run_id), "success", "seed {seed}: {}", server.said());
+    }
+    let made = server.client.get("/api/v2/dags/dated/dagRuns").body;
+    assert_eq!(made["total_entries"], dates.len(), "seed {seed}: {made}");
 }

@@ -39,7 +39,8 @@ class Workdays(Timetable):
     def next_dagrun_info(self, *, last_automated_data_interval, restriction):
         last = last_automated_data_interval
         if last is not None and last.start.day == 8:
-            open(path("asked"), "a").close()
+            with open(path("asked"), "a") as asked:
+                asked.write("once\n")
             while os.path.exists(path("hold")):
                 time.sleep(0.02)
         start = restriction.earliest if last is None else last.end
