@@ -502,6 +502,10 @@ fn branches_tags_commits_and_connections() {
         repository.bundle("commit", &one, Some("commit")),
         repository.bundle("nowhere", "no-such-branch", None),
         by_connection,
+        json!({
+            "name": "closed", "classpath": GIT,
+            "kwargs": {"repo_url": "http://me:s3cret-token@127.0.0.1:1/x.git", "tracking_ref": "main"},
+        }),
     ];
     let server = start(&context, &settings(&context, &bundles));
     wait_for_version(&server, "of_branch", &two);
@@ -509,6 +513,8 @@ fn branches_tags_commits_and_connections() {
     wait_for_version(&server, "of_commit", &one);
     wait_for_error(&server, "nowhere .", "no-such-branch");
     wait_for_error(&server, "conn .", "the_repository");
+    wait_for_error(&server, "closed .", "unable to access");
+    assert!(!errors(&server)["closed ."].contains("s3cret-token") && !server.said().contains("s3cret-token"));
     assert_eq!(listed(&server).len(), 3);
 
     // What was missing is there from now on.
