@@ -1,7 +1,7 @@
 # `make demo` shows Updraft at work; `make test` runs every test. Both install what is missing first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint unit sim conformance bench clean
+.PHONY: help setup build demo test lint unit sim conformance browser bench clean
 
 PYTHON := $(CURDIR)/.venv/bin/python
 RELEASE := target/release/updraft
@@ -19,7 +19,7 @@ build: setup ## Builds the binary, target/release/updraft.
 demo: build ## Runs an example pipeline to its end, with live progress.
 	@scripts/demo
 
-test: setup lint unit sim conformance ## Runs every test.
+test: setup lint unit sim conformance browser ## Runs every test.
 
 lint: ## Formatting and lints; warnings are errors.
 	cargo fmt --all --check
@@ -34,9 +34,13 @@ sim: ## 2,500 simulated histories with crashes; a failure prints its seed.
 conformance: build ## Dags, schedules and the API, compared with recordings of Airflow.
 	$(PYTHON) conformance/run.py --updraft $(RELEASE) --python $(PYTHON)
 
+browser: build ## Airflow's web UI in Chromium: every page opens, the everyday actions are clicked through.
+	@scripts/setup-browser
+	node browser/run.mjs --updraft $(RELEASE) --python $(PYTHON)
+
 bench: build ## Our times beside Airflow's and beside what the machine can do at best.
 	$(PYTHON) bench/run.py --updraft $(RELEASE) --python $(PYTHON) --wide
 
 clean: ## Removes what was built and installed here.
 	cargo clean
-	rm -rf .venv .demo
+	rm -rf .venv .demo browser/node_modules
