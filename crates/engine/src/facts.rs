@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use model::timetable::{Restriction, Timetable};
-use model::{Dag, DagLimits, Json};
+use model::{Dag, DagLimits, Json, Watcher};
 use scheduler::DagFacts;
 use serde_json::json;
 use store::DagRecord;
@@ -64,5 +64,6 @@ pub fn facts_of(record: &DagRecord) -> Result<DagFacts, FactsError> {
         schedule: record.schedule.clone(),
         may_schedule: flag("may_schedule") && !record.has_import_errors,
         may_follow_assets: flag("may_follow_assets") && !record.has_import_errors,
+        watchers: Watcher::all_in(facts.get("timetable").unwrap_or(&Json::Null)),
     })
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::timetable::NextRun;
 use model::{
-    AssetEvent, AssetUpdate, Backfill, BackfillId, DagId, DagRun, DagRunState, HitlRefusal, HitlResponse, RunKey,
-    TaskInstanceKey,
+    AssetEvent, AssetUpdate, Backfill, BackfillId, DagId, DagRun, DagRunState, HitlRefusal, HitlResponse, Json, RunKey,
+    TaskInstanceKey, TriggerId,
 };
 use scheduler::{
     BackfillRefusal, BackfillWish, Clear, Event, Mark, NewRun, ReplyId, RunRefusal, TasksChanged, TriggerError,
@@ -292,6 +292,13 @@ impl EngineHandle {
             // Nobody answers such a request like that.
             _ => Err(EngineStopped),
         }
+    }
+
+    /// The trigger of a watcher has fired. Returns when what follows from that is durable.
+    pub async fn watcher_fired(&self, trigger: TriggerId, payload: Json) -> Result<(), EngineStopped> {
+        let (reply, done) = self.replies.expect();
+        self.tell(Input::Event(Event::WatcherFired { trigger, payload, reply })).await?;
+        done.await.map(|_| ()).map_err(|_| EngineStopped)
     }
 
     async fn change_run(&self, event: impl FnOnce(ReplyId) -> Event) -> Result<Option<Box<DagRun>>, ChangeFailure> {

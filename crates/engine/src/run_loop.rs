@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use model::{AttemptId, Callback, DagRun, TriggerId};
 use scheduler::{
     Action, ArmTrigger, AskMapper, AskTimetable, AskWeights, Config, Event, IdSource, Obstacle, StartAttempt,
-    StopReason,
+    StopReason, WatchTrigger,
 };
 use store::{Store, StoreError};
 
@@ -42,6 +42,8 @@ pub trait Dispatch: Send {
     /// A trigger is to run until it fires or is disarmed.
     fn arm(&mut self, trigger: Box<ArmTrigger>);
     fn disarm(&mut self, trigger: TriggerId);
+    /// A trigger of a watcher is to run, however often it fires, until it is disarmed.
+    fn watch(&mut self, watch: Box<WatchTrigger>);
     /// The end that the attempt reported is durable.
     fn acknowledge(&mut self, attempt: AttemptId);
     /// A callback is to be called, and to be owed until it has been.
@@ -248,7 +250,8 @@ impl<S: Store + ?Sized, D: DagSource, P: Dispatch> RunLoop<S, D, P> {
                 Action::Stop { attempt, reason } => self.dispatch.stop(attempt, reason),
                 Action::AskTimetable(question) => self.dispatch.ask_timetable(question),
                 Action::AskMapper(question) => self.dispatch.ask_mapper(question),
-                Action::PartitionProblem { dag_id, message } => tracing::warn!(%dag_id, "{message}"),
+                Action::Watch(watch) => self.dispatch.watch(watch),
+                Action::DagProblem { dag_id, message } => tracing::warn!(%dag_id, "{message}"),
                 Action::AskWeights(question) => self.dispatch.ask_weights(question),
                 Action::Arm(trigger) => self.dispatch.arm(trigger),
                 Action::Disarm(trigger) => self.dispatch.disarm(trigger),

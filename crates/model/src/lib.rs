@@ -24,6 +24,7 @@ pub mod task;
 pub mod timetable;
 pub mod transition;
 pub mod trigger_rule;
+mod watcher;
 pub mod weight;
 
 pub use asset::{
@@ -47,6 +48,7 @@ pub use state::{DagRunState, TaskState};
 pub use suspension::{Suspension, TimerEvent, Trigger, TriggerTimer};
 pub use task::{Execution, NativeOperator, Notices, StartTrigger, Task, WeightRule};
 pub use trigger_rule::TriggerRule;
+pub use watcher::Watcher;
 
 /// A JSON document as users write it: run configuration, XCom values, param defaults. Key order is kept.
 pub type Json = serde_json::Value;

@@ -268,6 +268,7 @@ impl Scheduler {
         self.dags.remove(dag_id);
         self.assets.dag_deleted(dag_id);
         self.partitions.forget(dag_id);
+        self.look_at_watchers(dag_id, self.moment, decisions);
         self.deadlines.forget(|run| run.dag_id == *dag_id);
         decisions.changes.push(Change::DagDeleted(dag_id.clone()));
         decisions.actions.push(Action::RunChanged { to: reply, answer: Ok(None) });

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::timetable::{Restriction, Timetable};
 use model::{
     Backfill, Change, DagId, DagLimits, DagRun, DagRunState, DagSchedule, Json, Partition, RunId, RunType, TriggeredBy,
-    VersionId,
+    VersionId, Watcher,
 };
 
 use crate::Scheduler;
@@ -41,6 +41,8 @@ pub struct DagFacts {
     pub may_schedule: bool,
     /// The same for runs that are made because assets were updated.
     pub may_follow_assets: bool,
+    /// The watchers of the assets that it is scheduled on.
+    pub watchers: Vec<Watcher>,
 }
 
 #[derive(Debug)]
@@ -233,6 +235,7 @@ impl Scheduler {
         self.start_queued_runs(&dag_id, now);
         self.asset_condition_changed(&dag_id, decisions);
         self.partition_timetable_changed(&dag_id, decisions);
+        self.look_at_watchers(&dag_id, now, decisions);
     }
 
     /// Nothing of the Dag moves until it is back. What executes goes on to its end.
@@ -258,6 +261,7 @@ impl Scheduler {
         decisions.changes.push(Change::Paused { dag_id: dag_id.clone(), paused });
         let Some(entry) = self.dags.get_mut(dag_id) else { return };
         let was_paused = std::mem::replace(&mut entry.facts.paused, paused);
+        self.look_at_watchers(dag_id, now, decisions);
         if was_paused && !paused {
             self.plan_next_run(dag_id, now, decisions);
             self.free_dag(dag_id);
@@ -404,7 +408,7 @@ impl Scheduler {
                 );
                 let warning = Change::DagWarning { dag_id: dag_id.clone(), warning: Some(message.clone()), at: now };
                 decisions.changes.push(warning);
-                decisions.actions.push(Action::PartitionProblem { dag_id: dag_id.clone(), message });
+                decisions.actions.push(Action::DagProblem { dag_id: dag_id.clone(), message });
                 return;
             }
         }

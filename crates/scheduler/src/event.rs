@@ -159,6 +159,17 @@ pub enum Event {
         found: Vec<crate::FoundPartition>,
         unmapped: Vec<model::AssetEvent>,
     },
+    /// The trigger of a watcher has fired. The answer is an [`Action::Done`] when what follows is durable.
+    WatcherFired {
+        trigger: TriggerId,
+        payload: Json,
+        reply: ReplyId,
+    },
+    /// The trigger of a watcher has failed, and is started again; the reason is for people.
+    WatcherFailed {
+        trigger: TriggerId,
+        reason: String,
+    },
     /// The answer to [`Action::AskMapper`]; an error is for people.
     MapperAnswered {
         dag_id: DagId,
@@ -496,8 +507,10 @@ pub enum Action {
     AskTimetable(Box<AskTimetable>),
     /// A mapper is to say which keys follow from that of an event. Asked again when the process starts anew.
     AskMapper(Box<crate::AskMapper>),
-    /// Something about the partitions of a Dag that people should know.
-    PartitionProblem {
+    /// A trigger of a watcher is to run until it is disarmed. Told again when the process starts anew.
+    Watch(Box<crate::WatchTrigger>),
+    /// Something about the partitions or the watchers of a Dag that people should know.
+    DagProblem {
         dag_id: DagId,
         message: String,
     },

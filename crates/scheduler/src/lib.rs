@@ -33,6 +33,7 @@ mod structure;
 mod suspend;
 mod timers;
 mod timetables;
+mod watchers;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -53,6 +54,7 @@ pub use ids::IdSource;
 pub use mark::{Mark, MarkAs};
 pub use partitions::{AskMapper, FoundPartition, MapperAnswer, MapperSays};
 pub use timetables::AskTimetable;
+pub use watchers::WatchTrigger;
 pub use weights::{AskWeights, WeightOf};
 
 use dags::DagEntry;
@@ -96,6 +98,7 @@ pub struct Scheduler {
     last_question: u64,
     assets: assets::Assets,
     partitions: partitions::Partitions,
+    watchers: watchers::Watchers,
     deadlines: deadlines::Deadlines,
     pools: Pools,
     waiting: WaitLists,
@@ -136,6 +139,7 @@ impl Scheduler {
             last_question: 0,
             assets: assets::Assets::default(),
             partitions: partitions::Partitions::default(),
+            watchers: watchers::Watchers::default(),
             deadlines: deadlines::Deadlines::default(),
             pools: Pools::default(),
             waiting: WaitLists::default(),
@@ -220,7 +224,10 @@ impl Scheduler {
     fn take(&mut self, event: Event, now: Timestamp, decisions: &mut Decisions) {
         match event {
             Event::DagChanged(facts) => self.dag_changed(*facts, now, decisions),
-            Event::DagGone(dag_id) => self.dag_gone(&dag_id),
+            Event::DagGone(dag_id) => {
+                self.dag_gone(&dag_id);
+                self.look_at_watchers(&dag_id, now, decisions);
+            }
             Event::DagPaused { dag_id, paused, reply } => {
                 self.dag_paused(&dag_id, paused, now, decisions);
                 decisions.actions.push(Action::Done { to: reply });
@@ -266,6 +273,10 @@ impl Scheduler {
             Event::AssetsFound { last, aliases, consumers } => self.assets.found(last, aliases, consumers),
             Event::AssetsQueued { dag_id, queued } => self.assets_queued(&dag_id, queued, decisions),
             Event::AssetRunReady { dag_id, structure } => self.asset_run_ready(&dag_id, structure, now, decisions),
+            Event::WatcherFired { trigger, payload, reply } => {
+                self.watcher_fired(trigger, payload, reply, now, decisions);
+            }
+            Event::WatcherFailed { trigger, reason } => self.watcher_failed(trigger, &reason, now, decisions),
             Event::PartitionsFound { dag_id, found, unmapped } => {
                 self.partitions_found(&dag_id, found, unmapped, decisions);
             }

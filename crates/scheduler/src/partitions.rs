@@ -314,7 +314,7 @@ impl Scheduler {
                 "An event of asset (name='{name}', uri='{uri}') has no partition key, and Dag '{dag_id}' listens to \
                          partitions: no run follows from it"
             );
-            decisions.actions.push(Action::PartitionProblem { dag_id: dag_id.clone(), message });
+            decisions.actions.push(Action::DagProblem { dag_id: dag_id.clone(), message });
             return;
         };
         let mapper = consumer.mapper(&event.update.asset.key);
@@ -490,7 +490,7 @@ impl Scheduler {
         let Some(consumer) = self.partitions.consumers.get_mut(dag_id) else { return };
         let Some(pending) = consumer.pending.remove(&key) else { return };
         let date = consumer.date_of(&key, &pending).unwrap_or_else(|message| {
-            decisions.actions.push(Action::PartitionProblem { dag_id: dag_id.clone(), message });
+            decisions.actions.push(Action::DagProblem { dag_id: dag_id.clone(), message });
             None
         });
         let moment = model::operations::python_isoformat(now);
@@ -521,7 +521,7 @@ impl Scheduler {
             let (dag_id, warning) = (dag_id.clone(), Some(message.clone()));
             decisions.changes.push(Change::DagWarning { dag_id, warning, at: self.moment });
         }
-        decisions.actions.push(Action::PartitionProblem { dag_id: dag_id.clone(), message });
+        decisions.actions.push(Action::DagProblem { dag_id: dag_id.clone(), message });
     }
 }
 
@@ -555,7 +555,7 @@ fn drop_pending(dag_id: &DagId, keys: Vec<String>, decisions: &mut Decisions) {
             "{} runs that waited for partitions are not made, because the mappers of the Dag have changed",
             keys.len()
         );
-        decisions.actions.push(Action::PartitionProblem { dag_id: dag_id.clone(), message });
+        decisions.actions.push(Action::DagProblem { dag_id: dag_id.clone(), message });
         let dropped = PartitionChange::Dropped { dag_id: dag_id.clone(), keys };
         decisions.changes.push(Change::Partition(Box::new(dropped)));
     }

@@ -64,8 +64,9 @@ impl World {
                 }
             }
             Action::AskTimetable(question) => self.ask_timetable(&question),
+            Action::Watch(_) => {}
             Action::AskMapper(question) => self.ask_mapper(&question),
-            Action::PartitionProblem { dag_id, message } => self.note(|| format!("{dag_id}: {message}")),
+            Action::DagProblem { dag_id, message } => self.note(|| format!("{dag_id}: {message}")),
             Action::AskWeights(question) => self.ask_weights(question),
             Action::Arm(trigger) => self.arm(trigger),
             Action::Disarm(trigger) => {

@@ -13,7 +13,7 @@ use model::{
 use python::{Evaluator, Unanswered};
 use scheduler::{
     ArmTrigger, AskMapper, AskTimetable, AskWeights, Clear, Event, Obstacle, Outcome, ReplyId, StartAttempt,
-    StopReason, TriggerError,
+    StopReason, TriggerError, WatchTrigger,
 };
 use store::Store;
 use worker::{AnswerRefused, Report, Reports, TriggerFromTask, TriggerRefused, Worker};
@@ -84,11 +84,16 @@ impl Reports for EngineReports {
             }
             Report::TriggerFired { trigger, event, writes } => Input::TriggerFired { trigger, event, writes },
             Report::TriggerFailed { trigger, traceback } => Input::Event(Event::TriggerFailed { trigger, traceback }),
+            Report::WatcherFailed { trigger, reason } => Input::Event(Event::WatcherFailed { trigger, reason }),
             Report::SkipDownstream { attempt, tasks } => Input::Event(Event::SkipDownstream { attempt, tasks }),
         };
         if self.engine.tell(input).await.is_err() {
             tracing::debug!("the engine has stopped; what attempts report now, it finds out when it starts");
         }
+    }
+
+    async fn watched(&self, trigger: TriggerId, payload: model::Json) -> bool {
+        self.engine.watcher_fired(trigger, payload).await.is_ok()
     }
 
     fn trigger(&self, trigger: TriggerFromTask) -> Result<(), TriggerRefused> {
@@ -258,6 +263,10 @@ impl Dispatch for WorkerDispatch {
 
     fn arm(&mut self, trigger: Box<ArmTrigger>) {
         self.worker.arm(&self.runtime, trigger);
+    }
+
+    fn watch(&mut self, watch: Box<WatchTrigger>) {
+        self.worker.watch(&self.runtime, watch);
     }
 
     fn disarm(&mut self, trigger: TriggerId) {

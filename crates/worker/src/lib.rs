@@ -88,6 +88,11 @@ pub enum Report {
         trigger: TriggerId,
         traceback: Option<Vec<String>>,
     },
+    /// The trigger of a watcher has failed, and is started again.
+    WatcherFailed {
+        trigger: TriggerId,
+        reason: String,
+    },
 }
 
 /// A task asks for a run of some Dag.
@@ -125,6 +130,9 @@ pub enum AnswerRefused {
 /// Those who hear the worker's news.
 pub trait Reports: Clone + Send + Sync + 'static {
     fn report(&self, report: Report) -> impl Future<Output = ()> + Send;
+
+    /// The trigger of a watcher has fired. Returns whether what follows from that is durable.
+    fn watched(&self, trigger: TriggerId, payload: model::Json) -> impl Future<Output = bool> + Send;
 
     /// Makes a run. Blocks.
     fn trigger(&self, trigger: TriggerFromTask) -> Result<(), TriggerRefused>;

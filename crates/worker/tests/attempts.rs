@@ -53,6 +53,10 @@ impl Reports for Listener {
         self.heard.send(report).unwrap();
     }
 
+    async fn watched(&self, _: model::TriggerId, _: model::Json) -> bool {
+        unreachable!("nothing is watched here")
+    }
+
     fn trigger(&self, _: TriggerFromTask) -> Result<(), TriggerRefused> {
         unreachable!("no task here asks for a run")
     }

@@ -34,6 +34,7 @@ impl Dispatch for Idle {
     fn start(&mut self, _: Box<StartAttempt>) {}
     fn stop(&mut self, _: AttemptId, _: StopReason) {}
     fn arm(&mut self, _: Box<ArmTrigger>) {}
+    fn watch(&mut self, _: Box<scheduler::WatchTrigger>) {}
     fn disarm(&mut self, _: TriggerId) {}
     fn acknowledge(&mut self, _: AttemptId) {}
     fn run_finished(&mut self, _: &DagRun, _: &str) {}

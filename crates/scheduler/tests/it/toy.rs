@@ -177,6 +177,7 @@ impl Toy {
             schedule: imported.schedule.clone(),
             may_schedule: true,
             may_follow_assets: true,
+            watchers: Vec::new(),
         }
     }
 

@@ -22,4 +22,5 @@ mod support;
 mod task_states;
 mod timetables;
 mod waiting;
+mod watchers;
 mod weights;

@@ -13,8 +13,8 @@ use store::{Write, XCom, XComKey};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Instant;
 
-use super::ids;
-use super::workload::workload;
+use super::workload::{watch_workload, workload};
+use super::{Wanted, ids};
 use crate::answers::StoreAnswers;
 use crate::mask::Masker;
 use crate::{Inner, Report, Reports, Worker};
@@ -60,8 +60,10 @@ impl<'a, R: Reports> Conversation<'a, R> {
         let parts = |entry: &Json| Some((TriggerId(entry.get(0)?.as_i64()?), entry.get(1)?.clone()));
         let mut persisted = Vec::new();
         for entry in list("events") {
-            if let Some((trigger, event)) = parts(entry) {
-                self.fired(trigger, event).await;
+            if let Some((trigger, event)) = parts(entry)
+                && !self.fired(trigger, event).await
+            {
+                continue;
             }
             persisted.extend(entry.get(2).and_then(Json::as_i64));
         }
@@ -69,13 +71,14 @@ impl<'a, R: Reports> Conversation<'a, R> {
             let traceback = traceback
                 .as_array()
                 .map(|lines| lines.iter().filter_map(Json::as_str).map(str::to_owned).collect::<Vec<_>>());
-            if self.worker.inner.triggers.answered(trigger) {
-                self.worker.inner.reports.report(Report::TriggerFailed { trigger, traceback }).await;
-            }
+            self.failed(trigger, traceback).await;
         }
         let (mut create, cancel) = self.worker.inner.triggers.sync(&ids(changes.get("finished")));
-        for locked in create.extract_if(.., |armed| armed.trigger.kwargs.is_null()) {
-            self.locked(&locked).await;
+        let is_locked = |wanted: &mut Wanted| matches!(wanted, Wanted::Task(armed) if armed.trigger.kwargs.is_null());
+        for locked in create.extract_if(.., is_locked) {
+            if let Wanted::Task(locked) = locked {
+                self.locked(&locked).await;
+            }
         }
         let answer = json!({
             "type": "TriggerStateSync",
@@ -87,17 +90,20 @@ impl<'a, R: Reports> Conversation<'a, R> {
     }
 
     /// What the runner is told of triggers. One that can't be described is tried again in a while.
-    async fn workloads(&self, create: Vec<Arc<ArmTrigger>>) -> Vec<Json> {
+    async fn workloads(&self, create: Vec<Wanted>) -> Vec<Json> {
         let worker = self.worker.clone();
         let described = tokio::task::spawn_blocking(move || {
             let Inner { options, store, triggers, .. } = &*worker.inner;
-            let describe = |armed: Arc<ArmTrigger>| match workload(&armed, &options.hostname, &**store) {
-                Ok(workload) => Some(workload),
-                Err(error) => {
-                    tracing::error!(%error, "{} waits for a trigger whose Dag can't be read", armed.ti.key());
-                    triggers.postpone(armed.trigger.id);
-                    None
-                }
+            let describe = |wanted: Wanted| match wanted {
+                Wanted::Watcher(watch) => Some(watch_workload(&watch)),
+                Wanted::Task(armed) => match workload(&armed, &options.hostname, &**store) {
+                    Ok(workload) => Some(workload),
+                    Err(error) => {
+                        tracing::error!(%error, "{} waits for a trigger whose Dag can't be read", armed.ti.key());
+                        triggers.postpone(armed.trigger.id);
+                        None
+                    }
+                },
             };
             create.into_iter().filter_map(describe).collect()
         });
@@ -114,12 +120,36 @@ impl<'a, R: Reports> Conversation<'a, R> {
         }
     }
 
-    async fn fired(&self, trigger: TriggerId, event: Json) {
-        let triggers = &self.worker.inner.triggers;
-        // A second event of the same trigger finds nobody who waits.
-        let Some(armed) = triggers.known(trigger).filter(|_| triggers.answered(trigger)) else { return };
-        let (event, writes) = read_event(&armed, event);
-        self.worker.inner.reports.report(Report::TriggerFired { trigger, event, writes }).await;
+    /// Returns whether the event has got where it belongs: that of a watcher is durable then.
+    async fn fired(&self, trigger: TriggerId, mut event: Json) -> bool {
+        let (triggers, reports) = (&self.worker.inner.triggers, &self.worker.inner.reports);
+        match triggers.known(trigger) {
+            Some(Wanted::Watcher(_)) => {
+                triggers.works(trigger);
+                let payload = event.get_mut("payload").map_or(Json::Null, Json::take);
+                return reports.watched(trigger, payload).await;
+            }
+            // A second event of the same trigger finds nobody who waits.
+            Some(Wanted::Task(armed)) if triggers.answered(trigger) => {
+                let (event, writes) = read_event(&armed, event);
+                reports.report(Report::TriggerFired { trigger, event, writes }).await;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    async fn failed(&self, trigger: TriggerId, traceback: Option<Vec<String>>) {
+        let (triggers, reports) = (&self.worker.inner.triggers, &self.worker.inner.reports);
+        if let Some(Wanted::Watcher(watch)) = triggers.known(trigger) {
+            triggers.failed(trigger);
+            let lines = traceback.unwrap_or_default();
+            tracing::warn!("a trigger of the watcher {} has failed:\n{}", watch.name, lines.concat().trim_end());
+            let reason = lines.last().map_or("it says no more", |last| last.trim()).to_owned();
+            reports.report(Report::WatcherFailed { trigger, reason }).await;
+        } else if triggers.answered(trigger) {
+            reports.report(Report::TriggerFailed { trigger, traceback }).await;
+        }
     }
 
     async fn ask_store(&mut self, id: i64, body: Json) -> Result<(), FrameError> {

@@ -6,6 +6,7 @@ use model::{Json, TaskInstance, TriggerId};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::JoinHandle;
 
+use super::Wanted;
 use crate::log::{Lines, TaskLog, log_path};
 use crate::mask::Masker;
 use crate::{Reports, Worker};
@@ -56,7 +57,15 @@ pub(super) fn logged<R: Reports>(
         };
         let id = fields.shift_remove("trigger_id").and_then(|id| id.as_i64()).map(TriggerId);
         let trigger = id.and_then(|id| worker.inner.triggers.known(id));
-        let Some(trigger) = trigger else { return of_runner(&Json::Object(fields), &masker) };
+        let trigger = match trigger {
+            Some(Wanted::Task(trigger)) => trigger,
+            // There is no task whose log it would belong to.
+            Some(Wanted::Watcher(watch)) => {
+                let _watcher = tracing::info_span!("watcher", name = %watch.name).entered();
+                return of_runner(&Json::Object(fields), &masker);
+            }
+            None => return of_runner(&Json::Object(fields), &masker),
+        };
         let path = trigger_log_path(&worker.inner.options.log_folder, &trigger.ti);
         TaskLog::at(path, &trigger.ti, masker.clone()).record(Json::Object(fields).to_string().as_bytes());
     })

@@ -17,7 +17,7 @@ use std::time::Duration;
 use model::{Json, TriggerId};
 use process::{kill_tree, signal_group};
 use python::{ChildSockets, FrameReader, Job};
-use scheduler::ArmTrigger;
+use scheduler::{ArmTrigger, WatchTrigger};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, timeout};
 
@@ -40,6 +40,27 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const SIGTERM: i32 = 15;
 
+/// Pauses until a trigger of a watcher is started again that has ended or failed: first and longest.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// A trigger, and whom it is for.
+#[derive(Clone)]
+enum Wanted {
+    Task(Arc<ArmTrigger>),
+    /// It fires as often as it likes, and is started again when it ends.
+    Watcher(Arc<WatchTrigger>),
+}
+
+impl Wanted {
+    fn id(&self) -> TriggerId {
+        match self {
+            Self::Task(armed) => armed.trigger.id,
+            Self::Watcher(watch) => watch.trigger.id,
+        }
+    }
+}
+
 /// What is to run, and what the runner knows of that.
 pub(crate) struct Triggers {
     state: Mutex<State>,
@@ -49,17 +70,21 @@ pub(crate) struct Triggers {
 
 struct State {
     /// Those that somebody waits for.
-    armed: HashMap<TriggerId, Arc<ArmTrigger>>,
+    armed: HashMap<TriggerId, Wanted>,
     /// Of these, the ones that have fired or failed.
     answered: HashSet<TriggerId>,
     /// Those that the runner is to be told of next.
     fresh: VecDeque<TriggerId>,
     /// Those that it was told of, until it says that they have finished.
-    running: HashMap<TriggerId, Arc<ArmTrigger>>,
+    running: HashMap<TriggerId, Wanted>,
     /// Of these, the ones that nobody waits for any more.
     cancelled: HashSet<TriggerId>,
     /// Those that have finished a moment ago: their last lines may still be on their way.
-    finished: HashMap<TriggerId, Arc<ArmTrigger>>,
+    finished: HashMap<TriggerId, Wanted>,
+    /// Triggers of watchers that are to be started again, and when.
+    resting: Vec<(Instant, TriggerId)>,
+    /// How long each of them rests the next time.
+    rests: HashMap<TriggerId, Duration>,
     /// Somebody sees to it that there is a runner.
     is_kept: bool,
     /// When the runner was heard last.
@@ -76,11 +101,24 @@ impl Default for Triggers {
             running: HashMap::new(),
             cancelled: HashSet::new(),
             finished: HashMap::new(),
+            resting: Vec::new(),
+            rests: HashMap::new(),
             is_kept: false,
             heard: Instant::now(),
             idle_since: Instant::now(),
         };
         Self { state: Mutex::new(state), stop: watch::channel(false).0 }
+    }
+}
+
+impl State {
+    /// Has a trigger of a watcher run again in a while, and longer each time.
+    fn rest(&mut self, id: TriggerId) {
+        if self.armed.contains_key(&id) {
+            let rest = self.rests.get(&id).copied().unwrap_or(FIRST_REST);
+            self.rests.insert(id, (rest * 2).min(LONGEST_REST));
+            self.resting.push((Instant::now() + rest, id));
+        }
     }
 }
 
@@ -90,10 +128,10 @@ impl Triggers {
     }
 
     /// Returns whether somebody must be found who keeps a runner.
-    fn arm(&self, trigger: Box<ArmTrigger>) -> bool {
+    fn arm(&self, trigger: Wanted) -> bool {
         let mut state = self.state();
-        let id = trigger.trigger.id;
-        if state.armed.insert(id, Arc::from(trigger)).is_none() {
+        let id = trigger.id();
+        if state.armed.insert(id, trigger).is_none() {
             state.fresh.push_back(id);
         }
         !std::mem::replace(&mut state.is_kept, true)
@@ -103,6 +141,7 @@ impl Triggers {
         let mut state = self.state();
         state.armed.remove(&id);
         state.answered.remove(&id);
+        state.rests.remove(&id);
         if state.running.contains_key(&id) {
             state.cancelled.insert(id);
         }
@@ -118,6 +157,7 @@ impl Triggers {
         state.fresh = fresh.into();
         state.running.clear();
         state.cancelled.clear();
+        state.resting.clear();
     }
 
     /// Notes that a trigger has fired or failed; returns whether that is news.
@@ -127,28 +167,50 @@ impl Triggers {
     }
 
     /// What the runner is to do next, after it has said which triggers have finished.
-    fn sync(&self, finished: &[TriggerId]) -> (Vec<Arc<ArmTrigger>>, Vec<TriggerId>) {
+    fn sync(&self, finished: &[TriggerId]) -> (Vec<Wanted>, Vec<TriggerId>) {
         let mut guard = self.state();
         let state = &mut *guard;
         state.finished.clear();
         for id in finished {
             state.cancelled.remove(id);
-            state.finished.extend(state.running.remove(id).map(|trigger| (*id, trigger)));
-            // One that has ended itself without a word runs again, as in Airflow.
-            if state.armed.contains_key(id) && !state.answered.contains(id) {
-                state.fresh.push_back(*id);
+            let Some(trigger) = state.running.remove(id) else { continue };
+            match &trigger {
+                // One that has ended itself without a word runs again, as in Airflow.
+                Wanted::Task(_) if state.armed.contains_key(id) && !state.answered.contains(id) => {
+                    state.fresh.push_back(*id);
+                }
+                Wanted::Task(_) => {}
+                Wanted::Watcher(_) => state.rest(*id),
             }
+            state.finished.insert(*id, trigger);
         }
+        let now = Instant::now();
+        let rested = state.resting.extract_if(.., |(until, _)| *until <= now).map(|(_, id)| id);
+        state.fresh.extend(rested);
         let mut create = Vec::new();
         while create.len() < MAX_AT_ONCE
             && let Some(id) = state.fresh.pop_front()
         {
             if let Some(trigger) = state.armed.get(&id) {
-                state.running.insert(id, Arc::clone(trigger));
-                create.push(Arc::clone(trigger));
+                state.running.insert(id, trigger.clone());
+                create.push(trigger.clone());
             }
         }
         (create, state.cancelled.iter().copied().collect())
+    }
+
+    /// A trigger of a watcher has failed: it is no longer running.
+    fn failed(&self, id: TriggerId) {
+        let mut state = self.state();
+        if let Some(trigger) = state.running.remove(&id) {
+            state.rest(id);
+            state.finished.insert(id, trigger);
+        }
+    }
+
+    /// A trigger of a watcher has fired: it works, and begins again at once when it ends.
+    fn works(&self, id: TriggerId) {
+        self.state().rests.remove(&id);
     }
 
     /// The runner was not told of a trigger after all.
@@ -162,7 +224,7 @@ impl Triggers {
     }
 
     /// A trigger that the runner may speak of.
-    fn known(&self, id: TriggerId) -> Option<Arc<ArmTrigger>> {
+    fn known(&self, id: TriggerId) -> Option<Wanted> {
         let state = self.state();
         state.running.get(&id).or_else(|| state.finished.get(&id)).cloned()
     }
@@ -208,6 +270,15 @@ impl Drop for Kept<'_> {
 impl<R: Reports> Worker<R> {
     /// Has a trigger run until it fires or is disarmed. Returns at once.
     pub fn arm(&self, runtime: &tokio::runtime::Handle, trigger: Box<ArmTrigger>) {
+        self.want(runtime, Wanted::Task(Arc::from(trigger)));
+    }
+
+    /// Has a trigger of a watcher run until it is disarmed. Returns at once.
+    pub fn watch(&self, runtime: &tokio::runtime::Handle, watch: Box<WatchTrigger>) {
+        self.want(runtime, Wanted::Watcher(Arc::from(watch)));
+    }
+
+    fn want(&self, runtime: &tokio::runtime::Handle, trigger: Wanted) {
         if self.inner.triggers.arm(trigger) {
             let worker = self.clone();
             runtime.spawn(async move { keep(&worker).await });

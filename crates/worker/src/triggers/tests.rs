@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::*;
 
-fn armed(id: i64) -> Box<ArmTrigger> {
+fn armed(id: i64) -> Wanted {
     let version = VersionId(Uuid::from_u128(1));
     let run = DagRun {
         key: RunKey::new("d", "r"),
@@ -68,13 +68,13 @@ fn armed(id: i64) -> Box<ArmTrigger> {
         created_at: Timestamp::UNIX_EPOCH,
         timer: None,
     });
-    Box::new(ArmTrigger { trigger, ti, run, timeout: None, should_retry: false, starts_task: false })
+    Wanted::Task(Arc::new(ArmTrigger { trigger, ti, run, timeout: None, should_retry: false, starts_task: false }))
 }
 
 fn told(triggers: &Triggers, finished: &[i64]) -> (Vec<i64>, Vec<i64>) {
     let finished: Vec<TriggerId> = finished.iter().copied().map(TriggerId).collect();
     let (create, cancel) = triggers.sync(&finished);
-    (create.iter().map(|armed| armed.trigger.id.0).collect(), cancel.iter().map(|id| id.0).collect())
+    (create.iter().map(|wanted| wanted.id().0).collect(), cancel.iter().map(|id| id.0).collect())
 }
 
 #[test]
@@ -116,4 +116,39 @@ fn a_runner_is_given_up_only_while_nobody_needs_it() {
     triggers.disarm(TriggerId(1));
     assert!(triggers.release());
     assert!(triggers.arm(armed(2)), "the next one needs a new runner");
+}
+
+fn watch(id: i64) -> Wanted {
+    let Wanted::Task(armed) = armed(id) else { unreachable!() };
+    Wanted::Watcher(Arc::new(WatchTrigger { trigger: Arc::clone(&armed.trigger), name: "w".into(), assets: vec![] }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_of_a_watcher_is_started_again_after_pauses_that_grow() {
+    let triggers = Triggers::default();
+    triggers.arm(watch(1));
+    let second = |seconds: u64| tokio::time::advance(Duration::from_secs(seconds));
+    assert_eq!(told(&triggers, &[]), (vec![1], vec![]));
+    assert_eq!(told(&triggers, &[1]), (vec![], vec![]), "it has ended, and rests for a second");
+    second(1).await;
+    assert_eq!(told(&triggers, &[]), (vec![1], vec![]));
+    triggers.failed(TriggerId(1));
+    second(1).await;
+    assert_eq!(told(&triggers, &[1]), (vec![], vec![]), "a failure that has also finished counts once");
+    second(1).await;
+    assert_eq!(told(&triggers, &[]), (vec![1], vec![]));
+    // It has fired: that it ends then is no fault.
+    triggers.works(TriggerId(1));
+    assert_eq!(told(&triggers, &[1]), (vec![], vec![]));
+    second(1).await;
+    assert_eq!(told(&triggers, &[]), (vec![1], vec![]));
+    // A new runner is told of it at once; nobody is, when nobody needs it.
+    triggers.failed(TriggerId(1));
+    triggers.forget_runner();
+    assert_eq!(told(&triggers, &[]), (vec![1], vec![]));
+    triggers.disarm(TriggerId(1));
+    assert_eq!(told(&triggers, &[]), (vec![], vec![1]));
+    assert_eq!(told(&triggers, &[1]), (vec![], vec![]));
+    second(100).await;
+    assert_eq!(told(&triggers, &[]), (vec![], vec![]));
 }

@@ -2,9 +2,24 @@
 
 use model::{Json, TaskInstance};
 use python::message::dag_run_fields;
-use scheduler::ArmTrigger;
+use scheduler::{ArmTrigger, WatchTrigger};
 use serde_json::json;
 use store::{Store, StoreError};
+
+/// A `RunTrigger` for a watcher.
+pub(super) fn watch_workload(watch: &WatchTrigger) -> Json {
+    let assets: serde_json::Map<String, Json> =
+        watch.assets.iter().map(|key| (key.name.clone(), key.uri.as_str().into())).collect();
+    json!({
+        "type": "RunTrigger",
+        "id": watch.trigger.id.0,
+        "classpath": watch.trigger.classpath,
+        "encrypted_kwargs": watch.trigger.kwargs.to_string(),
+        "ti": null,
+        "timeout_after": null,
+        "watched_assets": assets,
+    })
+}
 
 /// A `RunTrigger`. Blocks.
 pub(super) fn workload(armed: &ArmTrigger, hostname: &str, store: &dyn Store) -> Result<Json, StoreError> {

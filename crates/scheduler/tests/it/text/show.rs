@@ -145,7 +145,7 @@ impl Play {
                 format!("the timetable of {} is asked; the last run was about {last}", ask.dag_id)
             }
             Action::AskMapper(ask) => format!("the mapper of {} is asked about event {}", ask.dag_id, ask.event),
-            Action::PartitionProblem { dag_id, message } => {
+            Action::DagProblem { dag_id, message } => {
                 format!("{dag_id}: {}", message.lines().last().unwrap_or_default())
             }
             Action::AskWeights(asked) => {
