@@ -567,8 +567,9 @@ impl Service {
 
 /// The form of what an import leaves in the store. Raise it whenever that changes: files are imported again then, although
 /// they are as they were. It was 1 before assets, 2 before timetables of plugins, 3 before classes that
-/// give weights to mapped tasks, and 4 before it was kept who names an asset.
-const STORED_FORM: u32 = 5;
+/// give weights to mapped tasks, 4 before it was kept who names an asset,
+/// and 5 before the hooks of listeners.
+const STORED_FORM: u32 = 6;
 
 /// The packages that serialize Dags are part of what an import depends on, and so is the form of what is stored.
 fn name_of_importer(info: &HelperInfo) -> String {

@@ -54,10 +54,16 @@ pub enum Call {
     EmailRetry,
     /// That of a deadline of the Dag that was missed.
     Deadline,
+    /// Listeners of plugins, about a run that begins or has ended.
+    RunRunning,
+    RunSuccess,
+    RunFailed,
+    /// Listeners of plugins, about an asset that a task has updated; the message says which.
+    AssetEvent,
 }
 
 impl Call {
-    pub const ALL: [Call; 7] = [
+    pub const ALL: [Call; 11] = [
         Call::DagSuccess,
         Call::DagFailure,
         Call::TaskFailure,
@@ -65,6 +71,10 @@ impl Call {
         Call::EmailFailure,
         Call::EmailRetry,
         Call::Deadline,
+        Call::RunRunning,
+        Call::RunSuccess,
+        Call::RunFailed,
+        Call::AssetEvent,
     ];
 
     pub fn name(self) -> &'static str {
@@ -76,7 +86,16 @@ impl Call {
             Call::EmailFailure => "email_failure",
             Call::EmailRetry => "email_retry",
             Call::Deadline => "deadline",
+            Call::RunRunning => "run_running",
+            Call::RunSuccess => "run_success",
+            Call::RunFailed => "run_failed",
+            Call::AssetEvent => "asset_event",
         }
+    }
+
+    /// Whether it is for listeners of plugins, who hear of everything in the order in which it happened.
+    pub fn is_for_listeners(self) -> bool {
+        matches!(self, Call::RunRunning | Call::RunSuccess | Call::RunFailed | Call::AssetEvent)
     }
 
     pub fn named(name: &str) -> Option<Call> {

@@ -70,6 +70,8 @@ pub struct Dag {
     pub has_on_success_callback: bool,
     pub has_on_failure_callback: bool,
     pub deadlines: Vec<DeadlineAlert>,
+    /// What listeners of plugins want to hear of.
+    pub listeners: Listeners,
     pub is_paused_upon_creation: Option<bool>,
     /// The kinds of runs that are allowed; `None` for all.
     pub allowed_run_types: Option<Vec<String>>,
@@ -78,6 +80,16 @@ pub struct Dag {
     tasks: Vec<Task>,
     index: HashMap<TaskId, TaskIndex>,
     graph: Graph,
+}
+
+/// What listeners of plugins want to hear of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Listeners {
+    pub run_running: bool,
+    pub run_success: bool,
+    pub run_failed: bool,
+    /// Assets that a task has updated.
+    pub assets: bool,
 }
 
 /// What follows from tasks and edges alone, worked out once.
@@ -232,6 +244,7 @@ impl DagBuilder {
                 render_template_as_native_obj: false,
                 disable_bundle_versioning: false,
                 has_on_success_callback: false,
+                listeners: Listeners::default(),
                 has_on_failure_callback: false,
                 deadlines: Vec::new(),
                 is_paused_upon_creation: None,

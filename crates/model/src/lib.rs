@@ -33,7 +33,7 @@ pub use asset::{
 pub use backfill::{Backfill, BackfillId, InBackfill, Reprocess};
 pub use callback::{Call, Callback, CallbackId, TryName};
 pub use change::{Change, DagSchedule};
-pub use dag::{Dag, DagBuilder, DagError, DagLimits};
+pub use dag::{Dag, DagBuilder, DagError, DagLimits, Listeners};
 pub use deadline::{Deadline, DeadlineAlert, DeadlineId, DeadlineInterval, DeadlineReference};
 pub use hitl::{HitlDetail, HitlQuestion, HitlRefusal, HitlResponse, HitlUser};
 pub use id::{

@@ -448,7 +448,8 @@ pub fn server_error(status: u16, message: &str) -> Json {
     ErrorType::ApiServerError.response(json!({"status_code": status, "message": message}))
 }
 
-fn moment(at: Option<Timestamp>) -> Json {
+/// A moment as the SDK reads it.
+pub fn moment(at: Option<Timestamp>) -> Json {
     at.map_or(Json::Null, |at| Json::from(at.to_string()))
 }
 

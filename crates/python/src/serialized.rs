@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use model::Listeners;
 use model::dag::Param;
 use model::task::BashSpec;
 use model::timetable::Timetable;
@@ -153,6 +154,7 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     let timetable = dag.get("timetable").cloned().unwrap_or(Json::Null);
     let mut builder = DagBuilder::new(dag_id, read_timetable(&fields, &timetable, extras)?);
     read_dag_fields(builder.dag_mut(), &fields)?;
+    builder.dag_mut().listeners = read_listeners(extras);
     let dag_params = builder.dag_mut().params.clone();
     let mut listing = read_listing(&fields, dag_id)?;
     listing.timetable = timetable;
@@ -172,6 +174,18 @@ pub fn read(serialized: &Json, extras: &Json) -> Result<(Arc<Dag>, Listing), Ser
     }
     listing.owners.sort();
     Ok((builder.build()?, listing))
+}
+
+/// Which hooks of Airflow's listeners are implemented by some plugin, as the import found it.
+fn read_listeners(extras: &Json) -> Listeners {
+    let names = extras.get("listeners").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    let has = |name: &str| names.iter().any(|own| own == name);
+    Listeners {
+        run_running: has("on_dag_run_running"),
+        run_success: has("on_dag_run_success"),
+        run_failed: has("on_dag_run_failed"),
+        assets: has("on_asset_changed") || has("on_asset_event_emitted"),
+    }
 }
 
 /// The children of a serialized task group: name, kind, and the task's id or the inner group.

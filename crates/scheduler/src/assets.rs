@@ -210,6 +210,7 @@ impl Scheduler {
                     queued.entry(dag_id.clone()).or_default().insert(event.update.asset.key.clone());
                 }
             }
+            self.tell_of_asset(&event, now, decisions);
             decisions.changes.push(Change::AssetEvent(Box::new(event.clone())));
             self.partition_updated(&event, decisions);
         }

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 
+use crate::listeners::SET_BY_HAND;
 use jiff::Timestamp;
 use model::transition::{TaskTransition, next_state};
 use model::{Change, Dag, DagId, DagRun, DagRunState, RunKey, TaskIndex, TaskState};
@@ -161,6 +162,10 @@ impl Scheduler {
                         _ => end_fetched(&mut loaded, state, now, decisions),
                     }
                     put(decisions, &loaded.run, Change::Run);
+                    if loaded.run.state == state {
+                        let dag = std::sync::Arc::clone(&loaded.structure.dag);
+                        self.tell_of_end(&dag, &loaded.run, SET_BY_HAND, now, decisions);
+                    }
                     let answer = Ok(Some(Box::new(loaded.run.clone())));
                     decisions.actions.push(Action::RunChanged { to, answer });
                 }
@@ -206,6 +211,8 @@ impl Scheduler {
         if let Some(at) = timeout {
             self.timers.set(at, crate::timers::Timer::RunTimeout(serial));
         }
+        let (dag, run) = (std::sync::Arc::clone(&state.dag), state.run.clone());
+        self.tell_of_start(&dag, &run, now, decisions);
         Some(queued)
     }
 
@@ -226,7 +233,7 @@ impl Scheduler {
         if ending.teardown_is_open {
             return self.runs.get(&serial).map(|state| state.run.clone());
         }
-        self.finish_run(serial, end, "set_by_hand", None, now, decisions)
+        self.finish_run(serial, end, SET_BY_HAND, None, now, decisions)
     }
 
     pub(crate) fn delete_run(&mut self, key: &RunKey, reply: ReplyId, now: Timestamp, decisions: &mut Decisions) {

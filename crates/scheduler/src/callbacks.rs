@@ -62,7 +62,7 @@ impl Scheduler {
         }
     }
 
-    fn call(
+    pub(crate) fn call(
         &mut self,
         run: &DagRun,
         call: Call,

@@ -22,6 +22,7 @@ mod expand;
 mod ids;
 mod input;
 mod inputs;
+mod listeners;
 mod mark;
 mod partitions;
 mod previous;

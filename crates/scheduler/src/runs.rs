@@ -232,6 +232,8 @@ impl Scheduler {
             loaded.run.start_date = Some(now);
             loaded.run.last_scheduling_decision = Some(now);
             put(decisions, &loaded.run, Change::Run);
+            let dag = std::sync::Arc::clone(&loaded.structure.dag);
+            self.tell_of_start(&dag, &loaded.run, now, decisions);
         }
         let serial = self.next_serial();
         if let Some(entry) = self.dags.get_mut(&loaded.run.key.dag_id) {
@@ -314,6 +316,7 @@ impl Scheduler {
         state.run.last_scheduling_decision = Some(now);
         put(decisions, &state.run, Change::Run);
         self.call_for_run(&state, last, reason, now, decisions);
+        self.tell_of_end(&state.dag, &state.run, reason, now, decisions);
         if end == DagRunState::Success {
             self.deadlines_met(&state.run, decisions);
         }

@@ -20,6 +20,11 @@ def main():
     task_runner.SUPERVISOR_COMMS = decoder
     log = structlog.get_logger(logger_name="callbacks")
     bundle = message.pop("bundle")
+    if message["type"] == "UpdraftListener":
+        tell_listeners(log, message)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return
     path = path_of_bundle(log, **bundle)
     if path is not None and message["type"] == "UpdraftDeadline":
         decoder.body_decoder = TypeAdapter(comms.ToTask)
@@ -88,3 +93,73 @@ def call_async(log, message, bundle_path, kwargs):
             log.info("Callback %s", event.payload["state"], callback_path=message["path"])
 
     asyncio.run(run())
+
+
+def tell_listeners(log, message):
+    """As the scheduler and the asset manager do; a listener that fails is said to in the log, and nothing else."""
+    from airflow.listeners.listener import get_listener_manager
+
+    hook = get_listener_manager().hook
+    calls = asset_calls(hook, message["asset_event"]) if "asset_event" in message else [run_call(log, hook, message)]
+    for call, arguments in calls:
+        try:
+            call(**arguments)
+        except Exception:
+            log.exception("error calling listener")
+
+
+def run_call(log, hook, message):
+    return getattr(hook, message["hook"]), {"dag_run": dag_run_of(log, message), "msg": message["msg"]}
+
+
+def dag_run_of(log, message):
+    """Airflow's own object, of no database: what it was when the listeners were to be told."""
+    from datetime import datetime
+
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+    fields = message["dag_run"]
+
+    def moment(name):
+        return None if fields[name] is None else datetime.fromisoformat(fields[name])
+
+    start, end = moment("data_interval_start"), moment("data_interval_end")
+    run = DagRun(
+        dag_id=fields["dag_id"],
+        run_id=fields["run_id"],
+        queued_at=moment("queued_at"),
+        logical_date=moment("logical_date"),
+        run_after=moment("run_after"),
+        start_date=moment("start_date"),
+        conf=fields["conf"],
+        state=DagRunState(fields["state"]),
+        run_type=DagRunType(fields["run_type"]),
+        data_interval=None if start is None else (start, end),
+        triggered_by=DagRunTriggeredByType(fields["triggered_by"]),
+        triggering_user_name=fields["triggering_user_name"],
+        bundle_version=fields["bundle_version"],
+    )
+    run.end_date = moment("end_date") if fields["state"] != "running" else None
+    run.clear_number = fields["clear_number"]
+    run.last_scheduling_decision = moment("last_scheduling_decision")
+    if message["dag"] is not None:
+        try:
+            from airflow.serialization.serialized_objects import DagSerialization
+
+            run.dag = DagSerialization.from_dict(message["dag"])
+        except Exception:
+            log.exception("The Dag of the run can't be read", dag_id=run.dag_id)
+    return run
+
+
+def asset_calls(hook, told):
+    from airflow.listeners.types import AssetEvent
+    from airflow.serialization.definitions.assets import SerializedAsset, SerializedAssetAlias
+
+    asset = SerializedAsset(**told["asset"], watchers=[])
+    aliases = [SerializedAssetAlias(name=name, group="") for name in told["source_aliases"]]
+    sources = {name: told[name] for name in ("source_dag_id", "source_run_id", "source_task_id", "source_map_index")}
+    event = AssetEvent(asset=asset, extra=told["extra"], source_aliases=aliases, partition_key=None, **sources)
+    return [(hook.on_asset_changed, {"asset": asset}), (hook.on_asset_event_emitted, {"asset_event": event})]

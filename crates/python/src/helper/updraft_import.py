@@ -153,7 +153,7 @@ def describe_dag(dag):
             tasks[task.task_id] = describe_task(task, reason)
         except Exception as error:
             tasks[task.task_id] = {"python": f"its operator can't be examined ({type(error).__name__}: {error})"}
-    described = {"tasks": tasks}
+    described = {"tasks": tasks, "listeners": hooks_of_listeners()}
     try:
         timetable = describe_timetable(dag.timetable)
     except Exception:
@@ -201,6 +201,8 @@ def python_only_dag(dag):
 
     if get_listener_manager().has_listeners:
         return "listeners from plugins are called by the task runner"
+    if runs_as_another():
+        return "[core] default_impersonation says who runs tasks"
     if dag.user_defined_macros:
         return "the Dag has user_defined_macros"
     if dag.user_defined_filters:
@@ -214,6 +216,24 @@ def python_only_dag(dag):
     if adds_context_variables():
         return "airflow_local_settings or a plugin adds context variables"
     return None
+
+
+def runs_as_another():
+    from airflow.sdk.configuration import conf
+
+    return bool(conf.get("core", "default_impersonation", fallback=None))
+
+
+# What Airflow's own processes tell listeners of plugins.
+HOOKS = ("on_dag_run_running", "on_dag_run_success", "on_dag_run_failed", "on_asset_changed", "on_asset_event_emitted")
+
+
+def hooks_of_listeners():
+    """The hooks among them that some plugin implements."""
+    from airflow.listeners.listener import get_listener_manager
+
+    hook = get_listener_manager().hook
+    return [name for name in HOOKS if getattr(hook, name).get_hookimpls()]
 
 
 def adds_context_variables():

@@ -5,6 +5,7 @@
 //! cut off by the end of the engine is called again.
 
 mod deadline;
+mod listener;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use python::{ChildSockets, FrameError, FrameReader, FrameWriter, Job};
 use serde_json::json;
 use store::{StoreError, Write};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::answers::StoreAnswers;
@@ -42,11 +43,18 @@ pub(crate) struct Callbacks {
     slots: Semaphore,
     count: watch::Sender<usize>,
     stop: watch::Sender<bool>,
+    /// What was told to listeners last: they hear of everything in its order.
+    last_told: std::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Default for Callbacks {
     fn default() -> Self {
-        Self { slots: Semaphore::new(AT_ONCE), count: watch::channel(0).0, stop: watch::channel(false).0 }
+        Self {
+            slots: Semaphore::new(AT_ONCE),
+            count: watch::channel(0).0,
+            stop: watch::channel(false).0,
+            last_told: Default::default(),
+        }
     }
 }
 
@@ -70,15 +78,36 @@ impl<R: Reports> Worker<R> {
     /// Calls a callback, when it is its turn. Returns at once.
     pub fn call(&self, runtime: &tokio::runtime::Handle, callback: Box<Callback>, run: Option<Box<DagRun>>) {
         let under_way = UnderWay::begin(self);
+        let turn = callback.call.is_for_listeners().then(|| self.turn());
         let worker = self.clone();
         runtime.spawn(async move {
             let _under_way = under_way;
             let mut stop = worker.inner.callbacks.stop.subscribe();
+            let told = async {
+                // Dropped when it is told, or given up: that is the sign for the next one.
+                let _told = match turn {
+                    Some((before, told)) => {
+                        if let Some(before) = before {
+                            let _ = before.await;
+                        }
+                        Some(told)
+                    }
+                    None => None,
+                };
+                call(&worker, &callback, run.as_deref()).await;
+            };
             tokio::select! {
-                () = call(&worker, &callback, run.as_deref()) => {}
+                () = told => {}
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         });
+    }
+
+    /// A place behind everything that listeners are still to be told.
+    fn turn(&self) -> (Option<oneshot::Receiver<()>>, oneshot::Sender<()>) {
+        let (told, next) = oneshot::channel();
+        let mut last = self.inner.callbacks.last_told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (last.replace(next), told)
     }
 
     /// Waits until nothing is left to be called, for `grace` at most.
@@ -170,6 +199,9 @@ fn scene<R: Reports>(
     let log = open_log(worker, callback, of.as_ref(), &bundle, &file, masker.clone());
     let mut request = match callback.call {
         Call::Deadline => deadline::request(&**store, callback, &run, &file)?,
+        call if call.is_for_listeners() => {
+            listener::request(&**store, callback, &run, &dag_run_fields(&run, &consumed))?
+        }
         _ => {
             let head = json!({
                 "filepath": file,
@@ -197,7 +229,14 @@ fn of_processor(
 ) -> Result<Json, String> {
     let ti = of.map(|ti| task_instance_fields(ti, hostname));
     match callback.call {
-        Call::DagSuccess | Call::DagFailure | Call::Deadline => {
+        // Others have requests of their own.
+        Call::DagSuccess
+        | Call::DagFailure
+        | Call::Deadline
+        | Call::RunRunning
+        | Call::RunSuccess
+        | Call::RunFailed
+        | Call::AssetEvent => {
             request["type"] = "DagCallbackRequest".into();
             request["dag_id"] = callback.run.dag_id.as_str().into();
             request["run_id"] = callback.run.run_id.as_str().into();
@@ -255,6 +294,10 @@ fn open_log<R: Reports>(
         (Call::Deadline, _) => {
             let of_run = format!("{}/{}/{}", callback.run.dag_id, callback.run.run_id, callback.id);
             TaskLog::of_run(base.join("executor_callbacks").join(of_run), &callback.run, masker)
+        }
+        (call, _) if call.is_for_listeners() => {
+            let day = Timestamp::now().strftime("%Y-%m-%d").to_string();
+            TaskLog::of_run(base.join("listeners").join(format!("{day}.log")), &callback.run, masker)
         }
         _ => {
             let day = Timestamp::now().strftime("%Y-%m-%d").to_string();
