@@ -11,6 +11,7 @@ mod fetch;
 mod files;
 mod fingerprint;
 mod log;
+mod scan;
 mod service;
 mod watch;
 
