@@ -153,3 +153,93 @@ impl Scheduler {
         watched.warning = Some(message);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::timetable::{Restriction, Timetable};
+    use model::{DagLimits, DagSchedule, VersionId};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Config, DagFacts, Event, IdSource};
+
+    fn watcher(asset: &str, path: &str) -> Watcher {
+        let key = AssetKey { name: asset.into(), uri: asset.into() };
+        let kwargs = json!({"path": path});
+        Watcher { asset: Asset::new(key), name: format!("{asset}'s"), classpath: "own.T".into(), kwargs }
+    }
+
+    fn dag(dag_id: &str, watchers: Vec<Watcher>) -> Event {
+        Event::DagChanged(Box::new(DagFacts {
+            dag_id: dag_id.into(),
+            version: VersionId(Uuid::from_u128(1)),
+            timetable: Timetable::Null,
+            restriction: Restriction { earliest: None, latest: None, catchup: false },
+            limits: DagLimits { max_active_runs: 1, max_active_tasks: 1, max_consecutive_failed_dag_runs: 0 },
+            paused: false,
+            schedule: DagSchedule::default(),
+            may_schedule: true,
+            may_follow_assets: true,
+            watchers,
+        }))
+    }
+
+    /// What begins and ends to run.
+    fn told(scheduler: &mut Scheduler, event: Event) -> (Vec<i64>, Vec<i64>, Decisions) {
+        let mut decisions = Decisions::default();
+        scheduler.step(vec![event], Timestamp::UNIX_EPOCH, &mut decisions);
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        for action in &decisions.actions {
+            match action {
+                Action::Watch(watch) => begun.push(watch.trigger.id.0),
+                Action::Disarm(id) => ended.push(id.0),
+                _ => {}
+            }
+        }
+        (begun, ended, decisions)
+    }
+
+    #[test]
+    fn triggers_run_while_somebody_needs_them_and_alike_ones_are_one() {
+        let mut scheduler = Scheduler::new(Config::default(), IdSource::new(1));
+        let mut tell = |event| {
+            let (begun, ended, _) = told(&mut scheduler, event);
+            (begun, ended)
+        };
+        assert_eq!(
+            tell(dag("a", vec![watcher("x", "/1"), watcher("y", "/1"), watcher("z", "/2")])),
+            (vec![1, 2], vec![])
+        );
+        assert_eq!(tell(dag("b", vec![watcher("x", "/1")])), (vec![], vec![]));
+        // The Dag no longer names a watcher; another one still does.
+        assert_eq!(tell(dag("a", vec![watcher("z", "/3")])), (vec![3], vec![2]));
+        let paused = |paused| Event::DagPaused { dag_id: "b".into(), paused, reply: ReplyId(0) };
+        assert_eq!(tell(paused(true)), (vec![], vec![1]));
+        assert_eq!(tell(paused(false)), (vec![4], vec![]));
+        assert_eq!(tell(Event::DagGone("b".into())), (vec![], vec![4]));
+    }
+
+    #[test]
+    fn an_event_updates_every_asset_once_and_is_answered_in_any_case() {
+        let mut scheduler = Scheduler::new(Config::default(), IdSource::new(1));
+        told(&mut scheduler, dag("a", vec![watcher("x", "/1"), watcher("y", "/1")]));
+        told(&mut scheduler, dag("b", vec![watcher("x", "/1")]));
+        let failed = || Event::WatcherFailed { trigger: TriggerId(1), reason: "KeyError".into() };
+        let warned = told(&mut scheduler, failed()).2.changes.len();
+        assert_eq!((warned, told(&mut scheduler, failed()).2.changes.len()), (2, 0), "each Dag is warned once");
+        let mut fire = |trigger| {
+            let fired = Event::WatcherFired { trigger: TriggerId(trigger), payload: json!(7), reply: ReplyId(5) };
+            let decisions = told(&mut scheduler, fired).2;
+            let is_answered = decisions.actions.iter().any(|action| matches!(action, Action::Done { to: ReplyId(5) }));
+            assert!(is_answered);
+            let events = decisions.changes.into_iter().filter_map(|change| match change {
+                Change::AssetEvent(event) => Some((event.update.asset.key.name, event.update.extra)),
+                _ => None,
+            });
+            events.collect::<Vec<_>>()
+        };
+        let extra = json!({"from_trigger": true, "payload": 7});
+        assert_eq!(fire(1), [("x".to_owned(), extra.clone()), ("y".to_owned(), extra)]);
+        assert_eq!(fire(9), [], "nobody needs that one any more");
+    }
+}
