@@ -1,5 +1,6 @@
 //! The command line: Airflow's verbs, arguments and options.
 
+mod assets;
 mod backfill;
 mod dags;
 mod settings;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use cli::Format;
 
+pub use assets::{AssetDetailsArgs, AssetsCommand, ListAssetsArgs, MaterializeArgs};
 pub use backfill::{BackfillCommand, Behavior, CreateBackfillArgs};
 pub use dags::{DagsCommand, ListArgs, ListErrorsArgs, ListRunsArgs, PauseArgs, TestArgs, TriggerArgs};
 pub use settings::{
@@ -39,6 +41,9 @@ pub enum Command {
     /// List, trigger, test and pause Dags.
     #[command(subcommand)]
     Dags(DagsCommand),
+    /// List assets, and make them.
+    #[command(subcommand)]
+    Assets(AssetsCommand),
     /// Make backfills, and look after them.
     #[command(subcommand)]
     Backfill(BackfillCommand),

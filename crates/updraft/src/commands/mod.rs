@@ -1,6 +1,7 @@
 //! What each command does. Commands read the database; what changes the scheduler's state goes through the server that
 //! runs on the home, or through the engine's own step if there is none.
 
+mod assets;
 mod backfill;
 mod clear;
 mod config;
@@ -69,6 +70,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Standalone(args) => standalone::run(&context, &args),
         Command::Dags(command) => dags::run(&context, command),
+        Command::Assets(command) => assets::run(&context, command),
         Command::Backfill(command) => backfill::run(&context, command),
         Command::Tasks(command) => tasks::run(&context, command),
         Command::StateStore(command) => state_store::run(&context, &command).map(|()| ExitCode::SUCCESS),

@@ -120,21 +120,22 @@ pub fn trigger(context: &Context, args: TriggerArgs) -> Result<()> {
 
 /// Names the run here, so that it can be told from others if the answer is lost. What only a timetable of a plugin knows
 /// about it, it is asked, too.
-fn name(context: &Context, record: &DagRecord, structure: &Dag, request: &mut RunRequest) -> Result<String> {
+pub(super) fn name(context: &Context, record: &DagRecord, structure: &Dag, request: &mut RunRequest) -> Result<String> {
     let now = to_microseconds(Timestamp::now());
     if structure.timetable.custom().is_some() {
-        check_allowed(record)?;
+        check_allowed(record, request.run_type)?;
         asking::fill_in(context, request, structure, now)
             .with_context(|| format!("the Dag {} can't be triggered", record.dag_id))?;
     }
     let moment = request.run_after.unwrap_or(now);
-    let made = || format!("{}__{}", RunType::Manual.name(), python_isoformat(moment));
+    let run_type = request.run_type.name();
+    let made = || format!("{run_type}__{}", python_isoformat(moment));
     Ok(request.run_id.get_or_insert_with(made).clone())
 }
 
-fn trigger_alone(store: &std::sync::Arc<dyn Store>, dag_id: &DagId, request: RunRequest) -> Result<DagRun> {
+pub(super) fn trigger_alone(store: &std::sync::Arc<dyn Store>, dag_id: &DagId, request: RunRequest) -> Result<DagRun> {
     let record = dag(&**store, dag_id.as_str())?;
-    check_allowed(&record)?;
+    check_allowed(&record, request.run_type)?;
     let structure = structure(&**store, &record)?;
     let run = triggering::check(request, &structure, to_microseconds(Timestamp::now()))
         .with_context(|| format!("the Dag {dag_id} can't be triggered"))?;
@@ -142,14 +143,14 @@ fn trigger_alone(store: &std::sync::Arc<dyn Store>, dag_id: &DagId, request: Run
     Ok(*made)
 }
 
-fn check_allowed(record: &DagRecord) -> Result<()> {
+fn check_allowed(record: &DagRecord, run_type: RunType) -> Result<()> {
     let dag_id = &record.dag_id;
     if record.has_import_errors {
         bail!("the Dag {dag_id} has import errors and can't be triggered: see updraft dags list-import-errors");
     }
     let allowed = record.allowed_run_types.as_ref();
-    if allowed.is_some_and(|types| !types.iter().any(|name| name == RunType::Manual.name())) {
-        bail!("the Dag {dag_id} can't be triggered: it does not allow manual runs");
+    if allowed.is_some_and(|types| !types.iter().any(|name| name == run_type.name())) {
+        bail!("the Dag {dag_id} can't be triggered: it does not allow {run_type} runs");
     }
     Ok(())
 }

@@ -123,3 +123,36 @@ fn a_dag_whose_file_is_moved_misses_nothing() {
     assert_eq!(server.run_dag("first", &json!({})).1, "success");
     wait_for_runs(&server, "mover", 2);
 }
+
+#[test]
+fn assets_are_seen_updated_and_made_by_hand() {
+    let context = context();
+    context.write_dag("halves.py", &dag_file("assets_in_halves.py"));
+    let server = Server::start(&context);
+    server.wait_for_dag("both");
+    server.unpause("both");
+    server.unpause("first");
+    let assets = server.client.get("/api/v2/assets?order_by=name").body["assets"].clone();
+    let number = |at: usize| assets[at]["id"].as_i64().unwrap();
+    assert_eq!((&assets[0]["name"], &assets[0]["producing_tasks"][0]["dag_id"]), (&json!("x"), &json!("first")));
+    let made = server.client.post("/api/v2/assets/events", &json!({"asset_id": number(1), "extra": {"k": 1}}));
+    assert_eq!(made.status, 200, "{made:?}");
+    let queued = server.client.get("/api/v2/dags/both/assets/queuedEvents");
+    assert_eq!(queued.body["queued_events"][0]["asset_id"], number(1), "{queued:?}");
+
+    let listed = context.run(&["assets", "list", "--output", "json", "--columns", "name,uri"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed, json!([{"name": "x", "uri": "x"}, {"name": "y", "uri": "y"}]));
+    let details = context.run(&["assets", "details", "--name", "x"]);
+    assert!(String::from_utf8_lossy(&details.stdout).contains("producing_tasks"), "{details:?}");
+    let unknown = context.run(&["assets", "details", "--uri", "nowhere"]);
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("Asset with URI nowhere does not exist."), "{unknown:?}");
+    let made = context.run(&["assets", "materialize", "--name", "x", "--output", "json"]);
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap_or_else(|error| panic!("{error}: {made:?}"));
+    assert_eq!((&made[0]["dag_id"], &made[0]["run_type"]), (&json!("first"), &json!("asset_materialization")));
+    let run_id = made[0]["dag_run_id"].as_str().unwrap();
+    assert_eq!(server.wait_for_run("first", run_id), "success");
+    let both = wait_for_runs(&server, "both", 1).remove(0);
+    assert_eq!(server.wait_for_run("both", &both), "success");
+    assert_eq!(server.xcom("both", &both, "told"), json!(["y", "x"]));
+}
