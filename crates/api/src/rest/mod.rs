@@ -1,7 +1,7 @@
 //! `/api/v2`, one module for each resource.
 
 mod about;
-mod assets;
+pub(crate) mod assets;
 pub(crate) mod backfills;
 mod bulk;
 mod config;

@@ -6,9 +6,9 @@ mod queued;
 
 use axum::Json;
 use axum::extract::State;
-use model::DagId;
+use model::{AssetCondition, AssetLike, DagId};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::{
     AliasFilter, AliasOrder, AssetFilter, AssetOrder, AssetUse, Direction, ListedAsset, ListedUse, NumberedAlias, Page,
     TextFilter,
@@ -120,6 +120,21 @@ impl AssetResponse {
                 timestamp: moment(last_event.map(|(_, at)| at)),
             },
         }
+    }
+}
+
+/// What a Dag waits for, as Airflow's assets describe themselves (`as_expression`).
+pub(crate) fn expression(condition: &AssetCondition) -> Value {
+    let all = |parts: &[AssetCondition]| parts.iter().map(expression).collect::<Vec<_>>();
+    match condition {
+        AssetCondition::All(parts) => json!({"all": all(parts)}),
+        AssetCondition::Any(parts) => json!({"any": all(parts)}),
+        AssetCondition::Of(AssetLike::Asset(asset)) => {
+            json!({"asset": {"uri": asset.key.uri, "name": asset.key.name, "group": asset.group}})
+        }
+        AssetCondition::Of(AssetLike::NameRef(name)) => json!({"asset_ref": {"name": name}}),
+        AssetCondition::Of(AssetLike::UriRef(uri)) => json!({"asset_ref": {"uri": uri}}),
+        AssetCondition::Of(AssetLike::Alias { name, group }) => json!({"alias": {"name": name, "group": group}}),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use model::{DagId, DagRunState};
+use model::{AssetCondition, DagId, DagRunState};
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::{DagRecord, DagVersion, Page, RunFilter, Store};
@@ -10,6 +10,7 @@ use store::{DagRecord, DagVersion, Page, RunFilter, Store};
 use super::{Computed, DagFields, DagResponse, known_dag};
 use crate::args::Args;
 use crate::error::{ApiError, ApiResult};
+use crate::rest::assets;
 use crate::rest::dag_versions::DagVersionResponse;
 use crate::rest::lookup::Lookup;
 use crate::rest::serialized::{Encoded, clean_doc, iso_duration, written};
@@ -74,12 +75,14 @@ fn details(
     latest_dag_version: Option<DagVersionResponse>,
 ) -> DagDetails {
     let encoded = Encoded::dag(&version.serialized);
+    let condition = &version.serialized["dag"]["timetable"]["__var"]["asset_condition"];
+    let condition = AssetCondition::from_serialized(condition);
     let (last_parsed, concurrency) = (Moment(record.last_parsed_at), record.max_active_tasks);
     let DagResponse { fields: dag, computed } = DagResponse::new(state, record);
     DagDetails {
         catchup: encoded.flag("catchup").unwrap_or(false),
         dag_run_timeout: encoded.number("dagrun_timeout").map(iso_duration),
-        asset_expression: None,
+        asset_expression: condition.as_ref().map(assets::expression),
         doc_md: encoded.text("doc_md").map(|text| clean_doc(&text)),
         start_date: encoded.moment("start_date"),
         end_date: encoded.moment("end_date"),
