@@ -56,7 +56,7 @@ pub(crate) fn read_common(args: &mut Args) -> Option<DagFilter> {
     filter.last_run_state = args.optional("last_dag_run_state", parse::one_of(&RUN_STATES));
     filter.bundle_name = args.text("bundle_name").filter(|name| !name.is_empty());
     filter.bundle_version = args.text("bundle_version").filter(|version| !version.is_empty());
-    // Runs on assets come later: no Dag has such a schedule.
+    // Dags are not found by their assets yet.
     let on_assets = args.optional("has_asset_schedule", parse::boolean);
     let asset = args.text("asset_dependency");
     let favorite = args.optional("is_favorite", parse::boolean);
