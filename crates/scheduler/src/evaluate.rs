@@ -32,8 +32,13 @@ impl Scheduler {
                 return self.ask_lengths(task.run, &unknown);
             }
         }
-        let Some(state) = self.runs.get(&task.run) else { return };
-        let verdict = match verdict(state, task) {
+        let Some(state) = self.runs.get_mut(&task.run) else { return };
+        let verdict = verdict(state, task);
+        if state.ti(task).state != TaskState::None {
+            let place = (task.task, task.instance);
+            let _ = if verdict == Verdict::Wait { state.stalled.insert(place) } else { state.stalled.remove(&place) };
+        }
+        let verdict = match verdict {
             Verdict::Set(TaskState::Skipped) if !self.may_be_skipped(task) => Verdict::Wait,
             Verdict::Run if hold == Hold::Starts || !self.past_allows(task) => Verdict::Wait,
             verdict => verdict,

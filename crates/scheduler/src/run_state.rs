@@ -149,6 +149,8 @@ pub(crate) struct RunState {
     pub(crate) unfinished: u32,
     /// Those of `unfinished` that something is going to happen to without any other task's end.
     pub(crate) live: u32,
+    /// Those of `live` that are to run again, and for which what is above them says wait, whatever the clock says.
+    pub(crate) stalled: HashSet<(TaskIndex, u32)>,
     /// Those that hold a slot.
     pub(crate) executing: u32,
     /// Task instances of leaves that failed.
@@ -189,6 +191,7 @@ impl RunState {
             woken: Vec::new(),
             unfinished: 0,
             live: 0,
+            stalled: HashSet::new(),
             executing: 0,
             failed_leaves: 0,
         };
@@ -317,6 +320,7 @@ impl RunState {
         self.count_own(task.task, old, -1, false);
         self.tell_below(task.task, map_index, old, -1);
         self.ti_mut(task).state = new;
+        self.stalled.remove(&(task.task, task.instance));
         self.count_own(task.task, new, 1, false);
         self.tell_below(task.task, map_index, new, 1);
         if old.is_finished() && !new.is_finished() {

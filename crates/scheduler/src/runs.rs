@@ -358,7 +358,8 @@ pub(crate) fn belongs_to_run(task: &Task, run: &DagRun) -> bool {
 
 /// Nothing happens any more, and nothing outside of the run can change that.
 fn is_deadlocked(state: &RunState) -> bool {
-    if state.live > 0 || state.unfinished == 0 || !state.asked_lengths.is_empty() || !state.weighing.is_empty() {
+    let is_live = state.live as usize > state.stalled.len();
+    if is_live || state.unfinished == 0 || !state.asked_lengths.is_empty() || !state.weighing.is_empty() {
         return false;
     }
     !state.dag.indices().any(|task| waits_outside(&state.dag, task) && !state.tasks[task.at()].is_over())

@@ -66,7 +66,8 @@ pub(crate) fn of_dag(sim: &SimDag) -> Vec<DagAsset> {
 /// One that is deferred may be ended by its trigger, which produces nothing.
 pub(crate) fn outlets_of(seed: u64, dag: &Dag, ti: &TaskInstance) -> Outlets {
     let mut rng = Rng::named(seed, &format!("outlets {} {}", ti.run.dag_id, ti.task_id));
-    if !rng.percent(30) || Plan::of(seed, dag, ti).is_deferred() {
+    let begins_with_trigger = dag.find(ti.task_id.as_str()).is_some_and(|task| dag.task(task).start_trigger.is_some());
+    if !rng.percent(30) || begins_with_trigger || Plan::of(seed, dag, &ti.key()).is_deferred() {
         return Outlets::default();
     }
     let name = ti.run.dag_id.to_string();

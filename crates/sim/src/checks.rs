@@ -1,20 +1,20 @@
 //! What must hold in every history.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use model::trigger_rule::Verdict;
 use model::{
-    Dag, DagRun, DagRunState, DeadlineAlert, DeadlineInterval, RunKey, RunType, Task, TaskId, TaskIndex, TaskInstance,
+    Dag, DagRun, DagRunState, DeadlineAlert, DeadlineInterval, RunKey, RunType, Task, TaskIndex, TaskInstance,
     TaskState,
 };
 use scheduler::{Scheduler, StartAttempt};
 use store::{CallbackStore, DagStore, Page, RunFilter, RunStore, XComStore};
 
-use crate::dags::{SimDag, Version, wild_branches};
+use crate::dags::{SimDag, Version, has_fickle_lengths, wild_branches};
 use crate::hitl;
-use crate::oracle;
+use crate::oracle::{self, States, of_task, states_of};
 use crate::world::World;
 
 /// Something that must never be.
@@ -22,7 +22,6 @@ use crate::world::World;
 pub struct Violation(pub String);
 
 pub(crate) type Check = Result<(), Violation>;
-type States = BTreeMap<TaskId, TaskState>;
 
 pub(crate) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Check {
     if holds { Ok(()) } else { Err(Violation(otherwise())) }
@@ -119,19 +118,23 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     }
     let of_run = read(world.store.task_instances_of(&ti.run))?;
     let states = states_of(&of_run);
-    let verdict = oracle::verdict(&attempt.dag, attempt.task, &states);
+    let verdict = oracle::verdict(&attempt.dag, attempt.task, ti.map_index, &states);
     // What was found ready stays ready, though its Dag is changed, or a branch makes a skip of what had failed above.
     let skipped_since = |other: &TaskInstance| other.state == TaskState::Skipped && other.end_date >= ti.scheduled_at;
     let cut_off = was_cut_off(world, ti)?;
     let skipped_meanwhile = wild_branches(world.seed) && (cut_off || of_run.iter().any(skipped_since));
     // And so does what was cleared above it.
     let is_meddled = world.by_hand.contains(&ti.run);
-    let was_ready = was_changed(world, &ti.run) || skipped_meanwhile || is_meddled;
+    // Other instances of a task that failed go on, while that ends everything else.
+    let goes_on = attempt.dag.fail_fast && of_task(&states, &ti.task_id).any(|state| state == TaskState::Failed);
+    let was_ready = was_changed(world, &ti.run) || skipped_meanwhile || is_meddled || goes_on;
     ensure(verdict == Verdict::Run || was_ready, || {
         format!("{} runs although its trigger rule says {verdict:?}: {states:?}", ti.key())
     })?;
     // What executed when the branch spoke is not touched; if it was cut off, it runs again.
-    let left_out = !cut_off && is_left_out(world, attempt, &states)?;
+    // And an instance that was ready by then is not found by the name that the branch has for its task.
+    let was_found = !(wild_branches(world.seed) && ti.map_index.is_mapped());
+    let left_out = was_found && !cut_off && is_left_out(world, attempt, &states)?;
     ensure(!left_out || was_changed(world, &ti.run) || is_meddled, || {
         format!("{} runs although a branch left it out", ti.key())
     })?;
@@ -146,7 +149,7 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
     let failed = states.values().any(|state| *state == TaskState::Failed);
     let is_too_late = attempt.dag.fail_fast && failed && !attempt.dag.task(attempt.task).is_teardown;
     let is_cleared = world.cleared.contains_key(&ti.run);
-    ensure(!is_too_late || was_changed(world, &ti.run) || is_cleared, || {
+    ensure(!is_too_late || goes_on || was_changed(world, &ti.run) || is_cleared, || {
         format!("{} runs although another task failed", ti.key())
     })?;
     ensure(is_cleared || delay_is_over(world, attempt)?, || format!("{} tries again too early", ti.key()))?;
@@ -172,7 +175,7 @@ fn nothing_before_its_time(world: &World, attempt: &StartAttempt) -> Check {
 fn is_left_out(world: &World, attempt: &StartAttempt, states: &States) -> Result<bool, Violation> {
     let task = attempt.dag.task(attempt.task);
     for branch in task.upstream.iter().map(|above| attempt.dag.task(*above)) {
-        let has_ended = states.get(&branch.task_id).is_some_and(|state| state.is_finished());
+        let has_ended = of_task(states, &branch.task_id).any(TaskState::is_finished);
         if !branch.can_skip_downstream || !has_ended {
             continue;
         }
@@ -220,17 +223,12 @@ fn past_allows(world: &World, dag: &Dag, task: &Task, run: &DagRun) -> Result<bo
     let Some(before) = run_before(world, dag, run)? else { return Ok(true) };
     let past = states_of(&read(world.store.task_instances_of(&before.key))?);
     let below = task.downstream.iter().map(|below| &dag.task(*below).task_id);
-    let downstream_done = !task.wait_for_downstream
-        || below.into_iter().all(|below| past.get(below).is_none_or(|state| state.is_success()));
-    Ok(match past.get(&task.task_id) {
-        Some(state) => state.is_success() && downstream_done,
-        // It was in no run before, or it waits for ever.
-        None => task.ignore_first_depends_on_past,
-    })
-}
-
-fn states_of(task_instances: &[TaskInstance]) -> States {
-    task_instances.iter().map(|ti| (ti.task_id.clone(), ti.state)).collect()
+    let downstream_done =
+        !task.wait_for_downstream || below.into_iter().all(|below| of_task(&past, below).all(TaskState::is_success));
+    // If it was in no run before, it begins, or it waits for ever.
+    let is_new = of_task(&past, &task.task_id).next().is_none();
+    let has_succeeded = of_task(&past, &task.task_id).all(TaskState::is_success);
+    Ok(if is_new { task.ignore_first_depends_on_past } else { has_succeeded && downstream_done })
 }
 
 /// A run ends by its time being up when it is, and does not go on when it is. What a run may have lost while nobody
@@ -404,9 +402,9 @@ fn running_for_ever(world: &World, sim: &SimDag, run: &DagRun) -> Check {
     let dag = sim.structure_of(run);
     let states = states_of(&read(world.store.task_instances_of(&run.key))?);
     let mut waits_for_past = false;
-    for (task_id, state) in states.iter().filter(|(_, state)| !state.is_finished()) {
+    for ((task_id, map_index), state) in states.iter().filter(|(_, state)| !state.is_finished()) {
         let Some(task) = dag.find(task_id.as_str()) else { return Err(Violation(format!("{task_id} is left behind"))) };
-        let verdict = oracle::verdict(dag, task, &states);
+        let verdict = oracle::verdict(dag, task, *map_index, &states);
         let past = past_allows(world, dag, dag.task(task), run)?;
         let stands_still = matches!(state, TaskState::None | TaskState::UpForRetry | TaskState::UpForReschedule);
         let first_is_possible = dag.task(task).ignore_first_depends_on_past;
@@ -440,8 +438,10 @@ fn finished_run(world: &World, sim: &SimDag, run: &DagRun) -> Check {
         // What it came to depends on when.
         return Ok(());
     }
-    if world.cleared.contains_key(&run.key) && was_changed(world, &run.key) {
-        // It may say that it is of a version that some of its tasks have not run with.
+    let is_cleared = world.cleared.contains_key(&run.key);
+    // It may say that it is of a version that some of its tasks have not run with; and what is mapped over what was
+    // cleared stays as it is, however long that is now.
+    if is_cleared && (was_changed(world, &run.key) || has_fickle_lengths(world.seed)) {
         return Ok(());
     }
     // What a run comes to whose Dag was changed on the way depends on when.
@@ -525,8 +525,14 @@ fn schedule_is_served(world: &World, sim: &SimDag, runs: &[DagRun]) -> Check {
 fn differing(run: &RunKey, states: &States, expected: &States) -> String {
     let lines: Vec<String> = expected
         .iter()
-        .filter(|(task, state)| states.get(*task) != Some(*state))
-        .map(|(task, state)| format!("{task} is {:?} and should be {state}", states.get(task)))
+        .filter(|(place, state)| states.get(*place) != Some(*state))
+        .map(|(place, state)| format!("{}[{}] is {:?} and should be {state}", place.0, place.1.0, states.get(place)))
+        .chain(
+            states
+                .keys()
+                .filter(|place| !expected.contains_key(*place))
+                .map(|place| format!("{place:?} should not be")),
+        )
         .collect();
     format!("{run}: {}", lines.join("; "))
 }

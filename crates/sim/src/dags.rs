@@ -5,8 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use model::timetable::{NextRun, Restriction, Timetable};
 use model::{
-    Dag, DagBuilder, DagId, DagRun, DataInterval, DeadlineAlert, DeadlineInterval, DeadlineReference, Execution, Json,
-    Task, TaskId, TaskInstance, TaskState, TimerEvent, TriggerRule, TriggerTimer, VersionId, WeightRule,
+    Dag, DagBuilder, DagId, DagRun, DataInterval, DeadlineAlert, DeadlineInterval, DeadlineReference, Execution,
+    ExpandInput, Json, MapValue, StartTrigger, Task, TaskId, TaskInstanceKey, TaskState, TimerEvent, TriggerRule,
+    TriggerTimer, VersionId, WeightRule, XComArg,
 };
 use scheduler::{Deferral, Outcome};
 use serde_json::json;
@@ -97,6 +98,31 @@ impl SimDag {
         &own.unwrap_or(self.newest()).dag
     }
 
+    /// The tasks of its newest version, a line each, for whoever reads a history.
+    pub fn describe(&self) -> Vec<String> {
+        let dag = &self.newest().dag;
+        let line = |task: &Task| {
+            let above: Vec<&str> = task.upstream.iter().map(|above| dag.task(*above).task_id.as_str()).collect();
+            let mut words =
+                vec![format!("{}/{} after [{}] {}", self.dag_id, task.task_id, above.join(" "), task.trigger_rule)];
+            let flags = [
+                (task.expand.is_some(), "mapped"),
+                (task.is_setup, "setup"),
+                (task.is_teardown, "teardown"),
+                (task.can_skip_downstream, "branch"),
+                (task.execution == Execution::Empty, "empty"),
+                (task.start_trigger.is_some(), "from trigger"),
+                (task.depends_on_past, "on past"),
+            ];
+            words.extend(flags.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| (*name).to_owned()));
+            if let Some(expand) = &task.expand {
+                words.push(format!("over {expand:?}"));
+            }
+            words.join(", ")
+        };
+        dag.tasks().iter().map(line).collect()
+    }
+
     /// Somebody writes the Dag anew.
     pub fn edit(&mut self, rng: &mut Rng, seed: u64, start: Timestamp) {
         if self.waits_for_assets && !self.versions.is_empty() {
@@ -181,6 +207,11 @@ fn random_tasks(rng: &mut Rng, seed: u64, builder: &mut DagBuilder) {
             task.on_failure_fail_dagrun = rng.percent(30);
             task.can_skip_downstream = false;
         }
+        if !task.is_setup && !task.is_teardown && rng.percent(25) {
+            edges.extend(map(rng, &mut task, position).map(|source| (source, position)));
+        } else if !task.is_setup && !task.is_teardown && task.execution != Execution::Empty && rng.percent(8) {
+            task.start_trigger = Some(Arc::new(start_trigger()));
+        }
         builder.task(task);
         for above in 0..position {
             // What is between a setup and its teardown need not be directly above the teardown.
@@ -193,6 +224,43 @@ fn random_tasks(rng: &mut Rng, seed: u64, builder: &mut DagBuilder) {
     for (above, below) in edges {
         builder.edge(format!("t{above}"), format!("t{below}"));
     }
+}
+
+fn start_trigger() -> StartTrigger {
+    StartTrigger {
+        classpath: "pack.Start".to_owned(),
+        kwargs: json!({}),
+        timeout: None,
+        next_method: "execute_complete".to_owned(),
+        next_kwargs: json!({}),
+    }
+}
+
+/// Maps a task over some items, or over what a task before it leaves; and gives that task.
+fn map(rng: &mut Rng, task: &mut Task, position: usize) -> Option<usize> {
+    task.can_skip_downstream = false;
+    let source = (position > 0 && rng.percent(70)).then(|| rng.range(0, position as u64 - 1) as usize);
+    let over = match source {
+        None => MapValue::Literal(Arc::new(json!(vec![0; rng.range(0, 3) as usize]))),
+        Some(source) => {
+            // With these it is plain what becomes of it if there is nothing to map over.
+            task.trigger_rule = *rng.pick(&[TriggerRule::AllSuccess, TriggerRule::AllDone]);
+            MapValue::XCom(XComArg::Plain { task_id: format!("t{source}").into(), key: "return_value".to_owned() })
+        }
+    };
+    task.expand = Some(Arc::new(ExpandInput::Product(vec![("x".to_owned(), over)])));
+    source
+}
+
+/// How long that is what a task returns in one of its tries. In some histories that is not always the same.
+pub fn returned_length(seed: u64, key: &TaskInstanceKey, try_number: u32) -> Option<u32> {
+    let salt = if has_fickle_lengths(seed) { try_number } else { 0 };
+    let length = Rng::named(seed, &format!("length {key} {salt}")).range(0, 5) as u32;
+    length.checked_sub(1)
+}
+
+pub fn has_fickle_lengths(seed: u64) -> bool {
+    seed.is_multiple_of(4)
 }
 
 /// A class that no engine knows: what it answers is what the timetable in it answers.
@@ -298,8 +366,8 @@ enum Last {
 }
 
 impl Plan {
-    pub fn of(seed: u64, dag: &Dag, ti: &TaskInstance) -> Self {
-        let mut rng = Rng::named(seed, &ti.key().to_string());
+    pub fn of(seed: u64, dag: &Dag, key: &TaskInstanceKey) -> Self {
+        let mut rng = Rng::named(seed, &key.to_string());
         let failures = rng.range(0, 9).saturating_sub(6) as u32;
         let last = match rng.range(0, 9) {
             0 => Last::Skip,
@@ -309,8 +377,10 @@ impl Plan {
         let reschedules = rng.range(0, 9).saturating_sub(7) as u32;
         let waiting = *rng.pick(&[Waiting::Trigger, Waiting::Moment, Waiting::End, Waiting::TriggerOrTimeout]);
         let deferrals = rng.range(0, 6).saturating_sub(4) as u32;
-        let is_branch = dag.find(ti.task_id.as_str()).is_some_and(|task| dag.task(task).can_skip_downstream);
-        let may_end_from_trigger = failures == 0 && last == Last::Success && !is_branch;
+        let task = dag.find(key.task_id.as_str());
+        // What others map over must be returned.
+        let is_heard = task.is_some_and(|task| dag.task(task).can_skip_downstream || !dag.sized_by(task).is_empty());
+        let may_end_from_trigger = failures == 0 && last == Last::Success && !is_heard;
         let question = rng.percent(12).then(|| rng.percent(50).then(|| SignedDuration::from_secs(20)));
         let has_default_answer = rng.percent(50);
         Self { failures, last, reschedules, deferrals, waiting, question, has_default_answer, may_end_from_trigger }
@@ -390,12 +460,12 @@ impl Plan {
 
 /// The tasks directly below it that a branch leaves out. In some histories they are only such as wait for nobody else,
 /// so that it is plain what becomes of them.
-pub fn left_out(seed: u64, dag: &Dag, ti: &TaskInstance) -> Vec<TaskId> {
-    let Some(index) = dag.find(ti.task_id.as_str()) else { return Vec::new() };
+pub fn left_out(seed: u64, dag: &Dag, key: &TaskInstanceKey) -> Vec<TaskId> {
+    let Some(index) = dag.find(key.task_id.as_str()) else { return Vec::new() };
     if !dag.task(index).can_skip_downstream {
         return Vec::new();
     }
-    let mut rng = Rng::named(seed, &format!("branch {}", ti.key()));
+    let mut rng = Rng::named(seed, &format!("branch {key}"));
     let below = dag.task(index).downstream.iter().map(|below| dag.task(*below));
     let waits =
         |task: &&Task| wild_branches(seed) || (task.upstream.len() == 1 && task.trigger_rule != TriggerRule::Always);

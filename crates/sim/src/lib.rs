@@ -7,6 +7,7 @@
 mod assets;
 mod backfills;
 mod checks;
+mod coverage;
 mod dags;
 mod hitl;
 mod oracle;
@@ -17,9 +18,18 @@ mod workers;
 mod world;
 
 pub use checks::Violation;
+pub use coverage::Coverage;
 pub use world::World;
 
 /// Lives one history.
 pub fn run(seed: u64) -> Result<(), Violation> {
     World::new(seed, false).run()
+}
+
+/// Lives one history, and adds what happens in it to `coverage`.
+pub fn count(seed: u64, coverage: &mut Coverage) -> Result<(), Violation> {
+    let mut world = World::counting(seed);
+    let result = world.run();
+    coverage.merge(world.coverage().unwrap_or(&Coverage::default()));
+    result
 }

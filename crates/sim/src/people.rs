@@ -21,6 +21,8 @@ impl World {
             self.write(vec![Write::Pool(pool(name, Some(slots)))]);
         }
         for number in 0..self.dags.len() {
+            let lines = self.dags[number].describe();
+            self.note(|| lines.join("\n  "));
             self.import(number);
             self.plan_runs(number);
             self.plan_pauses(number);
@@ -150,7 +152,7 @@ impl World {
         let mark_as = *self.rng.pick(&[MarkAs::Success, MarkAs::Failed, MarkAs::Skipped]);
         let (mut tasks, mut resume) = (Vec::new(), Vec::new());
         for ti in task_instances {
-            if self.rng.percent(25) {
+            if self.rng.percent(if ti.state.is_executing() { 60 } else { 25 }) {
                 tasks.push((ti.task_id, Some(ti.map_index)));
             } else if self.rng.percent(50) {
                 resume.push(ti.task_id);
@@ -297,7 +299,8 @@ impl World {
             // It is in the file when the file is back.
             return;
         }
-        self.note(|| format!("somebody writes {} anew", newest.dag.dag_id));
+        let lines = self.dags[number].describe();
+        self.note(|| format!("somebody writes {} anew:\n  {}", newest.dag.dag_id, lines.join("\n  ")));
         self.import(number);
     }
 

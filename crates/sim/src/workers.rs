@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Input, Started};
 use jiff::Timestamp;
 use model::timetable::{NamedRun, NextRun, Timetable};
-use model::{AttemptId, Call, CallbackId, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
+use model::{AttemptId, Call, CallbackId, Dag, MapIndex, Outlets, RunKey, TaskInstance, TriggerId};
 use scheduler::{
     Action, ArmTrigger, AskTimetable, AskWeights, Event, Outcome, RunRefusal, StartAttempt, StopReason, TasksChanged,
     TriggerError, TriggerEvent, TriggeredEnd, WeightOf,
@@ -15,14 +15,17 @@ use store::{Write, XCom, XComKey};
 
 use crate::assets;
 use crate::checks::{self, Violation};
-use crate::dags::{Plan, answer_of, left_out};
+use crate::dags::{Plan, answer_of, left_out, returned_length};
 use crate::world::{Pending, World};
 
 /// The key under which branches leave their decision.
 const SKIP_KEY: &str = "skipmixin_key";
+/// The key of what tasks return.
+const RETURNED: &str = "return_value";
 
 impl World {
     pub(crate) fn act(&mut self, action: Action) -> Result<(), Violation> {
+        self.count_action(&action);
         match action {
             Action::Start(attempt) => self.attempt_starts(attempt)?,
             Action::Stop { attempt, reason: StopReason::Cleared } => {
@@ -188,7 +191,7 @@ impl World {
             return self.soon(40_000, Pending::Fire(trigger));
         }
         let dag = self.dags.iter().find(|sim| sim.dag_id == ti.run.dag_id).map(|sim| Arc::clone(&sim.newest().dag));
-        let may_end = dag.is_some_and(|dag| Plan::of(self.seed, &dag, &ti).may_end_from_trigger());
+        let may_end = dag.is_some_and(|dag| Plan::of(self.seed, &dag, &ti.key()).may_end_from_trigger());
         let ends = may_end && self.rng.percent(30);
         let event =
             if ends { TriggerEvent::End(TriggeredEnd::Success) } else { TriggerEvent::Resume(json!(trigger.0)) };
@@ -235,7 +238,7 @@ impl World {
         let outcome = if lost {
             Outcome::Interrupted
         } else {
-            let plan = Plan::of(self.seed, &dag, &ti);
+            let plan = Plan::of(self.seed, &dag, &ti.key());
             match plan.asks(consumed).filter(|_| !self.asked.contains(&ti.key())) {
                 Some(waiting) => {
                     self.ask(&plan, &ti);
@@ -244,6 +247,7 @@ impl World {
                 None => plan.outcome(consumed, rescheduled, deferred, self.now),
             }
         };
+        self.count("outcome", &format!("{outcome:?}"));
         self.note(|| format!("{} try {} ends: {outcome:?}", ti.key(), ti.try_number));
         if let Outcome::Reschedule { .. } = outcome {
             *self.rescheduled.entry(ti.key()).or_default() += 1;
@@ -258,7 +262,8 @@ impl World {
             self.may_start_again.insert(ti.id);
         }
         if outcome == Outcome::Success {
-            let skipped = left_out(self.seed, &dag, &ti);
+            self.returns(&ti, &dag);
+            let skipped = left_out(self.seed, &dag, &ti.key());
             if !skipped.is_empty() {
                 self.write(vec![decision_of(&ti, &skipped, self.now)]);
                 let tasks = skipped.into_iter().map(|task| (task, MapIndex::NONE)).collect();
@@ -277,6 +282,17 @@ impl World {
             // Late enough to meet the next attempt, if there is one.
             self.soon(40_000, Pending::Deliver(ended(id, self.now, outcome, None)));
         }
+    }
+
+    /// What others map over is there before the end of the task is told.
+    fn returns(&mut self, ti: &TaskInstance, dag: &Dag) {
+        let Some(task) = dag.find(ti.task_id.as_str()).filter(|task| !dag.sized_by(*task).is_empty()) else { return };
+        let mapped_length =
+            returned_length(self.seed, &ti.key(), ti.try_number).filter(|_| !dag.task(task).is_mapped());
+        let key =
+            XComKey { run: ti.run.clone(), task_id: ti.task_id.clone(), map_index: ti.map_index, key: RETURNED.into() };
+        let (value, at) = (json!(mapped_length), self.now);
+        self.write(vec![Write::XCom(Box::new(XCom { key, value, at, mapped_length, dag_result: false }))]);
     }
 
     /// An attempt of an engine that is gone speaks to the one that is there.

@@ -13,6 +13,7 @@ use scheduler::{Action, ArmTrigger, BackfillWish, Config, Event, IdSource, NewRu
 use store::memory::{CommitFault, MemoryStore};
 
 use crate::checks::{self, Violation};
+use crate::coverage::Coverage;
 use crate::dags::{POOLS, SimDag};
 use crate::rng::Rng;
 
@@ -170,6 +171,8 @@ pub struct World {
     deaf_since: Option<Timestamp>,
     draining: bool,
     trace: Option<Vec<String>>,
+    /// How often what happened, if anybody wants to know.
+    pub(crate) coverage: Option<Coverage>,
 }
 
 impl World {
@@ -226,9 +229,21 @@ impl World {
             deaf_since: None,
             draining: false,
             trace: with_trace.then(Vec::new),
+            coverage: None,
         };
         world.prepare();
         world
+    }
+
+    /// As [`Self::new`], counting what happens.
+    pub fn counting(seed: u64) -> Self {
+        let mut world = Self::new(seed, false);
+        world.coverage = Some(Coverage::default());
+        world
+    }
+
+    pub fn coverage(&self) -> Option<&Coverage> {
+        self.coverage.as_ref()
     }
 
     pub fn trace(&self) -> &[String] {
@@ -329,7 +344,9 @@ impl World {
             if entry.key().0 > self.now {
                 break;
             }
-            match entry.remove() {
+            let pending = entry.remove();
+            self.count("people and the world", &format!("{pending:?}"));
+            match pending {
                 Pending::Act(actions) => {
                     self.busy = false;
                     self.act_all(actions)?;
@@ -424,6 +441,7 @@ impl World {
         self.store.fail_read_after(None);
         match result {
             Ok(actions) => {
+                self.count_moves(false);
                 let starts = actions.iter().any(|action| matches!(action, Action::Start(_)));
                 if starts && self.draining {
                     return Err(Violation("something starts although the engine is draining".into()));
@@ -442,6 +460,7 @@ impl World {
                 Ok(())
             }
             Err(error) if self.is_faulty() && self.rng.percent(60) => {
+                self.count_moves(true);
                 self.crash(&format!("while committing ({error})"));
                 Ok(())
             }
@@ -469,6 +488,7 @@ impl World {
     }
 
     fn crash(&mut self, when: &str) {
+        self.count("crash", when);
         self.note(|| format!("CRASH {when}"));
         self.stop_engine();
     }

@@ -386,7 +386,7 @@ impl Mirror {
                 let waits_outside = task.depends_on_past
                     || task.max_active_tis_per_dag.is_some()
                     || task.max_active_tis_per_dagrun.is_some();
-                ti.state == TaskState::None && !waits_outside && run.next(self.place(&ti.key())) == Next::Waits
+                ti.state.is_schedulable() && !waits_outside && run.next(self.place(&ti.key())) == Next::Waits
             })
     }
 
@@ -501,7 +501,9 @@ impl Mirror {
             let next = run.next(*place);
             let may_begin = !self.paused && self.is_due(ti) && self.past_allows(key, place.0);
             let is_left = match next {
-                Next::Waits => false,
+                // That there are more instances than have succeeded above is looked at when one above ends, and not when one is
+                // cleared: in Airflow it is a race whether those below are removed before it has run again.
+                Next::Waits | Next::Becomes(TaskState::Removed) => false,
                 // Whether there is anything to expand is looked at when the task may run.
                 Next::Becomes(_) if place.1 < 0 && self.dag.task(place.0).needs_expansion() => may_begin,
                 Next::Becomes(_) => true,
