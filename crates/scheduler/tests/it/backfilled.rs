@@ -345,12 +345,12 @@ impl Game {
             }
             for (ordinal, date) in (1..).zip(dates) {
                 let known = self.runs.values().find(|run| run.logical_date == Some(date)).map(|run| run.state);
-                let is_taken = match (known, how.reprocess) {
-                    (None, _) => true,
-                    (Some(DagRunState::Failed), Reprocess::Failed | Reprocess::Completed) => true,
-                    (Some(DagRunState::Success), Reprocess::Completed) => true,
-                    _ => false,
-                };
+                let is_taken = matches!(
+                    (known, how.reprocess),
+                    (None, _)
+                        | (Some(DagRunState::Failed), Reprocess::Failed | Reprocess::Completed)
+                        | (Some(DagRunState::Success), Reprocess::Completed)
+                );
                 if is_taken {
                     self.wanted.insert(date, ordinal);
                 }

@@ -83,8 +83,11 @@ fn wide(width: usize, retries: u32) -> Arc<Dag> {
     builder.build().unwrap()
 }
 
+/// What happens to one of many task instances, or to its attempt.
+type Happens = fn(&mut Toy, AttemptId, TaskInstanceKey);
+
 /// How many task instances are looked at when something happens to one of so many.
-fn looked_at_in_wide(width: usize, what: fn(&mut Toy, AttemptId, TaskInstanceKey)) -> u64 {
+fn looked_at_in_wide(width: usize, what: Happens) -> u64 {
     let mut toy = Toy::new(Config { parallelism: u32::MAX, ..Config::default() });
     toy.set_pool("wide", None);
     toy.import(&wide(width, 1), false);
@@ -115,7 +118,7 @@ fn looked_at_in_wide(width: usize, what: fn(&mut Toy, AttemptId, TaskInstanceKey
 
 #[test]
 fn what_happens_to_one_of_many_instances_costs_the_same_however_many_there_are() {
-    let events: [(&str, fn(&mut Toy, AttemptId, TaskInstanceKey)); 6] = [
+    let events: [(&str, Happens); 6] = [
         ("success", |toy, attempt, _| drop(toy.end(attempt, Outcome::Success))),
         ("a retry", |toy, attempt, _| drop(toy.end(attempt, Outcome::Failed))),
         ("cut off", |toy, attempt, _| drop(toy.end(attempt, Outcome::Interrupted))),
