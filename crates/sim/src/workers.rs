@@ -185,12 +185,13 @@ impl World {
 
     pub(crate) fn fire(&mut self, trigger: TriggerId) {
         let Some(armed) = self.armed.get(&trigger) else { return };
-        let ti = armed.ti.clone();
+        let (ti, run) = (armed.ti.clone(), armed.run.clone());
         if self.is_faulty() && self.rng.percent(10) {
             self.note(|| format!("trigger {trigger} is lost with its process, and runs again"));
             return self.soon(40_000, Pending::Fire(trigger));
         }
-        let dag = self.dags.iter().find(|sim| sim.dag_id == ti.run.dag_id).map(|sim| Arc::clone(&sim.newest().dag));
+        let sim = self.dags.iter().find(|sim| sim.dag_id == ti.run.dag_id);
+        let dag = sim.map(|sim| Arc::clone(sim.structure_of(&run)));
         let may_end = dag.is_some_and(|dag| Plan::of(self.seed, &dag, &ti.key()).may_end_from_trigger());
         let ends = may_end && self.rng.percent(30);
         let event =
