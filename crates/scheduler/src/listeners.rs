@@ -51,7 +51,7 @@ impl Scheduler {
             return;
         };
         let run = state.run.clone();
-        let AssetUpdate { asset, extra, aliases, .. } = &event.update;
+        let AssetUpdate { asset, extra, aliases, partition, .. } = &event.update;
         let source = event.source.as_ref();
         let message = json!({
             "asset": {"name": asset.key.name, "uri": asset.key.uri, "group": asset.group, "extra": asset.extra},
@@ -61,6 +61,7 @@ impl Scheduler {
             "source_task_id": source.map(|source| source.task_id.as_str()),
             "source_map_index": source.map(|source| source.map_index.0),
             "source_aliases": aliases,
+            "partition_key": partition.as_ref().map(|partition| &partition.key),
         });
         self.call(&run, Call::AssetEvent, None, message.to_string(), now, decisions);
     }

@@ -140,6 +140,8 @@ def dag_run_of(log, message):
         triggered_by=DagRunTriggeredByType(fields["triggered_by"]),
         triggering_user_name=fields["triggering_user_name"],
         bundle_version=fields["bundle_version"],
+        partition_key=fields["partition_key"],
+        partition_date=moment("partition_date"),
     )
     run.end_date = moment("end_date") if fields["state"] != "running" else None
     run.clear_number = fields["clear_number"]
@@ -161,5 +163,6 @@ def asset_calls(hook, told):
     asset = SerializedAsset(**told["asset"], watchers=[])
     aliases = [SerializedAssetAlias(name=name, group="") for name in told["source_aliases"]]
     sources = {name: told[name] for name in ("source_dag_id", "source_run_id", "source_task_id", "source_map_index")}
-    event = AssetEvent(asset=asset, extra=told["extra"], source_aliases=aliases, partition_key=None, **sources)
+    key = told["partition_key"]
+    event = AssetEvent(asset=asset, extra=told["extra"], source_aliases=aliases, partition_key=key, **sources)
     return [(hook.on_asset_changed, {"asset": asset}), (hook.on_asset_event_emitted, {"asset_event": event})]

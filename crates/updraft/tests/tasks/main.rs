@@ -13,6 +13,7 @@ mod clearing;
 mod contracts;
 mod failures;
 mod human;
+mod impersonation;
 mod import;
 mod kill;
 mod listeners;
