@@ -6,7 +6,9 @@ from datetime import datetime, timezone
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, Label, Param, TaskGroup, dag, task
+from airflow.sdk import DAG, Asset, Label, Param, TaskGroup, dag, task
+
+ASSET = Asset("pages_asset", uri="s3://pages/asset")
 
 with DAG(
     "shown",
@@ -29,8 +31,11 @@ with DAG(
             return {"number": number}
 
         counted = count.expand(number=[1, 2, 3])
-    end = EmptyOperator(task_id="end", trigger_rule="all_done")
+    end = EmptyOperator(task_id="end", trigger_rule="all_done", outlets=[ASSET])
     begin >> Label("first") >> greet >> counted >> end
+
+with DAG("waiting", schedule=[ASSET], tags=["pages"]):
+    EmptyOperator(task_id="use", inlets=[ASSET])
 
 with DAG("asking", schedule=None, tags=["pages"]):
     ApprovalOperator(task_id="approve", subject="May it go on?") >> EmptyOperator(task_id="after")

@@ -7,9 +7,9 @@ mod support;
 use api::ApiConfig;
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use model::{Change, Deadline, DeadlineId};
+use model::{Asset, AssetKey, Change, Deadline, DeadlineId};
 use serde_json::{Value, json};
-use store::Write;
+use store::{AssetUse, DagAsset, Write};
 use support::{Server, recorded};
 use uuid::Uuid;
 
@@ -81,6 +81,50 @@ async fn deadlines_are_shown_with_the_alerts_that_they_come_from() {
     assert_eq!((&open["total_entries"], &open["deadlines"][0]["alert_name"]), (&json!(1), &Value::Null));
     let grid = server.get("/ui/grid/runs/letters?order_by=run_after").await.json();
     assert_eq!(grid[0]["has_missed_deadline"], true);
+}
+
+#[tokio::test]
+async fn assets_hang_together_with_the_tasks_that_make_and_use_them() {
+    let server = Server::new();
+    let asset = |name: &str| Asset {
+        key: AssetKey { name: name.into(), uri: format!("s3://{name}") },
+        group: "asset".into(),
+        extra: json!({}),
+    };
+    let uses = |name: &str, uses: &[AssetUse]| DagAsset { asset: asset(name), uses: uses.to_vec() };
+    let mut maker = support::imported("maker", "Maker");
+    let mut user = support::imported("user", "User");
+    if let (Write::Imported(maker), Write::Imported(user)) = (&mut maker, &mut user) {
+        let make = AssetUse::Outlet("make".into());
+        maker.dags[0].assets = vec![uses("raw", &[AssetUse::Inlet("make".into())]), uses("good", &[make])];
+        user.dags[0].assets =
+            vec![uses("good", &[AssetUse::Schedule]), uses("apart", &[AssetUse::Inlet("use".into())])];
+    }
+    server.write(vec![maker, user]);
+    let found = server.get("/api/v2/assets").await.json();
+    let number = |name: &str| {
+        let found = found["assets"].as_array().unwrap().iter().find(|asset| asset["name"] == name);
+        found.unwrap()["id"].as_i64().unwrap()
+    };
+    let (raw, good) = (number("raw"), number("good"));
+    let graph = server.get(&format!("/ui/dependencies?dependency_type=data&node_id=asset:{good}")).await.json();
+    let ids = |list: &Value, name: &str| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|item| item[name].as_str().unwrap().to_owned()).collect()
+    };
+    let mut expected = vec![format!("asset:{raw}"), format!("asset:{good}"), "task:maker__SEPARATOR__make".into()];
+    expected.sort();
+    assert_eq!(ids(&graph["nodes"], "id"), expected);
+    assert_eq!(ids(&graph["edges"], "source_id"), [format!("asset:{raw}"), "task:maker__SEPARATOR__make".into()]);
+    let missing = server.get("/ui/dependencies?dependency_type=data&node_id=asset:999").await;
+    assert_eq!(
+        (missing.status, missing.json()),
+        (StatusCode::NOT_FOUND, json!({"detail": "Asset with id 999 was not found"}))
+    );
+    let next = server.get("/ui/next_run_assets/user").await.json();
+    let event = &next["events"][0];
+    assert_eq!(next["events"].as_array().unwrap().len(), 1);
+    assert_eq!((&event["name"], &event["id"], &event["last_update"]), (&json!("good"), &json!(good), &Value::Null));
+    assert_eq!(server.get("/ui/next_run_assets/nothing").await.status, StatusCode::NOT_FOUND);
 }
 
 /// A folder as the package `airflow` has it, with pages that say whose they are.

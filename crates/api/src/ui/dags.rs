@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::{DagFilter, DagOrder, DagRecord, Direction, HitlFilter, HitlOrder, Page, RunFilter, RunOrder, Store};
 
+use super::assets::expression;
 use super::grid::without_nulls;
 use crate::args::Args;
 use crate::error::{ApiError, ApiResult};
@@ -117,7 +118,8 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<Value>
         for record in found {
             let latest = latest_runs(own.store(), &record.dag_id, runs)?;
             let pending_actions = asked.remove(&record.dag_id).unwrap_or_default();
-            dags.push(dag(&own, record, &latest, pending_actions));
+            let expression = expression(&own, &record)?;
+            dags.push(dag(&own, record, &latest, pending_actions, expression));
         }
         Ok(json!({"total_entries": total_entries, "dags": dags}))
     };
@@ -125,10 +127,19 @@ async fn list(State(state): State<ApiState>, mut args: Args) -> ApiResult<Value>
 }
 
 /// `DAGWithLatestDagRunsResponse`.
-fn dag(state: &ApiState, record: DagRecord, latest: &[LightRun], pending_actions: Vec<Value>) -> Value {
+fn dag(
+    state: &ApiState,
+    record: DagRecord,
+    latest: &[LightRun],
+    pending_actions: Vec<Value>,
+    expression: Option<Value>,
+) -> Value {
     let (fields, computed) = DagResponse::new(state, record).into_parts();
     let mut dag = without_nulls(&fields);
     if let Some(fields) = dag.as_object_mut() {
+        if let Some(expression) = expression {
+            fields.insert("asset_expression".into(), expression);
+        }
         fields.insert("latest_dag_runs".into(), latest.iter().map(without_nulls).collect());
         fields.insert("pending_actions".into(), Value::Array(pending_actions));
         fields.insert("is_favorite".into(), json!(false));

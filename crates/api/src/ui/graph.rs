@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use store::{DagVersion, Page, Store, VersionFilter};
 
+use super::assets::{Lineage, lineage};
 use super::grid::Part;
 use super::tree::{Child, Group, Tree};
 use crate::args::Args;
@@ -325,7 +326,8 @@ async fn dependencies(State(state): State<ApiState>, mut args: Args) -> ApiResul
     let is_data = args.or("dependency_type", false, parse::literal(&[("scheduling", false), ("data", true)]));
     args.finish()?;
     if is_data {
-        return Err(no_asset(node_id.as_deref()));
+        let number = asset_number(node_id.as_deref())?;
+        return state.read(move |store| data(store, number)).await.map(Json);
     }
     let look = move |store: &dyn Store| {
         let graph = scheduling(&dependencies_of(store)?);
@@ -337,14 +339,24 @@ async fn dependencies(State(state): State<ApiState>, mut args: Args) -> ApiResul
     state.read(look).await.map(Json)
 }
 
-fn no_asset(node_id: Option<&str>) -> ApiError {
-    match node_id.and_then(|id| id.strip_prefix("asset:").map(|number| (id, number))) {
-        None => ApiError::bad_request("Data dependencies require an asset node_id (e.g., 'asset:123')"),
-        Some((id, number)) => match number.parse::<i64>() {
-            Ok(number) => ApiError::not_found(format!("Asset with id {number} was not found")),
-            Err(_) => ApiError::bad_request(format!("Invalid asset node_id: {id}")),
-        },
+fn asset_number(node_id: Option<&str>) -> Result<i64, ApiError> {
+    let Some((id, number)) = node_id.and_then(|id| id.strip_prefix("asset:").map(|number| (id, number))) else {
+        let detail = "Data dependencies require an asset node_id (e.g., 'asset:123')";
+        return Err(ApiError::bad_request(detail));
+    };
+    number.parse().map_err(|_| ApiError::bad_request(format!("Invalid asset node_id: {id}")))
+}
+
+/// The tasks that make an asset or use it, and so on from these. Blocks.
+fn data(store: &dyn Store, number: i64) -> Result<Graph, ApiError> {
+    let Lineage { nodes, edges } = lineage(store, number)?;
+    if nodes.is_empty() {
+        return Err(ApiError::not_found(format!("Asset with id {number} was not found")));
     }
+    let node =
+        |(id, (label, kind)): (String, (String, &str))| BaseNode { id, label, r#type: kind.to_owned(), team: None };
+    let edge = |(source_id, target_id)| BaseEdge { source_id, target_id };
+    Ok(Graph { edges: edges.into_iter().map(edge).collect(), nodes: nodes.into_iter().map(node).collect() })
 }
 
 /// All Dags that have to do with others (`get_scheduling_dependencies`).

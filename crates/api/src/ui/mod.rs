@@ -2,6 +2,7 @@
 //!
 //! The UI is that of the `apache-airflow-core` package in the Python environment; nothing of it is kept here.
 
+pub(crate) mod assets;
 mod calendar;
 mod dags;
 mod deadlines;
@@ -17,6 +18,7 @@ use crate::routes::Routes;
 
 pub(crate) fn routes(mut routes: Routes) -> Routes {
     let resources = [
+        assets::routes,
         calendar::routes,
         dags::routes,
         deadlines::routes,

@@ -15,6 +15,7 @@ use crate::rest::dag_versions::DagVersionResponse;
 use crate::rest::lookup::Lookup;
 use crate::rest::serialized::{Encoded, clean_doc, iso_duration, written};
 use crate::state::ApiState;
+use crate::ui::assets::expression;
 use crate::wire::Moment;
 
 /// `DAGDetailsResponse`.
@@ -56,7 +57,8 @@ pub(super) async fn get(State(state): State<ApiState>, args: Args) -> ApiResult<
         let mut lookup = Lookup::new(&own);
         lookup.know(&record);
         let latest = lookup.version(record.version)?.map(|version| (*version).clone());
-        Ok(Json(details(&own, record, &version, active_runs_count, latest)))
+        let asset_expression = expression(&own, &record)?;
+        Ok(Json(DagDetails { asset_expression, ..details(&own, record, &version, active_runs_count, latest) }))
     };
     state.blocking(find).await
 }
