@@ -126,7 +126,9 @@ impl Run {
         let own_groups = self.groups(task);
         let upper_groups = self.groups(upper);
         let common = own_groups.iter().position(|group| upper_groups.contains(group));
-        let count = self.count(task).filter(|count| (1..=MAX_INSTANCES).contains(count));
+        // One that stands for many does not become more than there may be, but it knows how many that would be.
+        let most = if index < 0 { u64::MAX } else { MAX_INSTANCES };
+        let count = self.count(task).filter(|count| (1..=most).contains(count));
         let matters = |other: i32| match (common, count) {
             _ if other < 0 => true,
             (None, _) | (_, None) => true,
