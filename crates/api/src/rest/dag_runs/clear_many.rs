@@ -5,8 +5,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use model::RunKey;
+use model::{DagId, Partition, RunKey};
 use serde_json::json;
+use store::{Page, RunFilter, Store};
 
 use super::bulk::{RunBody, read_run};
 use super::clear::{AffectedCollection, ClearBody, affected, clear_one};
@@ -28,6 +29,8 @@ const ONE_WAY: &str = "Exactly one of dag_runs (non-empty), partition_key, or a 
 struct ClearMany {
     /// Empty where runs are selected by their partitions.
     runs: Vec<RunBody>,
+    partition_key: Option<String>,
+    window: [Option<Timestamp>; 2],
     clear: ClearBody,
 }
 
@@ -53,7 +56,27 @@ impl ClearMany {
         } else if is_reversed {
             fields.fault(Fault::value_error("partition_date_start must be on or before partition_date_end."));
         }
-        Some(Self { runs, clear })
+        Some(Self { runs, partition_key: key, window, clear })
+    }
+
+    /// The runs of a Dag whose partitions are meant, by date and id. Blocks.
+    fn of_partitions(&self, store: &dyn Store, dag_id: &DagId) -> Result<Vec<RunKey>, ApiError> {
+        let filter = RunFilter { dag_id: Some(dag_id.clone()), ..RunFilter::default() };
+        let is_meant = |partition: &Partition| match &self.partition_key {
+            Some(key) => *key == partition.key,
+            None => partition.date.is_some_and(|date| {
+                let [start, end] = self.window;
+                start.is_none_or(|start| start <= date) && end.is_none_or(|end| date <= end)
+            }),
+        };
+        let mut found: Vec<(Option<Timestamp>, RunKey)> = Vec::new();
+        for run in store.runs(&filter, &[], Page::ALL)?.0 {
+            if let Some(partition) = run.partition.as_ref().filter(|partition| is_meant(partition)) {
+                found.push((partition.date, run.key));
+            }
+        }
+        found.sort();
+        Ok(found.into_iter().map(|(_, key)| key).collect())
     }
 
     /// The runs that are meant, each once.
@@ -112,10 +135,14 @@ pub(super) async fn clear(State(state): State<ApiState>, mut args: Args, body: J
             let message = "Partition selectors require a concrete dag_id; '~' is not supported.";
             return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
         }
-        // No run has a partition.
-        let own = state.clone();
-        state.blocking(move || newest_structure(&Lookup::new(&own), &dag_id.as_str().into()).map(drop)).await?;
-        return respond(&state, Vec::new(), body.clear).await;
+        let (own, asked) = (state.clone(), body.clear.clone());
+        let look = move || {
+            let dag_id = DagId::from(dag_id);
+            newest_structure(&Lookup::new(&own), &dag_id)?;
+            body.of_partitions(own.store(), &dag_id)
+        };
+        let keys = state.blocking(look).await?;
+        return respond(&state, keys, asked).await;
     }
     let keys = body.keys(&dag_id)?;
     respond(&state, keys, body.clear).await
