@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::{DagFilter, DagOrder, DagRecord, Direction, HitlFilter, HitlOrder, Page, RunFilter, RunOrder, Store};
 
-use super::assets::expression;
 use super::grid::without_nulls;
 use crate::args::Args;
 use crate::error::{ApiError, ApiResult};
 use crate::order;
 use crate::parse;
+use crate::rest::assets::expression::expression;
 use crate::rest::dags::DagResponse;
 use crate::rest::dags::filter::{self, RUN_STATES};
 use crate::rest::lookup::Lookup;

@@ -2,7 +2,7 @@
 //!
 //! The UI is that of the `apache-airflow-core` package in the Python environment; nothing of it is kept here.
 
-pub(crate) mod assets;
+mod assets;
 mod calendar;
 mod dags;
 mod deadlines;

@@ -1,14 +1,15 @@
 //! `/assets`: assets and their aliases, what happened to them, and what waits for Dags because of that.
 
 mod events;
+pub(crate) mod expression;
 mod materialize;
 mod queued;
 
 use axum::Json;
 use axum::extract::State;
-use model::{AssetCondition, AssetLike, DagId};
+use model::DagId;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::{
     AliasFilter, AliasOrder, AssetFilter, AssetOrder, AssetUse, Direction, ListedAsset, ListedUse, NumberedAlias, Page,
     TextFilter,
@@ -120,21 +121,6 @@ impl AssetResponse {
                 timestamp: moment(last_event.map(|(_, at)| at)),
             },
         }
-    }
-}
-
-/// What a Dag waits for, as Airflow's assets describe themselves (`as_expression`).
-pub(crate) fn expression(condition: &AssetCondition) -> Value {
-    let all = |parts: &[AssetCondition]| parts.iter().map(expression).collect::<Vec<_>>();
-    match condition {
-        AssetCondition::All(parts) => json!({"all": all(parts)}),
-        AssetCondition::Any(parts) => json!({"any": all(parts)}),
-        AssetCondition::Of(AssetLike::Asset(asset)) => {
-            json!({"asset": {"uri": asset.key.uri, "name": asset.key.name, "group": asset.group}})
-        }
-        AssetCondition::Of(AssetLike::NameRef(name)) => json!({"asset_ref": {"name": name}}),
-        AssetCondition::Of(AssetLike::UriRef(uri)) => json!({"asset_ref": {"uri": uri}}),
-        AssetCondition::Of(AssetLike::Alias { name, group }) => json!({"alias": {"name": name, "group": group}}),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use model::{AssetCondition, DagId, DagRunState};
+use model::{DagId, DagRunState};
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::{DagRecord, DagVersion, Page, RunFilter, Store};
@@ -10,12 +10,11 @@ use store::{DagRecord, DagVersion, Page, RunFilter, Store};
 use super::{Computed, DagFields, DagResponse, known_dag};
 use crate::args::Args;
 use crate::error::{ApiError, ApiResult};
-use crate::rest::assets;
+use crate::rest::assets::expression::expression;
 use crate::rest::dag_versions::DagVersionResponse;
 use crate::rest::lookup::Lookup;
 use crate::rest::serialized::{Encoded, clean_doc, iso_duration, written};
 use crate::state::ApiState;
-use crate::ui::assets::expression;
 use crate::wire::Moment;
 
 /// `DAGDetailsResponse`.
@@ -77,14 +76,12 @@ fn details(
     latest_dag_version: Option<DagVersionResponse>,
 ) -> DagDetails {
     let encoded = Encoded::dag(&version.serialized);
-    let condition = &version.serialized["dag"]["timetable"]["__var"]["asset_condition"];
-    let condition = AssetCondition::from_serialized(condition);
     let (last_parsed, concurrency) = (Moment(record.last_parsed_at), record.max_active_tasks);
     let DagResponse { fields: dag, computed } = DagResponse::new(state, record);
     DagDetails {
         catchup: encoded.flag("catchup").unwrap_or(false),
         dag_run_timeout: encoded.number("dagrun_timeout").map(iso_duration),
-        asset_expression: condition.as_ref().map(assets::expression),
+        asset_expression: None,
         doc_md: encoded.text("doc_md").map(|text| clean_doc(&text)),
         start_date: encoded.moment("start_date"),
         end_date: encoded.moment("end_date"),
