@@ -26,7 +26,7 @@ lint: ## Formatting and lints; warnings are errors.
 	cargo clippy --workspace --all-targets --locked
 
 unit: ## Unit, golden, property and end-to-end tests, with the real binary and the real Task SDK.
-	cargo test --workspace --locked
+	PROPTEST_RNG_SEED=1 cargo test --workspace --locked
 
 sim: ## 2,500 simulated histories with crashes; a failure prints its seed.
 	cargo run --release --locked -p sim -- --count 2500
