@@ -17,7 +17,7 @@ const { values: options } = parseArgs({
   options: { updraft: { type: "string" }, python: { type: "string" }, shots: { type: "string" }, chromium: { type: "string" }, only: { type: "string" } },
 });
 // What a page asks for and the server does not answer yet (README.md, "To come"); each must really be asked for.
-const MISSING = [/\/ui\/dependencies\?node_id=asset.*scheduling/, /\/api\/v2\/eventLogs\?/, /\/ui\/connections\/hook_meta$/];
+const MISSING = [/\/api\/v2\/eventLogs\?/, /\/ui\/connections\/hook_meta$/];
 // Not in Airflow's own package either.
 const ABSENT = [/\/static\/wasm\//];
 const PATIENCE = Number(process.env.PATIENCE ?? 60) * 1000;

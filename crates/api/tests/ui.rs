@@ -7,7 +7,7 @@ mod support;
 use api::ApiConfig;
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use model::{Asset, AssetKey, Change, Deadline, DeadlineId};
+use model::{Asset, AssetKey, Change, Deadline, DeadlineId, VersionId};
 use serde_json::{Value, json};
 use store::{AssetUse, DagAsset, Write};
 use support::{Server, recorded};
@@ -96,6 +96,23 @@ async fn assets_hang_together_with_the_tasks_that_make_and_use_them() {
     let mut user = support::imported("user", "User");
     if let (Write::Imported(maker), Write::Imported(user)) = (&mut maker, &mut user) {
         let make = AssetUse::Outlet("make".into());
+        let key = |name: &str| json!({"name": name, "uri": format!("s3://{name}")}).to_string();
+        let depends = |source: &str, target: &str, kind: &str, id: &str, label: &str| json!({"source": source, "target": target, "label": label, "dependency_type": kind, "dependency_id": id});
+        let task = json!({"__type": "operator", "__var": {"task_id": "make", "task_type": "EmptyOperator"}});
+        maker.dags[0].serialized = json!({"dag": {
+            "tasks": [task],
+            "task_group": {"_group_id": null, "children": {"make": ["operator", "make"]}},
+            "dag_dependencies": [
+                depends("maker", "asset", "asset", &key("good"), "good"),
+                depends("maker", "asset-alias", "asset-alias", "other name", "other name"),
+            ],
+        }});
+        user.dags[0].version = VersionId(Uuid::from_u128(2));
+        user.dags[0].serialized = json!({"dag": {"dag_dependencies": [
+            depends("asset", "user", "asset", &key("good"), "good"),
+            depends("asset-uri-ref", "user", "asset-uri-ref", "s3://apart", "s3://apart"),
+            depends("asset-uri-ref", "user", "asset-uri-ref", "s3://nowhere", "s3://nowhere"),
+        ]}});
         maker.dags[0].assets = vec![uses("raw", &[AssetUse::Inlet("make".into())]), uses("good", &[make])];
         user.dags[0].assets =
             vec![uses("good", &[AssetUse::Schedule]), uses("apart", &[AssetUse::Inlet("use".into())])];
@@ -115,6 +132,26 @@ async fn assets_hang_together_with_the_tasks_that_make_and_use_them() {
     expected.sort();
     assert_eq!(ids(&graph["nodes"], "id"), expected);
     assert_eq!(ids(&graph["edges"], "source_id"), [format!("asset:{raw}"), "task:maker__SEPARATOR__make".into()]);
+    let graph = server.get("/ui/dependencies").await.json();
+    let apart = number("apart");
+    let edges: Vec<(String, String)> =
+        ids(&graph["edges"], "source_id").into_iter().zip(ids(&graph["edges"], "target_id")).collect();
+    let edge = |source: &str, target: &str| (source.to_owned(), target.to_owned());
+    let mut expected = vec![
+        edge(&format!("asset:{good}"), "dag:user"),
+        edge(&format!("asset:{apart}"), "dag:user"),
+        edge("asset-uri-ref:s3://nowhere", "dag:user"),
+        edge("dag:maker", &format!("asset:{good}")),
+        edge("dag:maker", "asset-alias:other name"),
+    ];
+    expected.sort();
+    assert_eq!(edges, expected);
+    let part = server.get(&format!("/ui/dependencies?node_id=asset:{good}")).await.json();
+    assert_eq!(part["nodes"].as_array().unwrap().len(), graph["nodes"].as_array().unwrap().len());
+    let shown = server.get("/ui/structure/structure_data?dag_id=maker&external_dependencies=true").await.json();
+    let expected = [format!("asset:{good}"), "asset-alias:other name".into()];
+    assert_eq!(ids(&shown["edges"], "target_id"), expected);
+    assert_eq!(ids(&shown["edges"], "source_id"), ["make", "make"]);
     let missing = server.get("/ui/dependencies?dependency_type=data&node_id=asset:999").await;
     assert_eq!(
         (missing.status, missing.json()),

@@ -1,4 +1,4 @@
-//! Graphs: the tasks of a Dag with what is outside of it, and how Dags depend on each other.
+//! The graph of a Dag: its tasks, and what is outside of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -7,23 +7,20 @@ use axum::extract::State;
 use model::DagId;
 use serde::Serialize;
 use serde_json::Value;
-use store::{DagVersion, Page, Store, VersionFilter};
+use store::{AssetUse, DagVersion, ListedAsset, Page, Store, VersionFilter};
 
-use super::assets::{Lineage, lineage};
+use super::dependencies::{Dependency, dependencies_of};
 use super::grid::Part;
 use super::tree::{Child, Group, Tree};
 use crate::args::Args;
 use crate::error::{ApiError, ApiResult};
 use crate::parse;
+use crate::rest::assets::expression::{expression, named};
 use crate::routes::{Access, Routes};
 use crate::state::ApiState;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.get("/structure/structure_data", Access::ReadDags, structure).get(
-        "/dependencies",
-        Access::ReadDags,
-        dependencies,
-    )
+    routes.get("/structure/structure_data", Access::ReadDags, structure)
 }
 
 /// `NodeResponse`.
@@ -107,6 +104,18 @@ fn node<'a>(tree: &Tree<'a>, parent: &Group<'a>, child: &Child<'a>, within_mappe
         id,
         ..Node::default()
     }
+}
+
+/// The tasks of a Dag that make assets, by the numbers of these. Blocks.
+fn makers(store: &dyn Store, dag_id: &DagId) -> Result<HashMap<i64, String>, ApiError> {
+    let maker = |listed: ListedAsset| {
+        let outlet = listed.uses.into_iter().find_map(|found| match found.by {
+            AssetUse::Outlet(task_id) if found.dag_id == *dag_id => Some(task_id.to_string()),
+            _ => None,
+        });
+        outlet.map(|task_id| (listed.number, task_id))
+    };
+    Ok(named(store, dag_id)?.into_iter().filter_map(maker).collect())
 }
 
 /// Edges that take the way over the joins of groups, and those between tasks that they replace.
@@ -208,7 +217,10 @@ async fn structure(State(state): State<ApiState>, mut args: Args) -> ApiResult<S
         structure.nodes =
             tree.sorted(&tree.root).into_iter().map(|child| node(&tree, &tree.root, child, false)).collect();
         if external {
-            structure.surround(&dag_id, &dependencies_of(own.store())?);
+            let record = own.store().dag(&dag_id)?;
+            let expression = record.map(|record| expression(&own, &record)).transpose()?.flatten();
+            structure.surround(&dag_id, &dependencies_of(own.store())?, expression.as_ref());
+            structure.bind_outputs(&makers(own.store(), &dag_id)?);
         }
         Ok(structure)
     };
@@ -229,57 +241,17 @@ pub(super) fn version(store: &dyn Store, dag_id: &DagId, number: Option<i64>) ->
     found.ok_or_else(|| ApiError::not_found(format!("Dag with id {dag_id} and version number {number} was not found")))
 }
 
-/// `DagDependency`: something between two Dags, or at the beginning or the end of one.
-#[derive(Clone, Debug)]
-struct Dependency {
-    source: String,
-    target: String,
-    label: String,
-    kind: String,
-    id: Option<String>,
-}
-
-impl Dependency {
-    fn read(found: &Value) -> Option<Self> {
-        let text = |name: &str| found.get(name).and_then(Value::as_str).map(str::to_owned);
-        let id = text("dependency_id");
-        let label = text("label").or_else(|| id.clone()).unwrap_or_default();
-        Some(Self { source: text("source")?, target: text("target")?, label, kind: text("dependency_type")?, id })
-    }
-
-    fn node_id(&self) -> String {
-        let id = self.id.as_deref().filter(|id| !id.is_empty()).map_or_else(String::new, |id| format!(":{id}"));
-        format!("{}:{}:{}{id}", self.kind, self.source, self.target)
-    }
-
-    /// Nothing of this kind comes before it.
-    fn is_first(&self) -> bool {
-        self.source == self.kind
-    }
-
-    fn is_last(&self) -> bool {
-        self.target == self.kind
-    }
-}
-
-/// What every Dag has to do with others: runs that tasks trigger, and tasks that are waited for. Blocks.
-fn dependencies_of(store: &dyn Store) -> Result<BTreeMap<String, Vec<Dependency>>, ApiError> {
-    let read = |(dag_id, found): (DagId, Value)| {
-        let listed = found.as_array().into_iter().flatten().filter_map(Dependency::read);
-        (dag_id.to_string(), listed.filter(|found| !found.kind.starts_with("asset")).collect())
-    };
-    Ok(store.dag_dependencies()?.into_iter().map(read).collect())
-}
-
 impl Structure {
     /// Adds what is before and behind a Dag.
-    fn surround(&mut self, dag_id: &DagId, all: &BTreeMap<String, Vec<Dependency>>) {
+    fn surround(&mut self, dag_id: &DagId, all: &BTreeMap<String, Vec<Dependency>>, expression: Option<&Value>) {
         let dag_id = dag_id.as_str();
         let ends = self.nodes.first().zip(self.nodes.last());
         let ends = ends.map(|(first, last)| (first.id.clone(), last.id.clone()));
         let (mut before, mut behind) = (Vec::new(), Vec::new());
         for (of, dependency) in all.iter().flat_map(|(of, found)| found.iter().map(move |found| (of, found))) {
-            if of != dag_id && dependency.target != dag_id {
+            let is_ours = of == dag_id || dependency.target == dag_id;
+            // What the Dag is scheduled on is drawn with its condition.
+            if !is_ours || (!dependency.is_last() && ["asset", "asset-alias"].contains(&dependency.kind.as_str())) {
                 continue;
             }
             let id = dependency.node_id();
@@ -293,128 +265,70 @@ impl Structure {
             let (label, kind) = (dependency.label.clone(), dependency.kind.clone());
             self.nodes.push(Node { id, label, r#type: kind, ..Node::default() });
         }
+        if let (Some(expression), Some((entry, _))) = (expression, &ends) {
+            self.condition(expression, entry, 0);
+        }
         self.edges.extend(before);
         self.edges.extend(behind);
     }
-}
 
-/// `BaseNodeResponse`.
-#[derive(Clone, Serialize)]
-struct BaseNode {
-    id: String,
-    label: String,
-    r#type: String,
-    team: Option<String>,
-}
-
-/// `BaseEdgeResponse`.
-#[derive(Serialize)]
-struct BaseEdge {
-    source_id: String,
-    target_id: String,
-}
-
-/// `BaseGraphResponse`.
-#[derive(Serialize)]
-struct Graph {
-    edges: Vec<BaseEdge>,
-    nodes: Vec<BaseNode>,
-}
-
-async fn dependencies(State(state): State<ApiState>, mut args: Args) -> ApiResult<Graph> {
-    let node_id = args.text("node_id");
-    let is_data = args.or("dependency_type", false, parse::literal(&[("scheduling", false), ("data", true)]));
-    args.finish()?;
-    if is_data {
-        let number = asset_number(node_id.as_deref())?;
-        return state.read(move |store| data(store, number)).await.map(Json);
-    }
-    let look = move |store: &dyn Store| {
-        let graph = scheduling(&dependencies_of(store)?);
-        match node_id {
-            Some(id) => graph.around(&id),
-            None => Ok(graph),
+    /// Draws a condition on assets, and the conditions in it, in front of a node (`get_upstream_assets`).
+    fn condition(&mut self, expression: &Value, before: &str, level: usize) {
+        let (gate, parts) = match (expression.get("any"), expression.get("all")) {
+            (Some(parts), _) => ("or-gate", parts),
+            (_, Some(parts)) => ("and-gate", parts),
+            _ => return,
+        };
+        let mut id = format!("{gate}-{level}");
+        // Several conditions may stand beside each other.
+        while self.nodes.iter().any(|node| node.id == id) {
+            id.push('\'');
         }
-    };
-    state.read(look).await.map(Json)
-}
-
-fn asset_number(node_id: Option<&str>) -> Result<i64, ApiError> {
-    let Some((id, number)) = node_id.and_then(|id| id.strip_prefix("asset:").map(|number| (id, number))) else {
-        let detail = "Data dependencies require an asset node_id (e.g., 'asset:123')";
-        return Err(ApiError::bad_request(detail));
-    };
-    number.parse().map_err(|_| ApiError::bad_request(format!("Invalid asset node_id: {id}")))
-}
-
-/// The tasks that make an asset or use it, and so on from these. Blocks.
-fn data(store: &dyn Store, number: i64) -> Result<Graph, ApiError> {
-    let Lineage { nodes, edges } = lineage(store, number)?;
-    if nodes.is_empty() {
-        return Err(ApiError::not_found(format!("Asset with id {number} was not found")));
-    }
-    let node =
-        |(id, (label, kind)): (String, (String, &str))| BaseNode { id, label, r#type: kind.to_owned(), team: None };
-    let edge = |(source_id, target_id)| BaseEdge { source_id, target_id };
-    Ok(Graph { edges: edges.into_iter().map(edge).collect(), nodes: nodes.into_iter().map(node).collect() })
-}
-
-/// All Dags that have to do with others (`get_scheduling_dependencies`).
-fn scheduling(all: &BTreeMap<String, Vec<Dependency>>) -> Graph {
-    let mut nodes: Vec<BaseNode> = Vec::new();
-    let mut known = HashSet::new();
-    let mut edges = BTreeSet::new();
-    let dag = |id: &str| BaseNode { id: format!("dag:{id}"), label: id.to_owned(), r#type: "dag".into(), team: None };
-    let end = |id: &str| if id.contains(':') { id.to_owned() } else { format!("dag:{id}") };
-    for (dag_id, dependencies) in all {
-        for dependency in dependencies {
-            let (id, label, kind) = (dependency.node_id(), dependency.label.clone(), dependency.kind.clone());
-            if !dependency.is_first() {
-                edges.insert((end(&dependency.source), id.clone()));
-            }
-            if !dependency.is_last() {
-                edges.insert((id.clone(), end(&dependency.target)));
-            }
-            let found = [dag(dag_id), BaseNode { id, label, r#type: kind, team: None }];
-            nodes.extend(found.into_iter().filter(|node| known.insert(node.id.clone())));
+        self.edges.push(Edge {
+            source_id: id.clone(),
+            target_id: before.to_owned(),
+            is_source_asset: Some(level == 0),
+            ..Edge::default()
+        });
+        let (label, kind) = (id.clone(), "asset-condition".to_owned());
+        self.nodes.push(Node {
+            id: id.clone(),
+            label,
+            r#type: kind,
+            asset_condition_type: Some(gate),
+            ..Node::default()
+        });
+        for part in parts.as_array().into_iter().flatten() {
+            let Some((source, label, kind)) = drawn(part) else {
+                self.condition(part, &id, level + 1);
+                continue;
+            };
+            self.edges.push(Edge { source_id: source.clone(), target_id: id.clone(), ..Edge::default() });
+            self.nodes.push(Node { id: source, label, r#type: kind.to_owned(), ..Node::default() });
         }
     }
-    // Dags that are only triggered, or waited for.
-    let ends: Vec<&str> = edges.iter().flat_map(|(source, target)| [source.as_str(), target.as_str()]).collect();
-    for id in ends.into_iter().filter_map(|end| end.strip_prefix("dag:")) {
-        if known.insert(format!("dag:{id}")) {
-            nodes.push(dag(id));
-        }
-    }
-    let edges = edges.into_iter().map(|(source_id, target_id)| BaseEdge { source_id, target_id }).collect();
-    Graph { edges, nodes }
-}
 
-impl Graph {
-    /// What hangs together with one node.
-    fn around(self, id: &str) -> Result<Self, ApiError> {
-        let mut beside: HashMap<&str, Vec<&str>> = HashMap::new();
-        for edge in &self.edges {
-            beside.entry(&edge.source_id).or_default().push(&edge.target_id);
-            beside.entry(&edge.target_id).or_default().push(&edge.source_id);
-        }
-        if !beside.contains_key(id) {
-            return Err(ApiError::not_found(format!(
-                "Unique connected component not found, got [] for connected components of node {id}, expected only 1 \
-                 connected component."
-            )));
-        }
-        let mut found: HashSet<String> = HashSet::from([id.to_owned()]);
-        let mut waiting = vec![id];
-        while let Some(next) = waiting.pop() {
-            for neighbour in beside.get(next).into_iter().flatten() {
-                if found.insert((*neighbour).to_owned()) {
-                    waiting.push(neighbour);
-                }
+    /// Lets edges to assets begin at the tasks that make these, where it is known which do.
+    fn bind_outputs(&mut self, makers: &HashMap<i64, String>) {
+        for edge in &mut self.edges {
+            let number = edge.target_id.strip_prefix("asset:").and_then(|number| number.parse::<i64>().ok());
+            if let Some(task) = number.and_then(|number| makers.get(&number)) {
+                edge.source_id.clone_from(task);
             }
         }
-        let Self { edges, nodes } = self;
-        let edges = edges.into_iter().filter(|edge| found.contains(&edge.source_id)).collect();
-        Ok(Self { edges, nodes: nodes.into_iter().filter(|node| found.contains(&node.id)).collect() })
     }
+}
+
+/// The id, label and type of a part of a condition; nothing for a condition of its own.
+fn drawn(part: &Value) -> Option<(String, String, &'static str)> {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    if let Some(asset) = part.get("asset") {
+        return Some((asset.get("id")?.to_string(), text(asset, "name")?, "asset"));
+    }
+    if let Some(name) = part.get("alias").and_then(|alias| text(alias, "name")) {
+        return Some((name.clone(), name, "asset-alias"));
+    }
+    let reference = part.get("asset_ref")?;
+    let named = text(reference, "name").map(|name| (name.clone(), name, "asset-name-ref"));
+    named.or_else(|| text(reference, "uri").map(|uri| (uri.clone(), uri, "asset-uri-ref")))
 }

@@ -6,6 +6,7 @@ mod assets;
 mod calendar;
 mod dags;
 mod deadlines;
+mod dependencies;
 mod gantt;
 mod graph;
 mod grid;
@@ -22,6 +23,7 @@ pub(crate) fn routes(mut routes: Routes) -> Routes {
         calendar::routes,
         dags::routes,
         deadlines::routes,
+        dependencies::routes,
         gantt::routes,
         graph::routes,
         grid::routes,
