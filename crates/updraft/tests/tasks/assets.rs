@@ -140,9 +140,9 @@ fn assets_are_seen_updated_and_made_by_hand() {
     let queued = server.client.get("/api/v2/dags/both/assets/queuedEvents");
     assert_eq!(queued.body["queued_events"][0]["asset_id"], number(1), "{queued:?}");
 
-    let asset = |name: &str| json!({"asset": {"uri": name, "name": name, "group": "asset"}});
+    let asset = |name: &str, id: i64| json!({"asset": {"uri": name, "name": name, "group": "asset", "id": id}});
     let details = server.client.get("/api/v2/dags/both/details").body;
-    assert_eq!(details["asset_expression"], json!({"all": [asset("x"), asset("y")]}));
+    assert_eq!(details["asset_expression"], json!({"all": [asset("x", number(0)), asset("y", number(1))]}));
 
     let listed = context.run(&["assets", "list", "--output", "json", "--columns", "name,uri"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
