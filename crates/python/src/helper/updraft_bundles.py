@@ -43,7 +43,7 @@ def configured():
                 bundle = manager.get_bundle(name)
                 found[name].update(path=os.path.abspath(bundle.path), **url_of(manager, bundle))
             except Exception as error:
-                found[name]["error"] = f"{type(error).__name__}: {error}"
+                found[name]["error"] = redacted(f"{type(error).__name__}: {error}")
     names = [item["name"] for item in listed]
     return [found[name] for name in [*names, *(name for name in found if name not in names)]]
 
@@ -63,7 +63,7 @@ def broken_classes(listed):
             if not (isinstance(class_, type) and issubclass(class_, BaseDagBundle)):
                 errors[item["name"]] = f"{path} is no class of Dag bundles (a subclass of BaseDagBundle)"
         except Exception as error:
-            errors[item["name"]] = f"its class {path} can't be imported: {type(error).__name__}: {error}"
+            errors[item["name"]] = redacted(f"its class {path} can't be imported: {type(error).__name__}: {error}")
     return errors
 
 

@@ -141,6 +141,9 @@ impl<'a, R: Reports> Conversation<'a, R> {
 
     async fn failed(&self, trigger: TriggerId, traceback: Option<Vec<String>>) {
         let (triggers, reports) = (&self.worker.inner.triggers, &self.worker.inner.reports);
+        // Errors like to tell with which password they came about.
+        let masked = |lines: Vec<String>| lines.iter().map(|line| self.answers.masker.mask(line)).collect();
+        let traceback: Option<Vec<String>> = traceback.map(masked);
         if let Some(Wanted::Watcher(watch)) = triggers.known(trigger) {
             triggers.failed(trigger);
             let lines = traceback.unwrap_or_default();
