@@ -28,21 +28,17 @@ pub(crate) struct Watchers {
     /// By class and arguments.
     ids: HashMap<(String, String), TriggerId>,
     watched: BTreeMap<TriggerId, Watched>,
+    /// Those that a Dag has watchers of; Dags without any are left out.
+    by_dag: HashMap<DagId, BTreeSet<TriggerId>>,
 }
 
 #[derive(Debug)]
 struct Watched {
     like: (String, String),
-    /// The assets that it is watched for, and by which Dags.
-    of: BTreeMap<(DagId, AssetKey), Asset>,
+    /// The assets that it is watched for, by the Dags that wait for them.
+    of: BTreeMap<DagId, BTreeMap<AssetKey, Asset>>,
     /// What was said last of its failures.
     warning: Option<String>,
-}
-
-impl Watched {
-    fn dags(&self) -> BTreeSet<&DagId> {
-        self.of.keys().map(|(dag_id, _)| dag_id).collect()
-    }
 }
 
 fn likeness(watcher: &Watcher) -> (String, String) {
@@ -55,10 +51,12 @@ impl Scheduler {
         let entry = self.dags.get(dag_id).filter(|entry| !entry.is_gone() && !entry.facts.paused);
         let wanted: Vec<Watcher> = entry.map(|entry| entry.facts.watchers.clone()).unwrap_or_default();
         let alike: BTreeSet<(String, String)> = wanted.iter().map(likeness).collect();
-        for watched in self.watchers.watched.values_mut().filter(|watched| watched.dags().contains(dag_id)) {
+        let before = self.watchers.by_dag.remove(dag_id).unwrap_or_default();
+        for id in &before {
+            let Some(watched) = self.watchers.watched.get_mut(id) else { continue };
             // The import has taken back what was said.
             watched.warning = None;
-            watched.of.retain(|(other, _), _| other != dag_id);
+            watched.of.remove(dag_id);
         }
         for like in alike {
             if !self.watchers.ids.contains_key(&like) {
@@ -66,15 +64,19 @@ impl Scheduler {
             }
         }
         for watcher in wanted {
-            let watched = self.watchers.ids.get(&likeness(&watcher)).and_then(|id| self.watchers.watched.get_mut(id));
-            if let Some(watched) = watched {
-                watched.of.insert((dag_id.clone(), watcher.asset.key.clone()), watcher.asset);
+            let Some(id) = self.watchers.ids.get(&likeness(&watcher)).copied() else { continue };
+            if let Some(watched) = self.watchers.watched.get_mut(&id) {
+                watched.of.entry(dag_id.clone()).or_default().insert(watcher.asset.key.clone(), watcher.asset);
+                self.watchers.by_dag.entry(dag_id.clone()).or_default().insert(id);
             }
         }
-        let unwatched = |_: &TriggerId, watched: &mut Watched| watched.of.is_empty();
-        for (id, watched) in self.watchers.watched.extract_if(.., unwatched) {
-            self.watchers.ids.remove(&watched.like);
-            decisions.actions.push(Action::Disarm(id));
+        for id in before {
+            if self.watchers.watched.get(&id).is_some_and(|watched| watched.of.is_empty())
+                && let Some(watched) = self.watchers.watched.remove(&id)
+            {
+                self.watchers.ids.remove(&watched.like);
+                decisions.actions.push(Action::Disarm(id));
+            }
         }
     }
 
@@ -120,12 +122,12 @@ impl Scheduler {
         decisions.actions.push(Action::Done { to: reply });
         let Some(watched) = self.watchers.watched.get_mut(&trigger) else { return };
         if watched.warning.take().is_some() {
-            for dag_id in watched.dags() {
+            for dag_id in watched.of.keys() {
                 decisions.changes.push(Change::DagWarning { dag_id: dag_id.clone(), warning: None, at: now });
             }
         }
         let assets: BTreeMap<AssetKey, Asset> =
-            watched.of.iter().map(|((_, key), asset)| (key.clone(), asset.clone())).collect();
+            watched.of.values().flatten().map(|(key, asset)| (key.clone(), asset.clone())).collect();
         let extra = json!({"from_trigger": true, "payload": payload});
         let update =
             |asset| AssetUpdate { asset, extra: extra.clone(), aliases: vec![], active: true, partition: None };
@@ -145,7 +147,7 @@ impl Scheduler {
         if watched.warning.as_ref() == Some(&message) {
             return;
         }
-        for dag_id in watched.dags() {
+        for dag_id in watched.of.keys() {
             let warning = Some(message.clone());
             decisions.changes.push(Change::DagWarning { dag_id: dag_id.clone(), warning, at: now });
             decisions.actions.push(Action::DagProblem { dag_id: dag_id.clone(), message: message.clone() });
